@@ -1,0 +1,128 @@
+"""Time as a value: a clock, a deadline, a budget.
+
+Every function that can take long receives a `Deadline` and asks it, down in its innermost
+loop. The clock is injected, so a 12-hour schedule is tested in milliseconds. Times are
+monotonic seconds: a wall clock that jumps changes nothing. On Linux the monotonic clock is
+shared by all processes, so a `Deadline` can be sent to a worker.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class Clock(Protocol):
+    """What a deadline needs of time."""
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+
+    def sleep(self, seconds: float) -> None:
+        """Let `seconds` pass."""
+
+
+@dataclass(frozen=True)
+class RealClock:
+    """The machine's monotonic clock."""
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(max(0.0, seconds))
+
+
+@dataclass(frozen=True)
+class CpuClock:
+    """CPU seconds of this process: for benchmarks on a machine that others use too."""
+
+    def now(self) -> float:
+        return time.process_time()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(max(0.0, seconds))
+
+
+@dataclass
+class FakeClock:
+    """A clock that moves only when told to."""
+
+    time: float = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += max(0.0, seconds)
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """A moment on a clock, in monotonic seconds."""
+
+    at: float
+    clock: Clock = field(default_factory=RealClock)
+
+    @classmethod
+    def after(cls, seconds: float, clock: Clock | None = None) -> Deadline:
+        """The deadline `seconds` from now."""
+        clock = clock or RealClock()
+        return cls(clock.now() + seconds, clock)
+
+    def left(self) -> float:
+        """Seconds until the deadline; negative once it has passed."""
+        return self.at - self.clock.now()
+
+    def passed(self) -> bool:
+        """True once no time is left."""
+        return self.clock.now() >= self.at
+
+    def slice(self, seconds: float) -> Deadline:
+        """A deadline `seconds` from now, but never later than this one."""
+        return Deadline(min(self.at, self.clock.now() + seconds), self.clock)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What the user gives (`total` seconds) and what is kept back to end cleanly."""
+
+    total: float
+    reserve: float
+
+    @classmethod
+    def of(cls, total: float) -> Budget:
+        """Derive the reserve: killing workers and the last write take well under a second,
+        but a slow disk grows with the size of the run, so long budgets keep more."""
+        return cls(total, min(60.0, 0.25 + 0.005 * total, total / 4))
+
+    @property
+    def usable(self) -> float:
+        return self.total - self.reserve
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from `30s`, `5m`, `1.5h`, `1h30m` or a plain number of seconds.
+
+    Raises `ValueError` for anything else, and for zero or less.
+    """
+    if not re.fullmatch(r"(\d+(\.\d+)?[smh])+|\d+(\.\d+)?", text.strip()):
+        raise ValueError(f"{text!r} is no duration; write 30s, 5m, 12h or 1h30m")
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    seconds = sum(float(number) * _UNITS[unit or "s"] for number, unit in parts)
+    if seconds <= 0:
+        raise ValueError(f"{text!r} is no time at all")
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """`1h02m`, `4m05s` or `3.2s`: short, for progress lines."""
+    if seconds < 60:
+        return f"{max(0.0, seconds):.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s"

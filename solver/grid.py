@@ -1,0 +1,169 @@
+"""The domain types: Grid, Pair, Task, Candidate, Attempt, and their validation.
+
+A `Grid` is a read-only `np.uint8` array of shape (H, W), 1..30 a side, values 0..9.
+A `Task` holds demonstrations and test inputs; it has no place for test outputs, so no
+solver can ever see one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_SIDE = 30
+COLORS = 10
+
+Grid = NDArray[np.uint8]  # (H, W), read-only
+
+
+class DataError(ValueError):
+    """Input that breaks the ARC format; the message names file, task and field."""
+
+
+def as_grid(value: object) -> Grid:
+    """Check nested lists (or an array) and freeze them into a `Grid`.
+
+    Raises `DataError` saying what is wrong: no rows, ragged rows, a side over 30,
+    or a cell that is not an integer 0..9 (booleans and floats are refused).
+    """
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if not isinstance(value, list | tuple) or not value:
+        raise DataError(f"expected a non-empty list of rows, got {_short(value)}")
+    if len(value) > MAX_SIDE:
+        raise DataError(f"{len(value)} rows, more than {MAX_SIDE}")
+    width = -1
+    for r, row in enumerate(value):
+        if not isinstance(row, list | tuple) or not row:
+            raise DataError(f"row {r} is not a non-empty list: {_short(row)}")
+        if len(row) > MAX_SIDE:
+            raise DataError(f"row {r} has {len(row)} cells, more than {MAX_SIDE}")
+        if width not in (-1, len(row)):
+            raise DataError(f"row {r} has {len(row)} cells where row 0 has {width}")
+        width = len(row)
+        for c, cell in enumerate(row):
+            if type(cell) is not int or not 0 <= cell < COLORS:
+                raise DataError(f"cell ({r}, {c}) is {_short(cell)}, not an integer 0..9")
+    return freeze(np.array(value, dtype=np.uint8))
+
+
+def freeze(cells: NDArray[np.uint8]) -> Grid:
+    """Return the same cells as a contiguous read-only grid (no checks: for trusted arrays)."""
+    grid = np.ascontiguousarray(cells, dtype=np.uint8)
+    if grid.flags.writeable:
+        grid = grid.copy() if grid is cells else grid
+        grid.setflags(write=False)
+    return grid
+
+
+def is_grid(cells: NDArray[np.uint8]) -> bool:
+    """True if a uint8 array has a legal shape and legal colours."""
+    return (
+        cells.ndim == 2
+        and 1 <= cells.shape[0] <= MAX_SIDE
+        and 1 <= cells.shape[1] <= MAX_SIDE
+        and int(cells.max()) < COLORS
+    )
+
+
+def key(grid: Grid) -> bytes:
+    """Identity of a grid: shape and bytes. Equal keys mean equal grids."""
+    return bytes(grid.shape) + grid.tobytes()
+
+
+def same(a: Grid, b: Grid) -> bool:
+    """True if two grids have the same shape and the same cells."""
+    return a.shape == b.shape and bool((a == b).all())
+
+
+def stable_seed(seed: int, *parts: object) -> int:
+    """A 63-bit seed that is the same on every machine and in every process."""
+    text = "\x1f".join([str(seed), *map(str, parts)])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A demonstration: an input grid and the output grid it turns into."""
+
+    input: Grid
+    output: Grid
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Pair)
+            and same(self.input, other.input)
+            and same(self.output, other.output)
+        )
+
+    def __hash__(self) -> int:
+        return hash((key(self.input), key(self.output)))
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Demonstrations and test inputs. Test outputs are never part of it."""
+
+    id: str
+    train: tuple[Pair, ...]
+    tests: tuple[Grid, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Task)
+            and (self.id, self.train) == (other.id, other.train)
+            and list(map(key, self.tests)) == list(map(key, other.tests))
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.train, tuple(map(key, self.tests))))
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One predicted output grid and the evidence behind it.
+
+    `view` names the view it was decoded under, `program` is the readable program that
+    made it, `logprob` the model's log-likelihood; each is None where it does not apply.
+    `cost_s` is the seconds from the start of the job to this candidate.
+    """
+
+    task: str
+    test: int
+    grid: Grid
+    engine: str
+    view: str | None = None
+    logprob: float | None = None
+    program: str | None = None
+    cost_s: float = 0.0
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """Equal for two reports of one and the same piece of evidence (a repeated job's)."""
+        return (self.task, self.test, self.engine, self.view, self.program, key(self.grid))
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """One of the two grids handed in for a test input, and where it came from."""
+
+    grid: Grid
+    source: str
+
+
+Attempts = tuple[Attempt, Attempt]
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def names(values: Sequence[str], limit: int = 3) -> str:
+    """The first few names of a list, for an error message of one line."""
+    shown = ", ".join(map(repr, values[:limit]))
+    return shown if len(values) <= limit else f"{shown} and {len(values) - limit} more"

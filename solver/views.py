@@ -1,0 +1,154 @@
+"""Views of a task: the same puzzle turned, recoloured and with its demonstrations reordered.
+
+A view is one of the eight symmetries of the square (D8), a permutation of the ten colours
+and an order of the demonstrations. `apply` stands next to `undo`: whatever is predicted in a
+view is brought back by the view that made it. Averaging predictions over views is test-time
+augmentation as in arXiv:2411.07279 and arXiv:2505.07859.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from solver.grid import COLORS, Grid, Pair, Task, freeze, stable_seed
+
+IDENTITY_COLORS = tuple(range(COLORS))
+
+
+@dataclass(frozen=True)
+class View:
+    """D8 element, colour map and demonstration order.
+
+    `d8`: bit 0..1 quarter turns counter-clockwise, then bit 2 a transposition.
+    `colors[c]` is what colour c becomes. `order[i]` is the demonstration shown at place i;
+    an empty order keeps them as they are.
+    """
+
+    d8: int = 0
+    colors: tuple[int, ...] = IDENTITY_COLORS
+    order: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Short and parseable: `d3.c0213456789.o10`."""
+        order = "-".join(map(str, self.order))
+        return f"d{self.d8}.c{''.join(map(str, self.colors))}.o{order}"
+
+    def apply(self, grid: Grid) -> Grid:
+        """The grid as this view shows it."""
+        return freeze(turn(np.array(self.colors, dtype=np.uint8)[grid], self.d8))
+
+    def undo(self, grid: Grid) -> Grid:
+        """The inverse of `apply`."""
+        inverse = np.argsort(np.array(self.colors)).astype(np.uint8)
+        return freeze(inverse[unturn(grid, self.d8)])
+
+    def apply_task(self, task: Task) -> Task:
+        """The whole task as this view shows it; the id stays."""
+        pairs = tuple(Pair(self.apply(p.input), self.apply(p.output)) for p in task.train)
+        if self.order:
+            pairs = tuple(pairs[i] for i in self.order)
+        return Task(task.id, pairs, tuple(self.apply(grid) for grid in task.tests))
+
+    def undo_task(self, task: Task) -> Task:
+        """The inverse of `apply_task`."""
+        pairs = tuple(Pair(self.undo(p.input), self.undo(p.output)) for p in task.train)
+        if self.order:
+            pairs = tuple(pairs[self.order.index(i)] for i in range(len(pairs)))
+        return Task(task.id, pairs, tuple(self.undo(grid) for grid in task.tests))
+
+
+def turn(cells: Grid, d8: int) -> Grid:
+    """Rotate by `d8 % 4` quarter turns, then transpose if `d8 >= 4`."""
+    turned = np.rot90(cells, d8 % 4)
+    return turned.T if d8 >= 4 else turned
+
+
+def unturn(cells: Grid, d8: int) -> Grid:
+    """The inverse of `turn`."""
+    return np.rot90(cells.T if d8 >= 4 else cells, -(d8 % 4))
+
+
+def parse_view(name: str) -> View:
+    """The view of a `View.name`. Raises `ValueError` for any other text."""
+    try:
+        d8, colors, order = name.split(".")
+        view = View(
+            int(d8.removeprefix("d")),
+            tuple(int(c) for c in colors.removeprefix("c")),
+            tuple(int(i) for i in order.removeprefix("o").split("-") if i),
+        )
+    except ValueError:
+        raise ValueError(f"{name!r} is no view name") from None
+    if not 0 <= view.d8 < 8 or sorted(view.colors) != list(range(COLORS)):
+        raise ValueError(f"{name!r} is no view name")
+    return view
+
+
+def output_only_colors(task: Task) -> frozenset[int]:
+    """Colours that some demonstration output holds and no input of the task does."""
+    seen_in: set[int] = set()
+    seen_out: set[int] = set()
+    for pair in task.train:
+        seen_in.update(np.unique(pair.input).tolist())
+        seen_out.update(np.unique(pair.output).tolist())
+    for grid in task.tests:
+        seen_in.update(np.unique(grid).tolist())
+    return frozenset(seen_out - seen_in)
+
+
+def sample_views(
+    task: Task,
+    n: int,
+    seed: int,
+    *,
+    keep_background: bool = True,
+    keep_output_only: bool = False,
+    shuffle: bool = True,
+) -> list[View]:
+    """`n` distinct views (fewer if there are not that many), the same for the same seed.
+
+    The first is the identity. The D8 elements are balanced: among any first 8k views each
+    element stands k times, so a prefix of the list is as even as the whole.
+
+    Args:
+        keep_background: colour 0 stays 0.
+        keep_output_only: colours that only outputs hold stay as they are.
+        shuffle: permute the order of the demonstrations too.
+    """
+    fixed = {0} if keep_background else set()
+    if keep_output_only:
+        fixed |= output_only_colors(task)
+    free = [c for c in range(COLORS) if c not in fixed]
+    rng = np.random.default_rng(stable_seed(seed, task.id, "views"))
+    views = [View(order=tuple(range(len(task.train))) if shuffle else ())]
+    seen = set(views)
+    # Distinct views can run out (few colours free, one demonstration): stop after a long
+    # run of repeats instead of counting the group.
+    repeats = 0
+    for d8 in _balanced_d8(rng):
+        if len(views) >= n or repeats > 200:
+            return views[: max(0, n)]
+        view = _random_view(rng, d8, free, len(task.train) if shuffle else 0)
+        repeats = repeats + 1 if view in seen else 0
+        if view not in seen:
+            seen.add(view)
+            views.append(view)
+    raise AssertionError("unreachable: _balanced_d8 never ends")
+
+
+def _balanced_d8(rng: np.random.Generator) -> Iterator[int]:
+    yield from rng.permutation(np.arange(1, 8)).tolist()
+    for _ in itertools.count():
+        yield from rng.permutation(8).tolist()
+
+
+def _random_view(rng: np.random.Generator, d8: int, free: list[int], demos: int) -> View:
+    colors = list(IDENTITY_COLORS)
+    for source, target in zip(free, rng.permutation(free).tolist(), strict=True):
+        colors[source] = int(target)
+    return View(d8, tuple(colors), tuple(rng.permutation(demos).tolist()))

@@ -1,0 +1,1 @@
+"""Everything that runs on the developer's machine: the `arcsub` command and what it calls."""
