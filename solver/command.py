@@ -1,0 +1,143 @@
+"""The solve command behind both entry points: `python -m solver` and `arcsub solve`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from solver.arcio import Source, check_solutions, pick_tasks, read_solutions, read_source
+from solver.board import Snapshot
+from solver.config import Config, load_config
+from solver.deadline import format_duration, parse_duration
+from solver.grid import DataError
+from solver.journal import FILE
+from solver.run import Result, RunError, solve, stop_on_signals
+from solver.submissions import Score, read_submission, score
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for; the fields are the command's options."""
+
+    source: str
+    solutions: str | None = None
+    budget: str = "5m"
+    tasks: str | None = None
+    engines: str | None = None
+    workers: int | None = None
+    seed: int = 0
+    run: str | None = None
+    resume: bool = False
+    profile: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a finished command has to say."""
+
+    result: Result
+    source: Source
+    config: Config
+    folder: Path
+    score: Score | None
+
+    def lines(self) -> list[str]:
+        """The summary: how tasks were answered, the score and its circumstances, the files."""
+        states = Counter(answer.state for answer in self.result.answers.values())
+        answered = ", ".join(f"{n} {state}" for state, n in states.most_common())
+        lines = [f"answered  {len(self.source.tasks)} tasks: {answered}"]
+        if self.score:
+            lines += [f"score     {score_text(self.score)}", f"          {self._circumstances()}"]
+        return [*lines, f"files     {self.result.submission}, {FILE}, run.log"]
+
+    def _circumstances(self) -> str:
+        config = self.config
+        return (
+            f"{self.source.name}, {len(self.source.tasks)} tasks, budget "
+            f"{format_duration(config.budget_s)}, {config.workers} workers on "
+            f"{os.cpu_count()} cores ({platform.machine()}), seed {config.seed}"
+        )
+
+
+def score_text(result: Score) -> str:
+    """Both averages, with the counts behind them."""
+    hits = [hit for task in result.solved.values() for hit in task]
+    return (
+        f"{result.by_task:.1%} of {len(result.solved)} tasks (mean over tasks), "
+        f"{result.by_output:.1%} of {len(hits)} outputs ({sum(hits)} right)"
+    )
+
+
+def run_solve(request: Request, started: float, watch: Callable[[Snapshot], None]) -> Report:
+    """Read, solve, score. Raises `DataError` for bad input, `RunError` for a failed end."""
+    with stop_on_signals() as stop:
+        source = _source(request)
+        config = load_config(
+            request.profile,
+            _duration(request.budget),
+            engines=tuple(filter(None, (request.engines or "").split(","))),
+            workers=request.workers,
+            seed=request.seed,
+        )
+        folder = Path(request.run) if request.run else _new_folder(request)
+        result = solve(
+            source,
+            config,
+            folder,
+            resume=request.resume,
+            started=started,
+            stop=stop,
+            watch=watch,
+        )
+    known = source.solutions
+    scored = score(read_submission(result.submission), known) if known else None
+    return Report(result, source, config, folder, scored)
+
+
+def exit_code(name: str, action: Callable[[], None]) -> int:
+    """Run a command: 0, or one line on standard error and 2 for bad input, 1 for a failed end."""
+    try:
+        action()
+    except DataError as error:
+        print(f"{name}: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except RunError as error:
+        print(f"{name}: {_one_line(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _source(request: Request) -> Source:
+    source = read_source(request.source)
+    solutions = source.solutions
+    if request.solutions:
+        solutions = read_solutions(request.solutions, source.tasks)
+        check_solutions(request.solutions, solutions, source.tasks)
+    tasks = pick_tasks(source.tasks, request.tasks, request.seed)
+    return Source(source.name, tasks, solutions)
+
+
+def _duration(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise DataError(f"--budget {error}") from None
+
+
+def _new_folder(request: Request) -> Path:
+    """`runs/<source>`, or `runs/<source>-2` and so on where that is taken."""
+    if request.resume:
+        raise DataError("--resume needs --run, the folder of the run to go on with")
+    stem = re.sub(r"[^\w.-]+", "-", Path(request.source).stem or "run").strip("-")
+    names = (Path("runs") / (stem if i == 1 else f"{stem}-{i}") for i in range(1, 10**6))
+    return next(folder for folder in names if not (folder / FILE).exists())
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).encode("utf-8", "backslashreplace").decode().split())

@@ -1,0 +1,101 @@
+"""Configuration: one frozen `Config`, from a profile (`profiles/*.toml`) and the command line.
+
+Users turn one dial, the budget; everything else has a default here, which the table in
+`docs/run.md` explains.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, fields
+from importlib import resources
+from typing import Any
+
+from solver.grid import DataError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One engine's place in a run.
+
+    share: its part of the time, against the shares of the stages beside it.
+    max_slice_s: no first pass over a task gets more than this.
+    growth: each further pass over a task may take this many times the pass before.
+    repeats: a pass that finished leaves more to find (an engine that samples).
+    """
+
+    engine: str
+    share: float = 1.0
+    max_slice_s: float = 60.0
+    growth: float = 3.0
+    repeats: bool = False
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides a run, apart from the tasks."""
+
+    budget_s: float
+    stages: tuple[Stage, ...]
+    workers: int = 1
+    memory_mb: int = 2000
+    grace_s: float = 2.0
+    load_s: float = 120.0
+    selector: str = "weighted"
+    seed: int = 0
+    profile: str = "cpu"
+
+
+def load_config(
+    profile: str,
+    budget_s: float,
+    *,
+    engines: tuple[str, ...] = (),
+    workers: int | None = None,
+    seed: int = 0,
+) -> Config:
+    """Read a profile and lay the command line's choices over it.
+
+    Named engines keep their stage of the profile where they have one. `workers` left out
+    takes the profile's number, where 0 means one for each core.
+
+    Raises `DataError` for an unknown profile, engine or number of workers.
+    """
+    from solver.engines import check_engine
+
+    table = _profile(profile)
+    stages = {str(stage["engine"]): Stage(**stage) for stage in table.pop("stages")}
+    chosen = tuple(stages.get(name, Stage(name)) for name in engines or stages)
+    for stage in chosen:
+        check_engine(stage.engine)
+    number = table.pop("workers") if workers is None else workers
+    if number < 0:
+        raise DataError(f"--workers {number}: must be at least 1")
+    known = {field.name for field in fields(Config)}
+    unknown = sorted(table.keys() - known)
+    if unknown:
+        raise DataError(f"profile {profile}: unknown setting {unknown[0]!r}")
+    return Config(
+        budget_s=budget_s,
+        stages=chosen,
+        workers=number or len(cores()),
+        seed=seed,
+        profile=profile,
+        **table,
+    )
+
+
+def cores() -> list[int]:
+    """The CPU cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def _profile(name: str) -> dict[str, Any]:
+    folder = resources.files("solver") / "profiles"
+    known = sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name[-5:] == ".toml")
+    if name not in known:
+        raise DataError(f"--profile {name}: no such profile; there are {', '.join(known)}")
+    return tomllib.loads((folder / f"{name}.toml").read_text("utf-8"))

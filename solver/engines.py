@@ -1,0 +1,54 @@
+"""Engines: what can propose candidates for a task.
+
+An engine is a function `(task, deadline, context) -> iterator of Candidate`. It yields what
+it finds as soon as it finds it and returns when it has nothing left or its deadline passed.
+`module:function` names an engine of your own, for any command that takes `--engines`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from solver.deadline import Deadline
+from solver.grid import Candidate, DataError, Task
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an engine may know besides the task: the pass (0 first) and its own seed."""
+
+    pass_: int
+    seed: int
+
+
+Engine = Callable[[Task, Deadline, Context], Iterator[Candidate]]
+
+# Named by where they live, so that only the worker that runs one imports what it needs.
+ENGINES = {
+    "plain": "solver.plain:plain",
+}
+
+
+def check_engine(name: str) -> None:
+    """Raise `DataError` unless `name` is an engine or names an importable module's function."""
+    module = ENGINES.get(name, name).partition(":")[0]
+    if name not in ENGINES and (":" not in name or not _importable(module)):
+        known = ", ".join(ENGINES)
+        raise DataError(f"--engines {name}: no such engine; there are {known}, or module:function")
+
+
+def load_engine(name: str) -> Engine:
+    """Import an engine. Raises whatever its module raises."""
+    module, _, function = ENGINES.get(name, name).partition(":")
+    engine: Engine = getattr(importlib.import_module(module), function)
+    return engine
+
+
+def _importable(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False

@@ -1,0 +1,179 @@
+"""The journal: what a run has found out, appended line by line, and its replay.
+
+`candidates.jsonl` holds one JSON object a line: `run` (config, versions, seed, tasks) when
+a process starts, `candidate` for each prediction, `job` when a job ends, `task` when a task
+reaches its terminal state. The parent alone writes it. It is the resume point: whatever a
+crash leaves of it can be replayed, a broken line costs that line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from solver.grid import Candidate, DataError, Grid, freeze, is_grid
+
+FORMAT = 1
+FILE = "candidates.jsonl"
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """How one job ended.
+
+    `outcome`: `finished` (the engine had no more to say), `sliced` (its time was up),
+    `error` (it raised), `died` (its process ended, or was ended).
+    """
+
+    task: str
+    engine: str
+    pass_: int
+    outcome: str
+    cost_s: float
+    slice_s: float
+    worker: int
+    started_s: float
+    error: str | None = None
+
+
+@dataclass
+class Replay:
+    """What a journal says: candidates and job records in order, and lines lost."""
+
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    candidates: list[Candidate] = field(default_factory=list)
+    jobs: list[JobRecord] = field(default_factory=list)
+    terminal: dict[str, dict[str, Any]] = field(default_factory=dict)
+    broken: int = 0
+
+
+class Journal:
+    """An append-only file of JSON lines, written by one process."""
+
+    def __init__(self, path: Path) -> None:
+        """Open for appending. A last line that a crash cut off is ended first."""
+        torn = path.exists() and path.stat().st_size > 0 and not _ends_with_newline(path)
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._torn = torn
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Append a record. Raises `OSError` (disk full, say); the next append then starts on
+        a line of its own, so that a half-written record costs itself alone."""
+        text = json.dumps(line, separators=(",", ":")) + "\n"
+        data = (b"\n" if self._torn else b"") + text.encode()
+        self._torn = True
+        while data:
+            data = data[os.write(self._fd, data) :]
+        self._torn = False
+
+    def sync(self) -> None:
+        """Make what was appended survive a power cut."""
+        os.fsync(self._fd)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def replay(path: Path) -> Replay:
+    """Read a journal. Broken lines are counted and skipped.
+
+    Raises `DataError` if the file is of another format version or cannot be read.
+    """
+    result = Replay()
+    try:
+        with open(path, "rb") as file:
+            for line in file:
+                if line.strip():
+                    _replay_line(line, result, path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    return result
+
+
+def _replay_line(line: bytes, result: Replay, path: Path) -> None:
+    try:
+        record = json.loads(line)
+        kind = record.pop("kind")
+        if kind == "run":
+            if record["format"] != FORMAT:
+                raise DataError(f"{path}: journal format {record['format']}, not {FORMAT}")
+            result.runs.append(record)
+        elif kind == "candidate":
+            result.candidates.append(candidate_of(record))
+        elif kind == "job":
+            result.jobs.append(JobRecord(**record))
+        elif kind == "task":
+            result.terminal[record["task"]] = record
+        else:
+            result.broken += 1
+    except DataError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        result.broken += 1
+
+
+def candidate_record(candidate: Candidate) -> dict[str, Any]:
+    """A candidate as JSON values; the grid as one string of digits a row."""
+    return {
+        "kind": "candidate",
+        "task": candidate.task,
+        "test": candidate.test,
+        "engine": candidate.engine,
+        "view": candidate.view,
+        "logprob": candidate.logprob,
+        "program": candidate.program,
+        "cost_s": round(candidate.cost_s, 4),
+        "grid": pack_grid(candidate.grid),
+    }
+
+
+def candidate_of(record: dict[str, Any]) -> Candidate:
+    """The inverse of `candidate_record`. Raises `ValueError`, `KeyError` or `TypeError`."""
+    logprob = record["logprob"]
+    if logprob is not None and not (isinstance(logprob, float | int) and abs(logprob) <= 1e9):
+        raise ValueError(f"logprob {logprob!r}")
+    test = record["test"]
+    if type(test) is not int or test < 0:
+        raise ValueError(f"test {test!r}")
+    return Candidate(
+        task=_text(record["task"]),
+        test=test,
+        grid=unpack_grid(record["grid"]),
+        engine=_text(record["engine"]),
+        view=None if record["view"] is None else _text(record["view"]),
+        logprob=None if logprob is None else float(logprob),
+        program=None if record["program"] is None else _text(record["program"]),
+        cost_s=float(record["cost_s"]),
+    )
+
+
+def pack_grid(grid: Grid) -> list[str]:
+    """One string of digits a row."""
+    return ["".join(map(str, row)) for row in grid.tolist()]
+
+
+def unpack_grid(rows: Any) -> Grid:
+    """The inverse of `pack_grid`. Raises `ValueError` if that makes no grid."""
+    if not isinstance(rows, list) or not all(isinstance(r, str) and r.isdecimal() for r in rows):
+        raise ValueError("a grid is a list of strings of digits")
+    cells = np.array([[int(cell) for cell in row] for row in rows], dtype=np.uint8)
+    if not is_grid(cells):
+        raise ValueError(f"a grid of shape {cells.shape}")
+    return freeze(cells)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"expected a text, got {type(value).__name__}")
+    return value
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"

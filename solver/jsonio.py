@@ -1,0 +1,100 @@
+"""Strict JSON in, atomic files out.
+
+Whatever is wrong with a file ends as a `DataError` of one line that names file and field.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from solver.grid import DataError, Grid, as_grid, names
+
+MAX_BYTES = 512 * 2**20
+
+
+def load_json(path: Path) -> Any:
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise DataError(f"{path}: {size / 2**20:.0f} MiB, over {MAX_BYTES / 2**20:.0f} MiB")
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    if raw.startswith(b"\xef\xbb\xbf"):
+        raise DataError(f"{path}: starts with a byte order mark; save it as plain UTF-8")
+    try:
+        text = raw.decode("utf-8")
+        return json.loads(text, object_pairs_hook=_distinct_keys, parse_constant=_no_constant)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 at byte {error.start}") from None
+    except RecursionError:
+        raise DataError(f"{path}: not JSON of this kind: nested too deeply") from None
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON: {error}") from None
+
+
+def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        twice = [k for k, _ in pairs if k in seen or seen.add(k)]  # type: ignore[func-returns-value]
+        raise DataError(f"key {names(twice)} stands twice")
+    return result
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise DataError(f"{name} is not a number here")
+
+
+def grid_field(field: str, holder: Any, name: str) -> Grid:
+    if not isinstance(holder, dict):
+        raise DataError(f"{field}: expected an object with {name}")
+    if name not in holder:
+        raise DataError(f"{field}: {name} is missing")
+    return grid_at(f"{field}, {name}", holder[name])
+
+
+def grid_at(field: str, value: Any) -> Grid:
+    try:
+        return as_grid(value)
+    except DataError as error:
+        raise DataError(f"{field}: {error}") from None
+
+
+def object_at(path: Path, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: expected an object of tasks, got {type(value).__name__}")
+    return value
+
+
+def list_at(field: str, value: Any) -> list[Any]:
+    if not isinstance(value, list) or not value:
+        raise DataError(f"{field}: expected a non-empty list")
+    return value
+
+
+def atomic_write(path: Path, text: str, check: Callable[[Path], None] | None = None) -> None:
+    """Write `text` to `path` so that a reader sees the old file or the new, never a part."""
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        with open(beside, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if check:
+            check(beside)
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # makes the rename itself survive a power cut
+    finally:
+        os.close(folder)

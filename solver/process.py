@@ -1,0 +1,145 @@
+"""One worker process as the parent sees it: started, fed, read without ever blocking, killed.
+
+Nothing here waits for a worker: pipes are non-blocking, so a worker that stops in the middle
+of a line, floods its output or never reads its input can hold up nobody but itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+READ_BYTES = 256 * 1024  # of messages, at a time
+MAX_LINE = 4 * 2**20
+PRINTED_BYTES = 64 * 1024  # of what an engine prints, a tick: more waits in its own pipe
+TAIL_BYTES = 4000
+
+
+class GarbageError(Exception):
+    """A worker sent something that is no message."""
+
+
+class WorkerProcess:
+    """A `python -m solver.worker` in a process group of its own."""
+
+    def __init__(self, memory_mb: int, core: int) -> None:
+        """Start it. It says `ready` once it can take a job."""
+        self._messages, child_end = os.pipe()
+        arguments = [str(child_end), str(memory_mb), str(core), str(os.getpid())]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "solver.worker", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=[child_end],
+            env=_environment(),
+            start_new_session=True,
+        )
+        os.close(child_end)
+        assert self._process.stdin
+        assert self._process.stdout
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        for fd in (self._messages, self._stdin.fileno(), self._stdout.fileno()):
+            os.set_blocking(fd, False)
+        self._outbox = b""
+        self._inbox = b""
+        self.closed = False  # it will send no more
+        self.tail = b""  # the last of what it printed
+
+    def fileno(self) -> int:
+        """The message pipe, for a selector."""
+        return self._messages
+
+    def send(self, job: dict[str, Any]) -> None:
+        """Queue a job; `pump` writes what the pipe takes."""
+        self._outbox += json.dumps(job, separators=(",", ":")).encode() + b"\n"
+        self.pump()
+
+    def pump(self) -> None:
+        """Move bytes both ways as far as that goes without waiting."""
+        try:
+            while self._outbox:
+                self._outbox = self._outbox[os.write(self._stdin.fileno(), self._outbox) :]
+        except (BlockingIOError, BrokenPipeError):
+            pass  # full, or about to be found dead
+        try:
+            printed = os.read(self._stdout.fileno(), PRINTED_BYTES)
+            self.tail = (self.tail + printed)[-TAIL_BYTES:]
+        except BlockingIOError:
+            pass
+
+    def receive(self) -> Iterator[dict[str, Any]]:
+        """The messages that have arrived. Raises `GarbageError` for what is none."""
+        try:
+            chunk = os.read(self._messages, READ_BYTES)
+        except BlockingIOError:
+            return
+        self.closed = not chunk
+        self._inbox += chunk
+        *lines, self._inbox = self._inbox.split(b"\n")
+        if len(self._inbox) > MAX_LINE:
+            raise GarbageError(f"a message of over {MAX_LINE} bytes")
+        for line in lines:
+            try:
+                message = json.loads(line)
+            except (ValueError, RecursionError):
+                raise GarbageError(f"no message: {line[:80]!r}") from None
+            if not isinstance(message, dict):
+                raise GarbageError(f"no message: {line[:80]!r}")
+            yield message
+
+    def ended(self) -> str | None:
+        """How the process ended, or None while it runs."""
+        code = self._process.poll()
+        if code is None and self.closed:
+            try:
+                code = self._process.wait(timeout=0.2)  # it is most likely just ending
+            except subprocess.TimeoutExpired:
+                return "closed its messages"
+        if code is None:
+            return None
+        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+    def memory_mb(self) -> float:
+        """Resident memory; 0 where the system does not tell."""
+        try:
+            resident = Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]
+        except (OSError, IndexError):
+            return 0.0
+        return int(resident) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def kill(self) -> None:
+        """End the process and all it started, now, and free the pipes."""
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        try:
+            self._process.wait(timeout=1.0)
+        except subprocess.TimeoutExpired:
+            pass  # stuck in the kernel (a hung device): it cannot be waited for, only left
+        os.close(self._messages)
+        for pipe in (self._stdin, self._stdout):
+            try:
+                pipe.close()
+            except (BrokenPipeError, BlockingIOError):
+                pass
+
+
+def _environment() -> dict[str, str]:
+    """The parent's environment with one thread a library, and this package importable."""
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    root = str(Path(__file__).resolve().parent.parent)
+    path = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {
+        **os.environ,
+        **dict.fromkeys(threads, "1"),
+        "PYTHONPATH": os.pathsep.join(path),
+        "PYTHONUNBUFFERED": "1",
+    }

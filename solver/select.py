@@ -1,0 +1,67 @@
+"""Selection: many candidates for one test input in, a ranked list of distinct grids out.
+
+Each selector is a pure function in `SELECTORS`; ties are broken by the grid itself, so the
+order in which candidates arrive never matters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from solver.grid import Candidate, Grid, key
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """A distinct grid, how strongly it is supported, and the candidates behind it."""
+
+    grid: Grid
+    score: float
+    support: tuple[Candidate, ...]
+
+
+def majority(candidates: Sequence[Candidate]) -> list[Ranked]:
+    """Rank grids by the number of candidates that agree on them; ties by likelihood."""
+    return _rank(candidates, lambda group: (float(len(group)), _best(group)))
+
+
+def weighted(candidates: Sequence[Candidate]) -> list[Ranked]:
+    """Rank grids by the total probability of the candidates that agree on them.
+
+    Weighted best-of-N (arXiv:2408.03314): a candidate's weight is exp(logprob). A program's
+    logprob is minus its description length, so short programs and agreement both count.
+    """
+    return _rank(candidates, lambda group: (_logsumexp(group), float(len(group))))
+
+
+SELECTORS: dict[str, Callable[[Sequence[Candidate]], list[Ranked]]] = {
+    "majority": majority,
+    "weighted": weighted,
+}
+
+
+def _rank(
+    candidates: Sequence[Candidate], score: Callable[[list[Candidate]], tuple[float, float]]
+) -> list[Ranked]:
+    groups: dict[bytes, list[Candidate]] = {}
+    for candidate in {c.identity: c for c in candidates}.values():
+        groups.setdefault(key(candidate.grid), []).append(candidate)
+    scored = [(score(group), grid_key, group) for grid_key, group in groups.items()]
+    scored.sort(key=lambda item: (-item[0][0], -item[0][1], item[1]))
+    return [Ranked(group[0].grid, points[0], tuple(group)) for points, _, group in scored]
+
+
+def _logprob(candidate: Candidate) -> float:
+    return 0.0 if candidate.logprob is None else candidate.logprob
+
+
+def _best(group: list[Candidate]) -> float:
+    return max(map(_logprob, group))
+
+
+def _logsumexp(group: list[Candidate]) -> float:
+    best = _best(group)
+    # sorted: a float sum must not depend on the order of arrival
+    return best + math.log(sum(sorted(math.exp(_logprob(c) - best) for c in group)))

@@ -1,0 +1,124 @@
+"""Submissions: written atomically, read back, validated, scored.
+
+A submission is `{task id: [{"attempt_1": grid, "attempt_2": grid}, ...]}` with one object
+for each test input, in order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from solver.arcio import Solutions
+from solver.grid import Attempts, DataError, Grid, Task, names, same
+from solver.jsonio import atomic_write, grid_field, list_at, load_json, object_at
+
+Submission = dict[str, list[tuple[Grid, Grid]]]
+
+
+def dump_task(attempts: Sequence[Attempts]) -> str:
+    """The submission entry of one task, as JSON."""
+    return json.dumps(
+        [
+            {"attempt_1": first.grid.tolist(), "attempt_2": second.grid.tolist()}
+            for first, second in attempts
+        ],
+        separators=(",", ":"),
+    )
+
+
+def write_submission(
+    path: Path, entries: Mapping[str, str], tasks: Sequence[Task], *, verify: bool = True
+) -> None:
+    """Replace the submission atomically: write beside, fsync, validate, rename.
+
+    Args:
+        entries: `dump_task` of every task.
+        verify: read the new file back and check it against the tasks before it takes
+            the old one's place.
+
+    Raises `DataError` if it would not be a complete submission and `OSError` if it cannot
+    be written; the old file then stands as it was.
+    """
+    body = ",\n".join(f"{json.dumps(task.id)}: {entries[task.id]}" for task in tasks)
+    atomic_write(
+        path,
+        f"{{{body}}}\n",
+        check=(lambda beside: check_submission(beside, tasks)) if verify else None,
+    )
+
+
+def read_submission(file: str | Path) -> Submission:
+    """Read a submission. Raises `DataError` naming file, task and field."""
+    path = Path(file)
+    submission: Submission = {}
+    for task_id, entries in object_at(path, load_json(path)).items():
+        field = f"{path}: task {task_id!r}"
+        submission[task_id] = [
+            _attempts(f"{field}, test {i}", entry)
+            for i, entry in enumerate(list_at(field, entries))
+        ]
+    return submission
+
+
+def check_submission(file: str | Path, tasks: Sequence[Task]) -> None:
+    """Raise `DataError` unless the file answers exactly these tasks, every test input."""
+    submission = read_submission(file)
+    missing = [task.id for task in tasks if task.id not in submission]
+    if missing:
+        raise DataError(f"{file}: task {names(missing)} is missing")
+    extra = sorted(submission.keys() - {task.id for task in tasks})
+    if extra:
+        raise DataError(f"{file}: task {names(extra)} is not in the challenges")
+    for task in tasks:
+        have, want = len(submission[task.id]), len(task.tests)
+        if have != want:
+            raise DataError(f"{file}: task {task.id!r}: {have} entries for {want} test inputs")
+
+
+@dataclass(frozen=True)
+class Score:
+    """A submission against its solutions (pass@2), both ways the competition has averaged.
+
+    `solved[task id][i]` is true if either attempt at test input i is exactly right.
+    """
+
+    solved: dict[str, tuple[bool, ...]]
+
+    @property
+    def by_task(self) -> float:
+        """Mean over tasks of the fraction of a task's test inputs solved."""
+        return sum(sum(hits) / len(hits) for hits in self.solved.values()) / len(self.solved)
+
+    @property
+    def by_output(self) -> float:
+        """Fraction of all test inputs solved."""
+        hits = [hit for task in self.solved.values() for hit in task]
+        return sum(hits) / len(hits)
+
+
+def score(submission: Submission, solutions: Solutions, file: str = "submission") -> Score:
+    """Score every task of the submission. Raises `DataError` if a solution is missing."""
+    if not submission:
+        raise DataError(f"{file}: no tasks")
+    solved = {}
+    for task_id, entries in submission.items():
+        if task_id not in solutions:
+            raise DataError(f"{file}: task {task_id!r} has no solution to score against")
+        outputs = solutions[task_id]
+        if len(outputs) != len(entries):
+            have, want = len(entries), len(outputs)
+            raise DataError(f"{file}: task {task_id!r}: {have} entries for {want} solutions")
+        solved[task_id] = tuple(
+            any(same(attempt, output) for attempt in attempts)
+            for attempts, output in zip(entries, outputs, strict=True)
+        )
+    return Score(solved)
+
+
+def _attempts(field: str, entry: Any) -> tuple[Grid, Grid]:
+    first, second = (grid_field(field, entry, name) for name in ("attempt_1", "attempt_2"))
+    return first, second

@@ -1,0 +1,135 @@
+"""The worker process: takes jobs from standard input, sends candidates as JSON lines.
+
+Jobs and messages are lines of JSON, never pickles: whatever a broken engine sends, the parent
+only ever parses text. What an engine prints goes to the parent's log, not into the messages.
+A worker ends with its parent, however the parent ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from functools import cache
+from typing import Any, TextIO
+
+from solver.deadline import Deadline
+from solver.engines import Context, Engine, load_engine
+from solver.grid import Candidate, Pair, Task, is_grid
+from solver.journal import candidate_record, pack_grid, unpack_grid
+
+MAX_CANDIDATES = 2000  # a job that yields more is cut: nobody reads ten thousand guesses
+
+
+def main() -> None:
+    """Serve jobs until standard input ends. Arguments: message fd, memory limit in MB,
+    core to run on (or -1), parent process id."""
+    fd, memory_mb, core, parent = map(int, sys.argv[1:5])
+    _die_with(parent)
+    _limit(memory_mb, core)
+    with os.fdopen(fd, "w", encoding="utf-8", buffering=1) as messages:
+        _send(messages, kind="ready")
+        for line in sys.stdin:
+            _serve(json.loads(line), messages)
+
+
+def _serve(job: dict[str, Any], messages: TextIO) -> None:
+    number = int(job["number"])  # every message about a job carries it
+    try:
+        engine = _engine(job["engine"])
+        _send(messages, kind="started", number=number)
+        finished = _run(engine, job, messages)
+        _send(messages, kind="done", number=number, finished=finished)
+    except Exception:  # noqa: BLE001
+        # The one broad catch of a worker: an engine's exception costs its task, no more.
+        _send(messages, kind="failed", number=number, error=traceback.format_exc(limit=-8))
+
+
+def _run(engine: Engine, job: dict[str, Any], messages: TextIO) -> bool:
+    """Send the job's candidates. True if the engine ended by itself before its deadline."""
+    task = task_of(job["task"])
+    start = time.monotonic()
+    deadline = Deadline.after(job["slice_s"])
+    candidates = engine(task, deadline, Context(job["pass_"], job["seed"]))
+    for count, candidate in enumerate(candidates, start=1):
+        _check(candidate, task)
+        record = candidate_record(candidate) | {"cost_s": round(time.monotonic() - start, 4)}
+        _send(
+            messages,
+            **(record | {"task": task.id, "engine": job["engine"], "number": job["number"]}),
+        )
+        if count >= MAX_CANDIDATES or deadline.passed():
+            return count >= MAX_CANDIDATES
+    return not deadline.passed()
+
+
+def _check(candidate: object, task: Task) -> None:
+    if not isinstance(candidate, Candidate):
+        raise TypeError(f"the engine yielded a {type(candidate).__name__}, not a Candidate")
+    grid = candidate.grid
+    if getattr(grid, "dtype", None) != "uint8" or not is_grid(grid):
+        raise ValueError("the engine yielded a candidate whose grid is not an ARC grid")
+    if candidate.test not in range(len(task.tests)):
+        raise ValueError(f"the engine yielded a candidate for test {candidate.test}")
+
+
+@cache
+def _engine(name: str) -> Engine:
+    return load_engine(name)
+
+
+def _send(messages: TextIO, **message: object) -> None:
+    messages.write(json.dumps(message, separators=(",", ":")) + "\n")
+
+
+def task_record(task: Task) -> dict[str, Any]:
+    """A task as JSON values."""
+    return {
+        "id": task.id,
+        "train": [[pack_grid(pair.input), pack_grid(pair.output)] for pair in task.train],
+        "tests": [pack_grid(grid) for grid in task.tests],
+    }
+
+
+def task_of(record: dict[str, Any]) -> Task:
+    """The inverse of `task_record`."""
+    train = tuple(Pair(unpack_grid(a), unpack_grid(b)) for a, b in record["train"])
+    return Task(record["id"], train, tuple(unpack_grid(rows) for rows in record["tests"]))
+
+
+def _limit(memory_mb: int, core: int) -> None:
+    """One core, and an address space that no single allocation can blow.
+
+    The parent watches the memory really used; the limit on addresses is wider, since libraries
+    reserve more than they touch.
+    """
+    if core >= 0 and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})
+    addresses = (2 * memory_mb + 2048) * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (addresses, addresses))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _die_with(parent: int) -> None:
+    """End this process when its parent ends, even by SIGKILL."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""The `arcsub` command: it parses; the library computes."""
+
+from __future__ import annotations
+
+import time
+
+STARTED = time.monotonic()  # the budget counts from here: the imports below are part of it
+
+from collections.abc import Callable  # noqa: E402
+from typing import Annotated  # noqa: E402
+
+import typer  # noqa: E402
+
+from solver.command import Request, exit_code, run_solve, score_text  # noqa: E402
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Solve ARC tasks on this machine, score and look at the answers.",
+)
+
+Source = Annotated[
+    str, typer.Argument(help="A challenges file, a folder of task files, or arc-agi-1:evaluation.")
+]
+_EXAMPLES = """
+Examples:
+
+  arcsub solve arc-agi-1:evaluation --tasks 40 --budget 5m
+
+  arcsub solve arc-agi_test_challenges.json --budget 12h --run runs/final
+
+  arcsub solve my_tasks/ --tasks 0a1b2c3d,4e5f6a7b --engines plain
+
+  arcsub solve arc-agi-1:training --run runs/a --resume
+"""
+
+
+@app.command(epilog=_EXAMPLES)
+def solve(
+    source: Source,
+    solutions: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Solutions, to print the score.")
+    ] = None,
+    budget: Annotated[str, typer.Option(help="Time to use: 30s, 5m, 12h.")] = "5m",
+    tasks: Annotated[
+        str | None, typer.Option(metavar="N|IDS", help="Draw N tasks, or name them.")
+    ] = None,
+    engines: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Engines to use, separated by commas.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Worker processes; one a core if left out.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides every draw.")] = 0,
+    run: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder for submission, journal and log.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run.")] = False,
+    profile: Annotated[str, typer.Option(help="cpu or kaggle-cpu.")] = "cpu",
+) -> None:
+    """Solve tasks within a budget; leaves a valid submission.json whatever happens."""
+    request = Request(
+        source, solutions, budget, tasks, engines, workers, seed, run, resume, profile
+    )
+
+    def action() -> None:
+        from submission.live import live_view
+
+        with live_view() as watch:
+            report = run_solve(request, STARTED, watch)
+        typer.echo("\n".join(report.lines()))
+
+    _exit(action)
+
+
+@app.command(epilog="Example:\n\n  arcsub score runs/final/submission.json solutions.json")
+def score(
+    submission: Annotated[str, typer.Argument(help="A submission.json.")],
+    solutions: Annotated[str, typer.Argument(help="A solutions file, or a built-in set.")],
+) -> None:
+    """Score a submission against its solutions: pass@2, averaged both ways."""
+
+    def action() -> None:
+        from submission.scoring import score_file
+
+        typer.echo(score_text(score_file(submission, solutions)))
+
+    _exit(action)
+
+
+@app.command(epilog="Example:\n\n  arcsub show arc-agi-1:training 007bbfb7 --views 2")
+def show(
+    source: Source,
+    task: Annotated[str, typer.Argument(help="The task's id.")],
+    submission: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Show the attempts of this submission too.")
+    ] = None,
+    views: Annotated[int, typer.Option(metavar="N", help="Show the task under N views too.")] = 0,
+    seed: Annotated[int, typer.Option(help="Decides which views.")] = 0,
+) -> None:
+    """Draw a task, its views and its attempts in the terminal."""
+
+    def action() -> None:
+        from submission.show import show_task
+
+        show_task(source, task, submission=submission, views=views, seed=seed)
+
+    _exit(action)
+
+
+def _exit(action: Callable[[], None]) -> None:
+    raise typer.Exit(exit_code("arcsub", action))
+
+
+def main() -> None:
+    """Entry point of the `arcsub` script."""
+    app()

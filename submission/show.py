@@ -1,0 +1,72 @@
+"""Drawing a task in the terminal, in the colours of the ARC viewer."""
+
+from __future__ import annotations
+
+from rich.columns import Columns
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.text import Text
+
+from solver.arcio import pick_tasks, read_source
+from solver.grid import DataError, Grid, Task, same
+from solver.submissions import read_submission
+from solver.views import sample_views
+
+# Black, blue, red, green, yellow, grey, magenta, orange, sky, maroon.
+PALETTE = (
+    "#000000", "#1e93ff", "#f93c31", "#4fcc30", "#ffdc00",
+    "#999999", "#e53aa3", "#ff851b", "#87d8f1", "#921231",
+)  # fmt: skip
+
+
+def show_task(
+    source: str, task_id: str, *, submission: str | None = None, views: int = 0, seed: int = 0
+) -> None:
+    """Print demonstrations, test inputs, views, attempts and, where known, whether they are right.
+
+    Raises `DataError` for an unknown source, task or submission.
+    """
+    console = Console()
+    loaded = read_source(source)
+    (task,) = pick_tasks(loaded.tasks, task_id, seed)[:1] or (None,)
+    if task is None or task.id != task_id:
+        raise DataError(f"{source}: no task {task_id!r}")
+    console.print(_draw_task(task, f"task {task.id}"))
+    for view in sample_views(task, views + 1, seed)[1:]:
+        console.print(_draw_task(view.apply_task(task), f"view {view.name}"))
+    if submission:
+        console.print(_draw_attempts(task, submission, (loaded.solutions or {}).get(task.id)))
+
+
+def _draw_task(task: Task, title: str) -> Panel:
+    pairs = [
+        Columns([_draw(p.input, f"demonstration {i}"), Text("->"), _draw(p.output, "")])
+        for i, p in enumerate(task.train)
+    ]
+    tests = [_draw(grid, f"test input {i}") for i, grid in enumerate(task.tests)]
+    return Panel(Group(*pairs, *tests), title=title, title_align="left")
+
+
+def _draw_attempts(task: Task, submission: str, solutions: tuple[Grid, ...] | None) -> Panel:
+    answers = read_submission(submission)
+    if task.id not in answers:
+        raise DataError(f"{submission}: task {task.id!r} is missing")
+    drawn = []
+    for test, attempts in enumerate(answers[task.id]):
+        for number, grid in enumerate(attempts, start=1):
+            title = f"test {test}, attempt {number}"
+            if solutions:
+                title += ": right" if same(grid, solutions[test]) else ": wrong"
+            drawn.append(_draw(grid, title))
+    return Panel(Group(*drawn), title=f"attempts of {submission}", title_align="left")
+
+
+def _draw(grid: Grid, title: str) -> Text:
+    """Two columns of the terminal a cell; the digit stays readable without colour."""
+    text = Text(f"{title}\n" if title else "")
+    for row in grid.tolist():
+        for cell in row:
+            ink = "#ffffff" if cell in (0, 1, 2, 9) else "#000000"
+            text.append(f"{cell} ", style=f"{ink} on {PALETTE[cell]}")
+        text.append("\n")
+    return text
