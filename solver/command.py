@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from solver.arcio import Source, check_solutions, pick_tasks, read_solutions, read_source
+from solver.arcio import Source, pick_tasks, read_solutions, read_source
 from solver.board import Snapshot
 from solver.config import Config, load_config
 from solver.deadline import format_duration, parse_duration
@@ -81,7 +81,7 @@ def run_solve(request: Request, started: float, watch: Callable[[Snapshot], None
         config = load_config(
             request.profile,
             _duration(request.budget),
-            engines=tuple(filter(None, (request.engines or "").split(","))),
+            engines=_engines(request.engines),
             workers=request.workers,
             seed=request.seed,
         )
@@ -118,9 +118,18 @@ def _source(request: Request) -> Source:
     solutions = source.solutions
     if request.solutions:
         solutions = read_solutions(request.solutions, source.tasks)
-        check_solutions(request.solutions, solutions, source.tasks)
     tasks = pick_tasks(source.tasks, request.tasks, request.seed)
     return Source(source.name, tasks, solutions)
+
+
+def _engines(text: str | None) -> tuple[str, ...]:
+    """The engines named, each once; none means those of the profile."""
+    if text is None:
+        return ()
+    engines = tuple(dict.fromkeys(filter(None, map(str.strip, text.split(",")))))
+    if not engines:
+        raise DataError("--engines names no engine")
+    return engines
 
 
 def _duration(text: str) -> float:
@@ -134,7 +143,7 @@ def _new_folder(request: Request) -> Path:
     """`runs/<source>`, or `runs/<source>-2` and so on where that is taken."""
     if request.resume:
         raise DataError("--resume needs --run, the folder of the run to go on with")
-    stem = re.sub(r"[^\w.-]+", "-", Path(request.source).stem or "run").strip("-")
+    stem = re.sub(r"[^\w.-]+", "-", Path(request.source).stem)[:80].strip("-.") or "run"
     names = (Path("runs") / (stem if i == 1 else f"{stem}-{i}") for i in range(1, 10**6))
     return next(folder for folder in names if not (folder / FILE).exists())
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+MAX_DURATION_S = 366 * 86400.0
 
 
 class Clock(Protocol):
@@ -108,7 +109,7 @@ class Budget:
 def parse_duration(text: str) -> float:
     """Seconds from `30s`, `5m`, `1.5h`, `1h30m` or a plain number of seconds.
 
-    Raises `ValueError` for anything else, and for zero or less.
+    Raises `ValueError` for anything else, for zero, and for more than a year.
     """
     if not re.fullmatch(r"(\d+(\.\d+)?[smh])+|\d+(\.\d+)?", text.strip()):
         raise ValueError(f"{text!r} is no duration; write 30s, 5m, 12h or 1h30m")
@@ -116,12 +117,14 @@ def parse_duration(text: str) -> float:
     seconds = sum(float(number) * _UNITS[unit or "s"] for number, unit in parts)
     if seconds <= 0:
         raise ValueError(f"{text!r} is no time at all")
+    if seconds > MAX_DURATION_S:
+        raise ValueError(f"{text[:20]!r} is over a year")
     return seconds
 
 
 def format_duration(seconds: float) -> str:
     """`1h02m`, `4m05s` or `3.2s`: short, for progress lines."""
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{max(0.0, seconds):.1f}s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

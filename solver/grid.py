@@ -8,6 +8,7 @@ solver can ever see one.
 from __future__ import annotations
 
 import hashlib
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -159,7 +160,8 @@ Attempts = tuple[Attempt, Attempt]
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    # reprlib: a value can be nested deeply or hold a million rows.
+    text = reprlib.repr(value)
     return text if len(text) <= 40 else text[:37] + "..."
 
 

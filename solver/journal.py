@@ -106,9 +106,9 @@ def _replay_line(line: bytes, result: Replay, path: Path) -> None:
         elif kind == "candidate":
             result.candidates.append(candidate_of(record))
         elif kind == "job":
-            result.jobs.append(JobRecord(**record))
+            result.jobs.append(job_of(record))
         elif kind == "task":
-            result.terminal[record["task"]] = record
+            result.terminal[_text(record["task"])] = record
         else:
             result.broken += 1
     except DataError:
@@ -135,8 +135,6 @@ def candidate_record(candidate: Candidate) -> dict[str, Any]:
 def candidate_of(record: dict[str, Any]) -> Candidate:
     """The inverse of `candidate_record`. Raises `ValueError`, `KeyError` or `TypeError`."""
     logprob = record["logprob"]
-    if logprob is not None and not (isinstance(logprob, float | int) and abs(logprob) <= 1e9):
-        raise ValueError(f"logprob {logprob!r}")
     test = record["test"]
     if type(test) is not int or test < 0:
         raise ValueError(f"test {test!r}")
@@ -146,10 +144,20 @@ def candidate_of(record: dict[str, Any]) -> Candidate:
         grid=unpack_grid(record["grid"]),
         engine=_text(record["engine"]),
         view=None if record["view"] is None else _text(record["view"]),
-        logprob=None if logprob is None else float(logprob),
+        logprob=None if logprob is None else _number(logprob),
         program=None if record["program"] is None else _text(record["program"]),
-        cost_s=float(record["cost_s"]),
+        cost_s=_number(record["cost_s"]),
     )
+
+
+def job_of(record: dict[str, Any]) -> JobRecord:
+    """A job's record from its JSON values. Raises `ValueError`, `KeyError` or `TypeError`."""
+    job = JobRecord(**record)
+    for value in (job.task, job.engine, job.outcome, job.error or ""):
+        _text(value)
+    for value in (job.pass_, job.worker, job.cost_s, job.slice_s, job.started_s):
+        _number(value)
+    return job
 
 
 def pack_grid(grid: Grid) -> list[str]:
@@ -171,6 +179,12 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"expected a text, got {type(value).__name__}")
     return value
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float) or not abs(value) <= 1e9:  # refuses NaN too
+        raise ValueError("expected a number of sane size")
+    return float(value)
 
 
 def _ends_with_newline(path: Path) -> bool:

@@ -17,13 +17,8 @@ MAX_BYTES = 512 * 2**20
 
 
 def load_json(path: Path) -> Any:
-    try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise DataError(f"{path}: {size / 2**20:.0f} MiB, over {MAX_BYTES / 2**20:.0f} MiB")
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    """What a file of strict JSON in UTF-8 holds. Raises `DataError` for any other file."""
+    raw = _read(path)
     if raw.startswith(b"\xef\xbb\xbf"):
         raise DataError(f"{path}: starts with a byte order mark; save it as plain UTF-8")
     try:
@@ -37,6 +32,18 @@ def load_json(path: Path) -> Any:
         raise DataError(f"{path}: not JSON of this kind: nested too deeply") from None
     except ValueError as error:
         raise DataError(f"{path}: not JSON: {error}") from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size  # 0 for a pipe, which is read as it comes
+            raw = file.read(MAX_BYTES + 1) if size <= MAX_BYTES else b""
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    if max(size, len(raw)) > MAX_BYTES:
+        raise DataError(f"{path}: over {MAX_BYTES / 2**20:.0f} MiB")
+    return raw
 
 
 def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

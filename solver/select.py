@@ -15,7 +15,8 @@ from solver.grid import Candidate, Grid, key
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """A distinct grid, how strongly it is supported, and the candidates behind it."""
+    """A distinct grid, how strongly it is supported, and the candidates behind it, likeliest
+    first."""
 
     grid: Grid
     score: float
@@ -46,11 +47,19 @@ def _rank(
     candidates: Sequence[Candidate], score: Callable[[list[Candidate]], tuple[float, float]]
 ) -> list[Ranked]:
     groups: dict[bytes, list[Candidate]] = {}
-    for candidate in {c.identity: c for c in candidates}.values():
-        groups.setdefault(key(candidate.grid), []).append(candidate)
+    unique: dict[object, Candidate] = {}
+    for candidate in sorted(candidates, key=_strength):
+        if unique.setdefault(candidate.identity, candidate) is candidate:
+            groups.setdefault(key(candidate.grid), []).append(candidate)
     scored = [(score(group), grid_key, group) for grid_key, group in groups.items()]
     scored.sort(key=lambda item: (-item[0][0], -item[0][1], item[1]))
     return [Ranked(group[0].grid, points[0], tuple(group)) for points, _, group in scored]
+
+
+def _strength(candidate: Candidate) -> tuple[object, ...]:
+    """Sorts the likeliest first, then by name."""
+    texts = (candidate.engine, candidate.view or "", candidate.program or "")
+    return (-_logprob(candidate), *texts)
 
 
 def _logprob(candidate: Candidate) -> float:

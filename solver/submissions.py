@@ -43,6 +43,9 @@ def write_submission(
     Raises `DataError` if it would not be a complete submission and `OSError` if it cannot
     be written; the old file then stands as it was.
     """
+    absent = [task.id for task in tasks if task.id not in entries]
+    if absent:
+        raise DataError(f"{path}: no entry for task {names(absent)}")
     body = ",\n".join(f"{json.dumps(task.id)}: {entries[task.id]}" for task in tasks)
     atomic_write(
         path,

@@ -9,6 +9,7 @@ augmentation as in arXiv:2411.07279 and arXiv:2505.07859.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -84,7 +85,8 @@ def parse_view(name: str) -> View:
         )
     except ValueError:
         raise ValueError(f"{name!r} is no view name") from None
-    if not 0 <= view.d8 < 8 or sorted(view.colors) != list(range(COLORS)):
+    legal = 0 <= view.d8 < 8 and sorted(view.colors) == list(range(COLORS))
+    if not legal or sorted(view.order) != list(range(len(view.order))) or view.name != name:
         raise ValueError(f"{name!r} is no view name")
     return view
 
@@ -112,7 +114,7 @@ def sample_views(
 ) -> list[View]:
     """`n` distinct views (fewer if there are not that many), the same for the same seed.
 
-    The first is the identity. The D8 elements are balanced: among any first 8k views each
+    The first is the identity. The D8 elements are balanced: among the first 8k views each
     element stands k times, so a prefix of the list is as even as the whole.
 
     Args:
@@ -124,21 +126,16 @@ def sample_views(
     if keep_output_only:
         fixed |= output_only_colors(task)
     free = [c for c in range(COLORS) if c not in fixed]
+    demos = len(task.train) if shuffle else 0
+    n = max(0, min(n, 8 * math.factorial(len(free)) * math.factorial(demos)))
     rng = np.random.default_rng(stable_seed(seed, task.id, "views"))
-    views = [View(order=tuple(range(len(task.train))) if shuffle else ())]
-    seen = set(views)
-    # Distinct views can run out (few colours free, one demonstration): stop after a long
-    # run of repeats instead of counting the group.
-    repeats = 0
-    for d8 in _balanced_d8(rng):
-        if len(views) >= n or repeats > 200:
-            return views[: max(0, n)]
-        view = _random_view(rng, d8, free, len(task.train) if shuffle else 0)
-        repeats = repeats + 1 if view in seen else 0
-        if view not in seen:
-            seen.add(view)
-            views.append(view)
-    raise AssertionError("unreachable: _balanced_d8 never ends")
+    views = {View(order=tuple(range(demos))): None}  # a set that keeps its order
+    for d8 in itertools.islice(_balanced_d8(rng), max(0, n - 1)):
+        view = _random_view(rng, d8, free, demos)
+        while view in views:  # ends: every element still has a view to give
+            view = _random_view(rng, d8, free, demos)
+        views[view] = None
+    return list(views)[:n]
 
 
 def _balanced_d8(rng: np.random.Generator) -> Iterator[int]:

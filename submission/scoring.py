@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 from solver.arcio import Solutions, read_solutions, read_source
 from solver.grid import DataError
@@ -15,7 +15,7 @@ def score_file(submission: str, solutions: str) -> Score:
 
 
 def _solutions(name: str) -> Solutions:
-    if Path(name).is_file():
+    if os.path.isfile(name):
         return read_solutions(name)
     known = read_source(name).solutions
     if known is None:

@@ -7,7 +7,7 @@ from rich.console import Console, Group
 from rich.panel import Panel
 from rich.text import Text
 
-from solver.arcio import pick_tasks, read_source
+from solver.arcio import read_source
 from solver.grid import DataError, Grid, Task, same
 from solver.submissions import read_submission
 from solver.views import sample_views
@@ -28,8 +28,8 @@ def show_task(
     """
     console = Console()
     loaded = read_source(source)
-    (task,) = pick_tasks(loaded.tasks, task_id, seed)[:1] or (None,)
-    if task is None or task.id != task_id:
+    task = next((task for task in loaded.tasks if task.id == task_id), None)
+    if task is None:
         raise DataError(f"{source}: no task {task_id!r}")
     console.print(_draw_task(task, f"task {task.id}"))
     for view in sample_views(task, views + 1, seed)[1:]:
@@ -44,13 +44,16 @@ def _draw_task(task: Task, title: str) -> Panel:
         for i, p in enumerate(task.train)
     ]
     tests = [_draw(grid, f"test input {i}") for i, grid in enumerate(task.tests)]
-    return Panel(Group(*pairs, *tests), title=title, title_align="left")
+    return Panel(Group(*pairs, *tests), title=Text(title), title_align="left")
 
 
 def _draw_attempts(task: Task, submission: str, solutions: tuple[Grid, ...] | None) -> Panel:
     answers = read_submission(submission)
     if task.id not in answers:
         raise DataError(f"{submission}: task {task.id!r} is missing")
+    if len(answers[task.id]) != len(task.tests):
+        have, want = len(answers[task.id]), len(task.tests)
+        raise DataError(f"{submission}: task {task.id!r}: {have} entries for {want} test inputs")
     drawn = []
     for test, attempts in enumerate(answers[task.id]):
         for number, grid in enumerate(attempts, start=1):
@@ -58,7 +61,7 @@ def _draw_attempts(task: Task, submission: str, solutions: tuple[Grid, ...] | No
             if solutions:
                 title += ": right" if same(grid, solutions[test]) else ": wrong"
             drawn.append(_draw(grid, title))
-    return Panel(Group(*drawn), title=f"attempts of {submission}", title_align="left")
+    return Panel(Group(*drawn), title=Text(f"attempts of {submission}"), title_align="left")
 
 
 def _draw(grid: Grid, title: str) -> Text:
