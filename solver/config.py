@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from importlib import resources
 from typing import Any
 
+from solver.engines import check_engine
 from solver.grid import DataError
 
 
@@ -62,16 +63,14 @@ def load_config(
 
     Raises `DataError` for an unknown profile, engine or number of workers.
     """
-    from solver.engines import check_engine
-
     table = _profile(profile)
     stages = {str(stage["engine"]): Stage(**stage) for stage in table.pop("stages")}
     chosen = tuple(stages.get(name, Stage(name)) for name in engines or stages)
     for stage in chosen:
         check_engine(stage.engine)
-    number = table.pop("workers") if workers is None else workers
-    if number < 0:
-        raise DataError(f"--workers {number}: must be at least 1")
+    default = table.pop("workers")
+    if workers is not None and workers < 1:
+        raise DataError(f"--workers {workers}: must be at least 1")
     known = {field.name for field in fields(Config)}
     unknown = sorted(table.keys() - known)
     if unknown:
@@ -79,7 +78,7 @@ def load_config(
     return Config(
         budget_s=budget_s,
         stages=chosen,
-        workers=number or len(cores()),
+        workers=workers or default or len(cores()),
         seed=seed,
         profile=profile,
         **table,

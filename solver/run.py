@@ -148,11 +148,24 @@ def _run_folder(folder: Path, resume: bool) -> Iterator[Journal]:
         os.close(lock)  # frees the lock; a killed process frees it too
 
 
+class _LogFile(logging.FileHandler):
+    """A log that a full disk cannot turn into an error of the run."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Drop the line."""
+
+    def close(self) -> None:
+        try:
+            super().close()
+        except OSError:
+            pass  # the last lines did not fit
+
+
 @contextmanager
 def _opened(folder: Path) -> Iterator[Journal]:
     try:
         journal = Journal(folder / FILE)
-        handler = logging.FileHandler(folder / "run.log", encoding="utf-8")
+        handler = _LogFile(folder / "run.log", encoding="utf-8")
     except OSError as error:
         raise DataError(f"{folder}: cannot be written: {error.strerror}") from None
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

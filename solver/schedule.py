@@ -129,9 +129,11 @@ class Plan:
         """Book that a pass ended (`JobRecord.outcome`), in this process or an earlier one."""
         progress = self.tasks[task]
         progress.passes[stage] = progress.passes.get(stage, 0) + 1
-        progress.last_slice[stage] = max(cost_s, slice_s if outcome == "sliced" else cost_s)
+        progress.last_slice[stage] = slice_s if outcome == "sliced" else cost_s
         if outcome == "died":
             progress.deaths += 1
+            # Tried again, but not for longer: what hung once is likely to hang again.
+            progress.last_slice[stage] = slice_s / self.stages[stage].growth
         if outcome == "error" or (outcome == "finished" and not self.stages[stage].repeats):
             progress.exhausted.add(stage)
 

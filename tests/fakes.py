@@ -1,0 +1,174 @@
+"""Engines that behave and engines that do not, each a few lines with the real interface."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from solver.deadline import Deadline
+from solver.engines import Context
+from solver.grid import Candidate, Pair, Task, as_grid, stable_seed
+
+BAD_TASK = "t003"  # the one that the misbehaving engines misbehave on
+
+
+def toy_tasks(n: int, seed: int = 0) -> tuple[Task, ...]:
+    """Small made-up tasks: the output is the input turned upside down."""
+    tasks = []
+    for i in range(n):
+        rng = np.random.default_rng(stable_seed(seed, i))
+        grids = [as_grid(rng.integers(0, 10, (3, 2 + i % 4))) for _ in range(4)]
+        pairs = tuple(Pair(g, as_grid(g[::-1])) for g in grids[:3])
+        tasks.append(Task(f"t{i:03d}", pairs, (grids[3],)))
+    return tuple(tasks)
+
+
+def right(task: Task) -> Iterator[Candidate]:
+    """The right answer to every test input of a toy task."""
+    for test, grid in enumerate(task.tests):
+        yield Candidate(task.id, test, as_grid(grid[::-1]), "fake", program="flip_ud")
+
+
+def instant(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    yield from right(task)
+
+
+def steady(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """A bit of work, and the answer in the middle of it."""
+    time.sleep(0.02)
+    yield from right(task)
+    time.sleep(0.01)
+
+
+def slow(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """Never has enough time, and stops when it is up."""
+    yield from right(task)
+    while not deadline.passed():
+        time.sleep(min(0.01, max(0.0, deadline.left())))
+
+
+def hung(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """Looks at no clock."""
+    yield from right(task)
+    while True:
+        time.sleep(1)
+
+
+def mixed(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """One task in five hangs, one is instant, the rest use what they get."""
+    kind = (hung, instant, slow, slow, slow)[int(task.id[1:]) % 5]
+    yield from kind(task, deadline, context)
+
+
+def hung_in_c(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """Holds the interpreter: no thread and no Python signal handler of the worker runs."""
+    if task.id == BAD_TASK:
+        sum(range(10**13))
+    yield from right(task)
+
+
+def raises(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    if task.id == BAD_TASK:
+        raise RuntimeError("an engine's bug")
+    yield from right(task)
+
+
+def exits(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    if task.id == BAD_TASK:
+        os._exit(3)
+    yield from right(task)
+
+
+def quits(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    if task.id == BAD_TASK:
+        sys.exit(0)
+    yield from right(task)
+
+
+def segfaults(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    if task.id == BAD_TASK:
+        ctypes.string_at(0)
+    yield from right(task)
+
+
+def eats_memory(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """Grows in steps, so that no single allocation is refused."""
+    eaten = []
+    while task.id == BAD_TASK:
+        eaten.append(np.ones(2**24, dtype=np.uint8))
+        time.sleep(0.001)
+    yield from right(task)
+
+
+def one_huge_allocation(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    if task.id == BAD_TASK:
+        np.ones(2**40, dtype=np.uint8)
+    yield from right(task)
+
+
+def floods_stdout(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    while task.id == BAD_TASK:
+        print("x" * 100_000)
+    yield from right(task)
+
+
+def floods_candidates(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    yield from right(task)
+    while task.id == BAD_TASK:
+        yield from right(task)
+
+
+def yields_nonsense(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    if task.id == BAD_TASK:
+        yield "not a candidate"  # type: ignore[misc]
+    yield from right(task)
+
+
+def yields_bad_grid(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    if task.id == BAD_TASK:
+        yield Candidate(task.id, 0, np.full((3, 3), 11, dtype=np.uint8), "fake")
+    yield from right(task)
+
+
+def writes_into_messages(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """Writes junk to every descriptor it holds, the message pipe among them."""
+    if task.id == BAD_TASK:
+        for fd in range(3, 64):
+            try:
+                os.write(fd, b"\xff\x00 junk\n")
+            except OSError:
+                pass
+    yield from right(task)
+
+
+def half_a_message(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """Begins a line in every descriptor and never ends it."""
+    if task.id == BAD_TASK:
+        for fd in range(3, 64):
+            try:
+                os.write(fd, b'{"kind":"cand')
+            except OSError:
+                pass
+        time.sleep(3600)
+    yield from right(task)
+
+
+def leaves_children(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """Starts a process that outlives it, then hangs."""
+    if task.id == BAD_TASK:
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)", "left-behind"])
+        time.sleep(3600)
+    yield from right(task)
+
+
+def closes_messages(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    if task.id == BAD_TASK:
+        os.closerange(3, 64)
+        time.sleep(3600)
+    yield from right(task)

@@ -1,0 +1,79 @@
+"""Starting real runs in real processes, for the tests that kill, fill and time them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from solver.grid import Task
+from solver.journal import FILE, Replay, replay
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def write_challenges(path: Path, tasks: tuple[Task, ...]) -> Path:
+    """The tasks as a Kaggle challenges file."""
+    path.write_text(
+        json.dumps(
+            {
+                task.id: {
+                    "train": [
+                        {"input": p.input.tolist(), "output": p.output.tolist()} for p in task.train
+                    ],
+                    "test": [{"input": grid.tolist()} for grid in task.tests],
+                }
+                for task in tasks
+            }
+        )
+    )
+    return path
+
+
+def command(challenges: Path, folder: Path, engine: str, budget: str, *more: str) -> list[str]:
+    """The command line of a run; `engine` is a function of `tests.fakes`."""
+    name = engine if ":" in engine or engine == "plain" else f"tests.fakes:{engine}"
+    return [
+        *(sys.executable, "-m", "solver", str(challenges), "--run", str(folder)),
+        *("--engines", name, "--budget", budget, *more),
+    ]
+
+
+def start(arguments: list[str], **environment: str) -> subprocess.Popen[str]:
+    """Start it with the checkout importable and its output captured."""
+    return subprocess.Popen(
+        arguments,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], timeout: float = 60) -> tuple[int, str, str]:
+    """Exit code, standard output, standard error."""
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out, err
+
+
+def journal_of(folder: Path) -> Replay:
+    """What the run's journal says."""
+    return replay(folder / FILE)
+
+
+def workers_of(parent: int) -> list[int]:
+    """Process ids of the workers that a parent started and that still run."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
+            except OSError:
+                continue
+            if b"solver.worker" in words and str(parent).encode() in words and state != "Z":
+                found.append(int(entry.name))
+    return found

@@ -1,0 +1,84 @@
+"""Budgets are kept: never late by more than a second or 1 %, and used while work remains."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from solver.submissions import check_submission
+from tests.fakes import toy_tasks
+from tests.runs import command, finish, journal_of, start, write_challenges
+
+pytestmark = pytest.mark.budget
+
+TASKS = toy_tasks(20)
+WORKERS = 2
+# The long ones run side by side (their engines sleep), the short ones one after the other,
+# so that starting processes for one run takes no time from another.
+LONG = [(60, "slow"), (60, "mixed"), (30, "hung"), (30, "mixed")]
+SHORT = [(2, "slow"), (2, "hung"), (2, "mixed"), (5, "slow"), (5, "hung"), (10, "slow")]
+
+
+@dataclass(frozen=True)
+class Run:
+    folder: Path
+    wall_s: float
+    code: int
+
+
+def _run(base: Path, budget_s: int, engine: str) -> Run:
+    folder = base / f"{engine}-{budget_s}"
+    challenges = base / "challenges.json"
+    begun = time.monotonic()
+    process = start(
+        command(challenges, folder, engine, f"{budget_s}s", "--workers", str(WORKERS))
+    )
+    code, _, _ = finish(process, timeout=budget_s + 20)
+    return Run(folder, time.monotonic() - begun, code)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, str], Run]:
+    base = tmp_path_factory.mktemp("budget")
+    write_challenges(base / "challenges.json", TASKS)
+    with ThreadPoolExecutor(len(LONG)) as pool:
+        long: dict[tuple[int, str], Future[Run]] = {}
+        for budget_s, engine in LONG:
+            long[budget_s, engine] = pool.submit(_run, base, budget_s, engine)
+        done = {(b, e): _run(base, b, e) for b, e in SHORT}
+        return done | {case: future.result() for case, future in long.items()}
+
+
+@pytest.mark.parametrize(("budget_s", "engine"), SHORT + LONG)
+def test_a_run_is_not_late_and_uses_its_budget(
+    runs: dict[tuple[int, str], Run], budget_s: int, engine: str
+) -> None:
+    run = runs[budget_s, engine]
+    assert run.code == 0
+    assert run.wall_s <= budget_s + max(1.0, 0.01 * budget_s)
+    check_submission(run.folder / "submission.json", TASKS)
+    jobs = journal_of(run.folder).jobs
+    if engine == "slow":  # work remains to the end
+        assert run.wall_s >= 0.95 * budget_s
+        if budget_s >= 10:
+            busy = sum(job.cost_s for job in jobs) / (WORKERS * budget_s)
+            assert busy >= 0.95
+
+
+@pytest.mark.parametrize(("budget_s", "engine"), [(30, "mixed"), (60, "slow"), (60, "mixed")])
+def test_with_enough_time_every_task_is_attempted(
+    runs: dict[tuple[int, str], Run], budget_s: int, engine: str
+) -> None:
+    jobs = journal_of(runs[budget_s, engine].folder).jobs
+    assert {job.task for job in jobs} == {task.id for task in TASKS}
+
+
+def test_a_run_with_nothing_left_to_do_ends_early(tmp_path: Path) -> None:
+    write_challenges(tmp_path / "challenges.json", TASKS)
+    run = _run(tmp_path, 60, "instant")
+    assert run.code == 0
+    assert run.wall_s < 6

@@ -1,0 +1,88 @@
+"""SIGKILL at a hundred random moments: the submission on disk is always valid and complete,
+and a resumed run ends with the answers of an undisturbed one."""
+
+from __future__ import annotations
+
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from solver.grid import Task, as_grid, key
+from solver.journal import FILE
+from solver.submissions import check_submission, read_submission
+from tests.fakes import toy_tasks
+from tests.runs import command, finish, start, workers_of, write_challenges
+
+KILLS = 100
+LANES = 2
+TASKS = toy_tasks(16)
+
+
+def test_kills_at_random_moments(tmp_path: Path) -> None:
+    challenges = write_challenges(tmp_path / "c.json", TASKS)
+    undisturbed = tmp_path / "undisturbed"
+    assert finish(start(command(challenges, undisturbed, "steady", "60s")))[0] == 0
+    with ThreadPoolExecutor(LANES) as pool:
+        lanes = [
+            pool.submit(_kill_and_resume, challenges, tmp_path / str(lane), lane)
+            for lane in range(LANES)
+        ]
+        folders = [folder for lane in lanes for folder in lane.result()]
+    expected = _answers(undisturbed)
+    assert [expected[task.id][0] for task in TASKS] == [_right(task) for task in TASKS]
+    assert len(folders) > LANES
+    for folder in folders:
+        assert _answers(folder) == expected
+
+
+def _kill_and_resume(challenges: Path, base: Path, lane: int) -> list[Path]:
+    """Kill runs until this lane's share of kills is reached; the folders of finished runs."""
+    rng = random.Random(lane)
+    finished: list[Path] = []
+    kills, folder = 0, base / "0"
+    while kills < KILLS // LANES:
+        if _one_run(challenges, folder, rng.uniform(0, 0.9)):
+            kills += 1
+            check_submission(folder / "submission.json", TASKS)
+        else:
+            finished.append(folder)
+            folder = base / str(len(finished))
+    arguments = command(challenges, folder, "steady", "60s", "--workers", "1", "--resume")
+    assert finish(start(arguments))[0] == 0
+    return [*finished, folder]
+
+
+def _one_run(challenges: Path, folder: Path, moment_s: float) -> bool:
+    """Start or resume a run and kill it `moment_s` later. False if it ended before that."""
+    more = ["--resume"] if (folder / FILE).exists() else []
+    process = start(command(challenges, folder, "steady", "60s", "--workers", "1", *more))
+    submission = folder / "submission.json"
+    while not submission.exists():  # the promise begins with the first write
+        assert process.poll() is None
+        time.sleep(0.005)
+    time.sleep(moment_s)
+    if process.poll() is not None:
+        assert finish(process)[0] == 0
+        return False
+    process.kill()
+    finish(process)
+    assert workers_of(process.pid) == [] or _gone_soon(process.pid)
+    return True
+
+
+def _gone_soon(parent: int) -> bool:
+    time.sleep(1.5)
+    return workers_of(parent) == []
+
+
+def _right(task: Task) -> bytes:
+    return key(as_grid(task.tests[0][::-1]))
+
+
+def _answers(folder: Path) -> dict[str, list[bytes]]:
+    submission = read_submission(folder / "submission.json")
+    return {
+        task_id: [key(grid) for attempts in tests for grid in attempts]
+        for task_id, tests in submission.items()
+    }
