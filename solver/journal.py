@@ -153,10 +153,10 @@ def candidate_of(record: dict[str, Any]) -> Candidate:
 def job_of(record: dict[str, Any]) -> JobRecord:
     """A job's record from its JSON values. Raises `ValueError`, `KeyError` or `TypeError`."""
     job = JobRecord(**record)
-    for value in (job.task, job.engine, job.outcome, job.error or ""):
-        _text(value)
-    for value in (job.pass_, job.worker, job.cost_s, job.slice_s, job.started_s):
-        _number(value)
+    for text in (job.task, job.engine, job.outcome, job.error or ""):
+        _text(text)
+    for number in (job.pass_, job.worker, job.cost_s, job.slice_s, job.started_s):
+        _number(number)
     return job
 
 

@@ -1,0 +1,63 @@
+"""Profiles and what the command line lays over them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from solver.config import Config, cores, load_config
+from solver.grid import DataError
+
+PROFILES = ("cpu", "kaggle-cpu")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_loads(profile: str) -> None:
+    config = load_config(profile, 60.0)
+    assert (config.profile, config.budget_s) == (profile, 60.0)
+    assert config.workers >= 1
+    assert config.memory_mb > 0
+    assert config.stages
+
+
+def test_zero_workers_in_a_profile_mean_one_for_each_core() -> None:
+    assert load_config("cpu", 1.0).workers == len(cores())
+
+
+def test_the_command_line_comes_before_the_profile() -> None:
+    config = load_config("kaggle-cpu", 5.0, workers=3, seed=7)
+    assert (config.workers, config.seed) == (3, 7)
+
+
+def test_named_engines_keep_their_stage_and_others_get_a_plain_one() -> None:
+    before = {stage.engine: stage for stage in load_config("cpu", 1.0).stages}
+    stages = load_config("cpu", 1.0, engines=("tests.fakes:instant", "plain")).stages
+    assert [stage.engine for stage in stages] == ["tests.fakes:instant", "plain"]
+    assert stages[1] == before["plain"]
+
+
+@pytest.mark.parametrize(
+    ("profile", "engines", "workers", "complaint"),
+    [
+        ("none", (), None, "--profile none: no such profile; there are cpu, kaggle-cpu"),
+        ("../profiles/cpu", (), None, "no such profile"),
+        ("cpu", ("magic",), None, "--engines magic: no such engine; there are plain"),
+        ("cpu", ("no_such_module:f",), None, "--engines no_such_module:f: no such engine"),
+        ("cpu", (":f",), None, "no such engine"),
+        ("cpu", ("..:f",), None, "no such engine"),
+        ("cpu", (), 0, "--workers 0: must be at least 1"),
+        ("cpu", (), -2, "--workers -2"),
+    ],
+)
+def test_an_unknown_choice_is_refused(
+    profile: str, engines: tuple[str, ...], workers: int | None, complaint: str
+) -> None:
+    with pytest.raises(DataError, match=complaint):
+        load_config(profile, 1.0, engines=engines, workers=workers)
+
+
+def test_a_config_cannot_be_changed() -> None:
+    config: Config = load_config("cpu", 1.0)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.seed = 1  # type: ignore[misc]
