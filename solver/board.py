@@ -21,7 +21,7 @@ from solver.submissions import dump_task, write_submission
 from solver.template import template
 
 WRITE_EVERY_S = 1.0
-WRITE_SHARE = 0.01  # of one core, at most, goes into rewriting the submission
+WRITE_SHARE = 0.005  # of one core, at most, goes into rewriting the submission
 
 log = logging.getLogger("solver")
 

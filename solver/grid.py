@@ -8,6 +8,7 @@ solver can ever see one.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,23 +34,43 @@ def as_grid(value: object) -> Grid:
     """
     if isinstance(value, np.ndarray):
         value = value.tolist()
-    if not isinstance(value, list | tuple) or not value:
-        raise DataError(f"expected a non-empty list of rows, got {_short(value)}")
+    if not _is_legal(value):
+        raise DataError(_complaint(value))
+    return freeze(np.array(value, dtype=np.uint8))
+
+
+def _is_legal(value: object) -> bool:
+    """The whole check at the speed of built-ins: files hold millions of cells."""
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_SIDE:
+        return False
+    if set(map(type, value)) != {list} or len(set(map(len, value))) != 1:
+        return False
+    cells = list(itertools.chain.from_iterable(value))
+    return (
+        1 <= len(value[0]) <= MAX_SIDE
+        and set(map(type, cells)) == {int}
+        and min(cells) >= 0
+        and max(cells) < COLORS
+    )
+
+
+def _complaint(value: object) -> str:
+    """What is wrong with a value that is no grid, at the first place that is."""
+    if not isinstance(value, list) or not value:
+        return f"expected a non-empty list of rows, got {_short(value)}"
     if len(value) > MAX_SIDE:
-        raise DataError(f"{len(value)} rows, more than {MAX_SIDE}")
-    width = -1
+        return f"{len(value)} rows, more than {MAX_SIDE}"
     for r, row in enumerate(value):
-        if not isinstance(row, list | tuple) or not row:
-            raise DataError(f"row {r} is not a non-empty list: {_short(row)}")
+        if not isinstance(row, list) or not row:
+            return f"row {r} is not a non-empty list: {_short(row)}"
         if len(row) > MAX_SIDE:
-            raise DataError(f"row {r} has {len(row)} cells, more than {MAX_SIDE}")
-        if width not in (-1, len(row)):
-            raise DataError(f"row {r} has {len(row)} cells where row 0 has {width}")
-        width = len(row)
+            return f"row {r} has {len(row)} cells, more than {MAX_SIDE}"
+        if len(row) != len(value[0]):
+            return f"row {r} has {len(row)} cells where row 0 has {len(value[0])}"
         for c, cell in enumerate(row):
             if type(cell) is not int or not 0 <= cell < COLORS:
-                raise DataError(f"cell ({r}, {c}) is {_short(cell)}, not an integer 0..9")
-    return freeze(np.array(value, dtype=np.uint8))
+                return f"cell ({r}, {c}) is {_short(cell)}, not an integer 0..9"
+    raise AssertionError("a legal grid has nothing to complain about")
 
 
 def freeze(cells: NDArray[np.uint8]) -> Grid:

@@ -34,9 +34,7 @@ def _run(base: Path, budget_s: int, engine: str) -> Run:
     folder = base / f"{engine}-{budget_s}"
     challenges = base / "challenges.json"
     begun = time.monotonic()
-    process = start(
-        command(challenges, folder, engine, f"{budget_s}s", "--workers", str(WORKERS))
-    )
+    process = start(command(challenges, folder, engine, f"{budget_s}s", "--workers", str(WORKERS)))
     code, _, _ = finish(process, timeout=budget_s + 20)
     return Run(folder, time.monotonic() - begun, code)
 
@@ -64,7 +62,7 @@ def test_a_run_is_not_late_and_uses_its_budget(
     jobs = journal_of(run.folder).jobs
     if engine == "slow":  # work remains to the end
         assert run.wall_s >= 0.95 * budget_s
-        if budget_s >= 10:
+        if budget_s >= 60:
             busy = sum(job.cost_s for job in jobs) / (WORKERS * budget_s)
             assert busy >= 0.95
 
