@@ -73,6 +73,7 @@ class Supervisor:
     def run(self, deadline: Deadline, stop: Callable[[], bool]) -> None:
         """Work until the deadline, until `stop()`, or until no work is left. No worker
         process outlives this call, and no slice reaches past the deadline."""
+        next_tick = self._clock.now()
         try:
             while not deadline.passed() and not stop():
                 for worker in self._workers:
@@ -80,7 +81,9 @@ class Supervisor:
                 if not any(worker.slot or self._starting(worker) for worker in self._workers):
                     break
                 self._poll(min(TICK_S, max(0.0, self._next_event(deadline))))
-                self._events.tick()
+                if self._clock.now() >= next_tick:
+                    self._events.tick()
+                    next_tick = self._clock.now() + TICK_S
         finally:
             self._close()
 
