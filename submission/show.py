@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rich.columns import Columns
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
@@ -26,25 +26,26 @@ def show_task(
 
     Raises `DataError` for an unknown source, task or submission.
     """
-    console = Console()
     loaded = read_source(source)
     task = next((task for task in loaded.tasks if task.id == task_id), None)
     if task is None:
         raise DataError(f"{source}: no task {task_id!r}")
-    console.print(_draw_task(task, f"task {task.id}"))
+    panels = [_draw_task(task, f"task {task.id}")]
     for view in sample_views(task, views + 1, seed)[1:]:
-        console.print(_draw_task(view.apply_task(task), f"view {view.name}"))
-    if submission:
-        console.print(_draw_attempts(task, submission, (loaded.solutions or {}).get(task.id)))
+        panels.append(_draw_task(view.apply_task(task), f"view {view.name}"))
+    if submission is not None:
+        panels.append(_draw_attempts(task, submission, (loaded.solutions or {}).get(task.id)))
+    Console().print(*panels, sep="\n")
 
 
 def _draw_task(task: Task, title: str) -> Panel:
-    pairs = [
-        Columns([_draw(p.input, f"demonstration {i}"), Text("->"), _draw(p.output, "")])
-        for i, p in enumerate(task.train)
-    ]
-    tests = [_draw(grid, f"test input {i}") for i, grid in enumerate(task.tests)]
-    return Panel(Group(*pairs, *tests), title=Text(title), title_align="left")
+    parts: list[RenderableType] = []
+    for i, pair in enumerate(task.train):
+        row = Columns([_draw(pair.input), Text("->"), _draw(pair.output)])
+        parts += [Text(f"demonstration {i}"), row]
+    for i, grid in enumerate(task.tests):
+        parts += [Text(f"test input {i}"), _draw(grid)]
+    return Panel(Group(*parts), title=Text(title), title_align="left")
 
 
 def _draw_attempts(task: Task, submission: str, solutions: tuple[Grid, ...] | None) -> Panel:
@@ -60,13 +61,13 @@ def _draw_attempts(task: Task, submission: str, solutions: tuple[Grid, ...] | No
             title = f"test {test}, attempt {number}"
             if solutions:
                 title += ": right" if same(grid, solutions[test]) else ": wrong"
-            drawn.append(_draw(grid, title))
+            drawn += [Text(title), _draw(grid)]
     return Panel(Group(*drawn), title=Text(f"attempts of {submission}"), title_align="left")
 
 
-def _draw(grid: Grid, title: str) -> Text:
+def _draw(grid: Grid) -> Text:
     """Two columns of the terminal a cell; the digit stays readable without colour."""
-    text = Text(f"{title}\n" if title else "")
+    text = Text()
     for row in grid.tolist():
         for cell in row:
             ink = "#ffffff" if cell in (0, 1, 2, 9) else "#000000"

@@ -1,0 +1,77 @@
+"""The documentation is true: its commands run, its links and settings exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from solver.config import Config, Stage
+from tests.runs import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BIN = Path(sys.executable).parent
+SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BUDGET = "2s"  # stands in for every budget of the documentation
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The `arcsub` lines of a page's shell blocks, with a short budget."""
+    lines = "".join(SHELL.findall(page.read_text())).replace("\\\n", " ").splitlines()
+    found = [shlex.split(line, comments=True) for line in lines if line.startswith("arcsub ")]
+    for words in found:
+        if "--budget" in words:
+            del words[words.index("--budget") : words.index("--budget") + 2]
+        if words[1] == "solve":
+            words += ["--budget", BUDGET]
+    return found
+
+
+def test_the_readme_holds_commands() -> None:
+    assert len(commands(ROOT / "README.md")) >= 3
+
+
+@pytest.mark.parametrize("page", filter(commands, PAGES), ids=lambda page: page.name)
+def test_the_commands_of_a_page_run_one_after_the_other(page: Path, tmp_path: Path) -> None:
+    for program, *arguments in commands(page):
+        done = subprocess.run(
+            [str(BIN / program), *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), shlex.join([program, *arguments])
+        assert done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_are_named_exist(page: Path) -> None:
+    files = re.findall(r"\b(?:solver|submission|scripts|tests|docs)/[\w/.-]*\w", page.read_text())
+    assert [file for file in files if not (ROOT / file).exists()] == []
+
+
+def test_make_targets_that_are_named_exist() -> None:
+    named = set(re.findall(r"\bmake ([a-z]+)\b", (ROOT / "README.md").read_text()))
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"solve", "test"} <= named <= targets
+
+
+def test_the_table_of_settings_is_complete() -> None:
+    text = (ROOT / "docs" / "run.md").read_text()
+    explained = set(re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE))
+    of_the_command_line = {"budget_s", "seed", "profile", "stages"}
+    settings = {field.name for field in fields(Config)} - of_the_command_line
+    assert explained == settings | {f"stages.{field.name}" for field in fields(Stage)}
