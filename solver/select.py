@@ -48,7 +48,7 @@ def _rank(
 ) -> list[Ranked]:
     groups: dict[bytes, list[Candidate]] = {}
     unique: dict[object, Candidate] = {}
-    for candidate in sorted(candidates, key=_strength):
+    for candidate in sorted(candidates, key=_strength):  # so that float sums come out the same
         if unique.setdefault(candidate.identity, candidate) is candidate:
             groups.setdefault(key(candidate.grid), []).append(candidate)
     scored = [(score(group), grid_key, group) for grid_key, group in groups.items()]
@@ -72,5 +72,4 @@ def _best(group: list[Candidate]) -> float:
 
 def _logsumexp(group: list[Candidate]) -> float:
     best = _best(group)
-    # sorted: a float sum must not depend on the order of arrival
-    return best + math.log(sum(sorted(math.exp(_logprob(c) - best) for c in group)))
+    return best + math.log(sum(math.exp(_logprob(c) - best) for c in group))

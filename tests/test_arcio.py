@@ -46,13 +46,14 @@ def test_the_built_in_sets_are_complete(name: str) -> None:
 
 
 def test_a_folder_gives_its_task_files_by_name(tmp_path: Path) -> None:
-    for name in ("b", "a"):
+    ids = [f"t{i:02d}" for i in range(40)]
+    for name in ids[::-1]:
         (tmp_path / f"{name}.json").write_text(json.dumps(TASK))
     (tmp_path / "readme.txt").write_text("no task")
     source = read_source(str(tmp_path))
-    assert [task.id for task in source.tasks] == ["a", "b"]
+    assert [task.id for task in source.tasks] == ids
     assert source.solutions
-    assert source.solutions["a"][0].tolist() == [[4, 3]]
+    assert source.solutions["t07"][0].tolist() == [[4, 3]]
 
 
 def test_solutions_are_known_only_if_every_test_has_one(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from solver.arcio import pick_tasks
 from solver.command import Report, Request, _new_folder, exit_code, run_solve, score_text
 from solver.config import load_config
 from solver.ensemble import answer
@@ -64,7 +65,7 @@ def test_a_draw_is_solved_and_scored_alone(request_: Request) -> None:
     report = run(replace(request_, tasks="3", run="drawn", seed=5))
     assert report.score
     (header,) = journal_of(Path("drawn")).runs
-    assert len(header["tasks"]) == 3
+    assert header["tasks"] == [task.id for task in pick_tasks(toy_tasks(10), "3", 5)]
     assert set(header["tasks"]) == set(report.score.solved)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from solver.config import Config, cores, load_config
+from solver.config import Config, Stage, cores, load_config
 from solver.grid import DataError
 
 PROFILES = ("cpu", "kaggle-cpu")
@@ -31,10 +31,10 @@ def test_the_command_line_comes_before_the_profile() -> None:
 
 
 def test_named_engines_keep_their_stage_and_others_get_a_plain_one() -> None:
-    before = {stage.engine: stage for stage in load_config("cpu", 1.0).stages}
+    of_the_profile = {stage.engine: stage for stage in load_config("cpu", 1.0).stages}["plain"]
+    assert of_the_profile != Stage("plain")
     stages = load_config("cpu", 1.0, engines=("tests.fakes:instant", "plain")).stages
-    assert [stage.engine for stage in stages] == ["tests.fakes:instant", "plain"]
-    assert stages[1] == before["plain"]
+    assert stages == (Stage("tests.fakes:instant"), of_the_profile)
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,14 @@ def test_any_value_is_a_legal_grid_or_a_data_error(value: Any) -> None:
     assert len(said) < 120 if said else is_grid(as_grid(value))
 
 
+def test_a_value_nested_too_deeply_to_be_shown_is_refused_like_any_other() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(DataError, match=r"cell \(0, 0\) is \["):
+        as_grid([[deep]])
+
+
 @given(grids(), grids())
 def test_equal_keys_mean_equal_grids(a: Grid, b: Grid) -> None:
     assert key(a) == key(a.copy())
