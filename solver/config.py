@@ -15,6 +15,8 @@ from typing import Any
 from solver.engines import check_engine
 from solver.grid import DataError
 
+MAX_WORKERS = 256  # a mistyped number must not fill the machine with processes
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -69,8 +71,8 @@ def load_config(
     for stage in chosen:
         check_engine(stage.engine)
     default = table.pop("workers")
-    if workers is not None and workers < 1:
-        raise DataError(f"--workers {workers}: must be at least 1")
+    if workers is not None and not 1 <= workers <= MAX_WORKERS:
+        raise DataError(f"--workers {workers}: must be 1 to {MAX_WORKERS}")
     known = {field.name for field in fields(Config)}
     unknown = sorted(table.keys() - known)
     if unknown:

@@ -46,8 +46,9 @@ def test_named_engines_keep_their_stage_and_others_get_a_plain_one() -> None:
         ("cpu", ("no_such_module:f",), None, "--engines no_such_module:f: no such engine"),
         ("cpu", (":f",), None, "no such engine"),
         ("cpu", ("..:f",), None, "no such engine"),
-        ("cpu", (), 0, "--workers 0: must be at least 1"),
+        ("cpu", (), 0, "--workers 0: must be 1 to 256"),
         ("cpu", (), -2, "--workers -2"),
+        ("cpu", (), 100_000, "--workers 100000: must be 1 to 256"),
     ],
 )
 def test_an_unknown_choice_is_refused(
