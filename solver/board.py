@@ -137,6 +137,11 @@ class Board:
         """Every task's answer, by id."""
         return {task.id: self.answer(i) for i, task in enumerate(self.tasks)}
 
+    def errors(self) -> dict[str, list[str]]:
+        """A line for each failed job, by the id of its task."""
+        errors = zip(self.tasks, self._errors, strict=True)
+        return {task.id: lines for task, lines in errors if lines}
+
     def snapshot(self, left_s: float) -> Snapshot:
         states = Counter(a.state for a in self._answers)
         return Snapshot(len(self.tasks), len(self._attempted), len(self._ended), states, left_s)

@@ -54,6 +54,9 @@ class Report:
         lines = [f"answered  {len(self.source.tasks)} tasks: {answered}"]
         if self.score:
             lines += [f"score     {score_text(self.score)}", f"          {self._circumstances()}"]
+        if self.result.errors:
+            first = next(iter(self.result.errors.values()))[0]
+            lines.append(f"trouble   {len(self.result.errors)} tasks, see run.log: {first}")
         return [*lines, f"files     {self.result.submission}, {FILE}, run.log"]
 
     def _circumstances(self) -> str:

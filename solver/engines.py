@@ -33,22 +33,30 @@ ENGINES = {
 
 
 def check_engine(name: str) -> None:
-    """Raise `DataError` unless `name` is an engine or names an importable module's function."""
-    module = ENGINES.get(name, name).partition(":")[0]
-    if name not in ENGINES and (":" not in name or not _importable(module)):
+    """Raise `DataError` unless `name` is an engine or `module:function` of a module on the path.
+
+    The module is only looked for: importing it is a worker's business.
+    """
+    package = name.partition(":")[0].partition(".")[0]
+    if name not in ENGINES and (":" not in name or not _on_path(package)):
         known = ", ".join(ENGINES)
         raise DataError(f"--engines {name}: no such engine; there are {known}, or module:function")
 
 
 def load_engine(name: str) -> Engine:
-    """Import an engine. Raises whatever its module raises."""
-    module, _, function = ENGINES.get(name, name).partition(":")
-    engine: Engine = getattr(importlib.import_module(module), function)
+    """Import an engine and let its module `prepare()`, if it has that: compile, load a model.
+
+    That time is not charged to any task. Raises whatever the module raises.
+    """
+    place, _, function = ENGINES.get(name, name).partition(":")
+    module = importlib.import_module(place)
+    engine: Engine = getattr(module, function)
+    getattr(module, "prepare", lambda: None)()
     return engine
 
 
-def _importable(module: str) -> bool:
+def _on_path(package: str) -> bool:
     try:
-        return importlib.util.find_spec(module) is not None
+        return importlib.util.find_spec(package) is not None
     except (ImportError, ValueError):
         return False

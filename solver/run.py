@@ -39,10 +39,14 @@ class RunError(Exception):
 
 @dataclass(frozen=True)
 class Result:
-    """What a run leaves: the submission's path and every task's answer."""
+    """What a run leaves: the submission's path, every task's answer, and what went wrong.
+
+    `errors` holds a line for each failed job, by the id of its task.
+    """
 
     submission: Path
     answers: dict[str, Answer]
+    errors: dict[str, list[str]]
 
 
 def solve(
@@ -205,7 +209,7 @@ def _last_write(board: Board) -> Result:
         raise RunError(
             f"the last answers cannot be written ({error}); {board.path} stands"
         ) from None
-    return Result(board.path, board.answers())
+    return Result(board.path, board.answers(), board.errors())
 
 
 def _header(source: Source, config: Config) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Supervisor:
         self._config, self._tasks, self._policy = config, tasks, policy
         self._events, self._clock = events, clock
         self._cores = cores()
-        self._workers = [_Worker(i) for i in range(config.workers)]
+        self._workers = [_Worker(i) for i in range(min(config.workers, len(tasks)))]
         self._selector = selectors.DefaultSelector()
         self._job = 0
         self._began = clock.now()

@@ -111,7 +111,7 @@ def test_the_report_counts_how_tasks_were_answered() -> None:
     tasks = toy_tasks(3)
     answers = {task.id: answer(task, [], template(task)) for task in tasks}
     answers[tasks[0].id] = replace(answers[tasks[0].id], state="program")
-    result = Result(Path("s.json"), answers)
+    result = Result(Path("s.json"), answers, {})
     source = type("FakeSource", (), {"name": "toys", "tasks": tasks})()
     report = Report(result, source, load_config("cpu", 1.0), Path(), None)
     assert report.lines()[0] == "answered  3 tasks: 2 fallback, 1 program"

@@ -25,7 +25,7 @@ from tests.runs import command, finish, journal_of, start, workers_of, write_cha
 TASKS = toy_tasks(8)
 
 
-def run_here(folder: Path, engine: str, budget_s: float = 10, memory_mb: int = 400) -> Result:
+def run_here(folder: Path, engine: str, budget_s: float = 10, memory_mb: int = 150) -> Result:
     stage = Stage(f"tests.fakes:{engine}", max_slice_s=0.4)
     config = Config(budget_s, (stage,), workers=2, memory_mb=memory_mb, grace_s=0.3)
     return solve(Source("toy", TASKS), config, folder)
@@ -44,7 +44,7 @@ def is_right(result: Result, task: Task) -> bool:
         ("exits", "exit code 3"),
         ("quits", "exit code 0"),
         ("segfaults", "SIGSEGV"),
-        ("eats_memory", "MB, over 400 MB"),
+        ("eats_memory", "MB, over 150 MB"),
         ("one_huge_allocation", "MemoryError"),
         ("floods_stdout", "did not end within its slice"),
         ("yields_nonsense", "TypeError: the engine yielded a str"),
