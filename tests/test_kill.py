@@ -12,7 +12,7 @@ from solver.grid import Task, as_grid, key
 from solver.journal import FILE
 from solver.submissions import check_submission, read_submission
 from tests.fakes import toy_tasks
-from tests.runs import command, finish, start, workers_of, write_challenges
+from tests.runs import command, finish, journal_of, start, workers_of, write_challenges
 
 KILLS = 100
 LANES = 2
@@ -22,35 +22,47 @@ TASKS = toy_tasks(16)
 def test_kills_at_random_moments(tmp_path: Path) -> None:
     challenges = write_challenges(tmp_path / "c.json", TASKS)
     undisturbed = tmp_path / "undisturbed"
-    assert finish(start(command(challenges, undisturbed, "steady", "60s")))[0] == 0
+    begun = time.monotonic()
+    arguments = command(challenges, undisturbed, "steady", "60s", "--workers", "1")
+    assert finish(start(arguments))[0] == 0
+    longest_s = time.monotonic() - begun  # of a run, on this machine as busy as it is now
     with ThreadPoolExecutor(LANES) as pool:
         lanes = [
-            pool.submit(_kill_and_resume, challenges, tmp_path / str(lane), lane)
+            pool.submit(_kill_and_resume, challenges, tmp_path / str(lane), lane, longest_s)
             for lane in range(LANES)
         ]
-        folders = [folder for lane in lanes for folder in lane.result()]
+        folders = [folder for lane in lanes for folder in lane.result()[0]]
+        struck = [jobs for lane in lanes for jobs in lane.result()[1]]
     expected = _answers(undisturbed)
     assert [expected[task.id][0] for task in TASKS] == [_right(task) for task in TASKS]
-    assert len(folders) > LANES
+    assert len(struck) == KILLS
+    assert len(set(struck)) > 5  # the kills fell all over the run, not on its start alone
     for folder in folders:
         assert _answers(folder) == expected
 
 
-def _kill_and_resume(challenges: Path, base: Path, lane: int) -> list[Path]:
-    """Kill runs until this lane's share of kills is reached; the folders of finished runs."""
+def _kill_and_resume(
+    challenges: Path, base: Path, lane: int, longest_s: float
+) -> tuple[list[Path], list[int]]:
+    """Kill runs until this lane's share of kills is reached.
+
+    Returns the folders of the runs, all finished in the end, and how many jobs each kill found
+    done.
+    """
     rng = random.Random(lane)
     finished: list[Path] = []
-    kills, folder = 0, base / "0"
-    while kills < KILLS // LANES:
-        if _one_run(challenges, folder, rng.uniform(0, 0.9)):
-            kills += 1
+    struck: list[int] = []
+    folder = base / "0"
+    while len(struck) < KILLS // LANES:
+        if _one_run(challenges, folder, rng.uniform(0, longest_s)):
+            struck.append(len(journal_of(folder).jobs) if (folder / FILE).exists() else 0)
             check_submission(folder / "submission.json", TASKS)
         else:
             finished.append(folder)
             folder = base / str(len(finished))
     arguments = command(challenges, folder, "steady", "60s", "--workers", "1", "--resume")
     assert finish(start(arguments))[0] == 0
-    return [*finished, folder]
+    return [*finished, folder], struck
 
 
 def _one_run(challenges: Path, folder: Path, moment_s: float) -> bool:
