@@ -30,12 +30,12 @@ _IMPORT = re.compile(r"^(?:from|import) solver\.synth\.(\w+)", re.MULTILINE)
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile on first call, keep on disk. The Python original is `kernel(f).py_func`."""
+    """Compile on first call, keep on disk; integer division by zero gives 0, it never raises."""
     before = numba.core.config.CACHE_DIR
     module = function.__module__.rpartition(".")[2]
     numba.core.config.CACHE_DIR = str(cache_root() / _digest(module))
     try:
-        return numba.njit(cache=True)(function)  # type: ignore[no-any-return]
+        return numba.njit(cache=True, error_model="numpy")(function)  # type: ignore[no-any-return]
     finally:
         numba.core.config.CACHE_DIR = before
 
