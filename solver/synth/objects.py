@@ -1,0 +1,349 @@
+"""Objects: how a grid is cut into objects, and the table of their properties.
+
+`segment` cuts a grid under one of the `MODES`; the `Scene` it returns holds the objects as
+masks and their properties as an integer matrix, one row an object, one column for each name
+in `FEATURES`. Everything that learns rules over objects reads that matrix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from numpy.typing import NDArray
+
+from solver.grid import COLORS, Grid
+from solver.synth.jit import kernel
+
+Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+MAX_OBJECTS = 120  # a grid of more objects is no scene of objects
+
+MODES = {
+    "8": "mono-coloured, 8 neighbours",
+    "4": "mono-coloured, 4 neighbours",
+    "m8": "any colours but the background, 8 neighbours",
+    "m4": "any colours but the background, 4 neighbours",
+    "c": "all cells of a colour",
+    "a4": "mono-coloured, 4 neighbours, the background's regions too",
+    "h4": "regions of the background, 4 neighbours",
+    "px": "single cells that are not background",
+}
+BACKGROUNDS = ("0", "most")
+
+# Columns the kernel fills, then columns made from them by `_relations`.
+_KERNEL = (
+    "color", "area", "height", "width", "top", "left", "bottom", "right", "colors", "holes",
+    "hole_area", "sym_lr", "sym_ud", "sym_diag", "borders", "full", "minor", "minor_area",
+    "shape", "shape_d8", "look", "edges",
+)  # fmt: skip
+_RELATIONS = (
+    "longest", "shortest", "box", "square", "line", "wide", "same_shape", "same_d8",
+    "same_look", "same_color", "same_area", "color_cells", "contains", "inside", "touching",
+    "touch_color", "inner_color", "mid_row", "mid_col", "missing", "sym_any", "same_row",
+    "same_col", "count",
+)  # fmt: skip
+FEATURES = _KERNEL + _RELATIONS
+COLUMN = {name: i for i, name in enumerate(FEATURES)}
+# Features whose order means nothing: only equality is tested.
+NOMINAL = frozenset({"color", "minor", "shape", "shape_d8", "look", "touch_color", "inner_color"})
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A grid cut into n objects.
+
+    `labels` (H, W) holds 1..n, 0 where no object is; `features` is (n, len(FEATURES)).
+    """
+
+    grid: Grid
+    background: int
+    mode: str
+    labels: NDArray[np.int16]
+    n: int
+    features: Ints
+    memo: dict[str, Any] = field(default_factory=dict)  # what others derive from the scene
+
+    @cached_property
+    def masks(self) -> Mask:
+        """(n, H, W): the cells of every object."""
+        return self.labels[None] == np.arange(1, self.n + 1, dtype=np.int16)[:, None, None]
+
+    def column(self, name: str) -> Ints:
+        """(n,): one property of all objects."""
+        return self.features[:, COLUMN[name]]
+
+    def box(self, i: int) -> tuple[int, int, int, int]:
+        """Bounding box of object i: top, left, bottom, right, the last two exclusive."""
+        top, left = int(self.features[i, 4]), int(self.features[i, 5])
+        return top, left, top + int(self.features[i, 2]), left + int(self.features[i, 3])
+
+    def crop(self, i: int) -> Grid:
+        """What the grid shows in the bounding box of object i."""
+        top, left, bottom, right = self.box(i)
+        return self.grid[top:bottom, left:right]
+
+    def alone(self, i: int) -> Grid:
+        """The crop of object i, with the background where the object is not."""
+        top, left, bottom, right = self.box(i)
+        inside = self.labels[top:bottom, left:right] == i + 1
+        return np.where(inside, self.grid[top:bottom, left:right], self.background).astype(np.uint8)
+
+
+def background(grid: Grid, how: str) -> int:
+    """The background colour: `0`, or the `most` common colour (ties: the smallest)."""
+    return 0 if how == "0" else int(np.bincount(grid.ravel(), minlength=COLORS).argmax())
+
+
+def segment(grid: Grid, mode: str, how: str = "0") -> Scene | None:
+    """Cut a grid into objects; None if there are more than `MAX_OBJECTS`."""
+    ground = background(grid, how)
+    labels, n = label(grid, ground, mode)
+    if n > MAX_OBJECTS:
+        return None
+    features = np.zeros((n, len(FEATURES)), dtype=np.int64)
+    if n:
+        _measure(grid, labels, n, ground, features)
+        _relations(grid, labels, ground, features)
+    return Scene(grid, ground, mode, labels, n, features)
+
+
+def label(grid: Grid, ground: int, mode: str) -> tuple[NDArray[np.int16], int]:
+    """(H, W) labels 1..n in reading order of the first cell, 0 for no object; and n."""
+    if mode == "px":
+        return _label_cells(grid, ground)
+    if mode == "c":
+        return _label_colors(grid, ground)
+    if mode == "h4":
+        return _label(np.where(grid == ground, 1, 0).astype(np.uint8), 0, False, True)
+    if mode == "a4":
+        return _label(grid, 255, False, True)
+    return _label(grid, ground, mode.endswith("8"), not mode.startswith("m"))
+
+
+def _label_cells(grid: Grid, ground: int) -> tuple[NDArray[np.int16], int]:
+    labels = np.zeros(grid.shape, dtype=np.int16)
+    cells = grid != ground
+    n = int(cells.sum())
+    labels[cells] = np.arange(1, n + 1)
+    return labels, n
+
+
+def _label_colors(grid: Grid, ground: int) -> tuple[NDArray[np.int16], int]:
+    ids = np.zeros(COLORS, dtype=np.int16)
+    shown = [c for c in np.unique(grid).tolist() if c != ground]
+    ids[shown] = np.arange(1, len(shown) + 1)
+    return ids[grid], len(shown)
+
+
+@kernel
+def _label(grid, ground, diagonal, mono):  # type: ignore[no-untyped-def]
+    """Flood-fill labelling; `ground` cells get 0, `mono` keeps colours apart."""
+    h, w = grid.shape
+    labels = np.zeros((h, w), np.int16)
+    stack = np.empty(h * w, np.int64)
+    n = 0
+    for start in range(h * w):
+        r0, c0 = start // w, start % w
+        if grid[r0, c0] == ground or labels[r0, c0] != 0:
+            continue
+        n += 1
+        labels[r0, c0] = n
+        stack[0] = start
+        top = 1
+        while top > 0:
+            top -= 1
+            r, c = stack[top] // w, stack[top] % w
+            for dr in range(-1, 2):
+                for dc in range(-1, 2):
+                    if (dr == 0) == (dc == 0) and not (diagonal and dr != 0):
+                        continue
+                    y, x = r + dr, c + dc
+                    if y < 0 or y >= h or x < 0 or x >= w or labels[y, x] != 0:
+                        continue
+                    if grid[y, x] == ground or (mono and grid[y, x] != grid[r, c]):
+                        continue
+                    labels[y, x] = n
+                    stack[top] = y * w + x
+                    top += 1
+    return labels, n
+
+
+@kernel
+def _hash(cells, d8):  # type: ignore[no-untyped-def]
+    """31-bit hash of a small matrix turned by the D8 element `d8`."""
+    h, w = cells.shape
+    a, b = (w, h) if d8 >= 4 else (h, w)
+    value = np.int64(a * 31 + b)
+    for i in range(a):
+        for j in range(b):
+            y, x = (j, i) if d8 >= 4 else (i, j)
+            if d8 & 1:
+                y = h - 1 - y
+            if d8 & 2:
+                x = w - 1 - x
+            value = (value * np.int64(1000003) + cells[y, x] + 7) % np.int64(2147483647)
+    return value
+
+
+@kernel
+def _holes(mask):  # type: ignore[no-untyped-def]
+    """Number and cells of the regions of the complement that the mask encloses.
+
+    The complement is 4-connected, so walls may be diagonal.
+    """
+    h, w = mask.shape
+    seen = mask.copy()
+    stack = np.empty(h * w, np.int64)
+    count, cells = 0, 0
+    for start in range(h * w):
+        if seen[start // w, start % w]:
+            continue
+        seen[start // w, start % w] = True
+        stack[0] = start
+        top, size, closed = 1, 0, True
+        while top > 0:
+            top -= 1
+            r, c = stack[top] // w, stack[top] % w
+            size += 1
+            for k in range(4):
+                y = r + (k == 0) - (k == 1)
+                x = c + (k == 2) - (k == 3)
+                if y < 0 or y >= h or x < 0 or x >= w:
+                    closed = False
+                elif not seen[y, x]:
+                    seen[y, x] = True
+                    stack[top] = y * w + x
+                    top += 1
+        if closed:
+            count += 1
+            cells += size
+    return count, cells
+
+
+@kernel
+def _measure(grid, labels, n, ground, out):  # type: ignore[no-untyped-def]
+    """Fill the kernel's columns of `out` (n, F), in the order of `_KERNEL`."""
+    h, w = grid.shape
+    tally = np.zeros((n, 10), np.int64)
+    box = np.empty((n, 4), np.int64)
+    for i in range(n):
+        box[i, 0], box[i, 1], box[i, 2], box[i, 3] = h, w, 0, 0
+    for r in range(h):
+        for c in range(w):
+            i = labels[r, c] - 1
+            if i < 0:
+                continue
+            tally[i, grid[r, c]] += 1
+            box[i, 0], box[i, 1] = min(box[i, 0], r), min(box[i, 1], c)
+            box[i, 2], box[i, 3] = max(box[i, 2], r), max(box[i, 3], c)
+    for i in range(n):
+        top, left, bottom, right = box[i]
+        a, b = bottom - top + 1, right - left + 1
+        mask = np.zeros((a, b), np.bool_)
+        ink = np.zeros((a, b), np.int64)
+        edges = 0
+        for r in range(a):
+            for c in range(b):
+                if labels[top + r, left + c] == i + 1:
+                    mask[r, c] = True
+                    ink[r, c] = grid[top + r, left + c] + 1
+        for r in range(a):
+            for c in range(b):
+                if mask[r, c]:
+                    edges += r == 0 or not mask[r - 1, c]
+                    edges += r == a - 1 or not mask[r + 1, c]
+                    edges += c == 0 or not mask[r, c - 1]
+                    edges += c == b - 1 or not mask[r, c + 1]
+        lr, ud, diag, anti = True, True, a == b, a == b
+        for r in range(a):
+            for c in range(b):
+                lr = lr and ink[r, c] == ink[r, b - 1 - c]
+                ud = ud and ink[r, c] == ink[a - 1 - r, c]
+                if a == b:
+                    diag = diag and ink[r, c] == ink[c, r]
+                    anti = anti and ink[r, c] == ink[a - 1 - c, a - 1 - r]
+        area, best, least, kinds = 0, 0, -1, 0
+        for k in range(10):
+            area += tally[i, k]
+            kinds += tally[i, k] > 0
+            if tally[i, k] > tally[i, best]:
+                best = k
+            if tally[i, k] > 0 and (least < 0 or tally[i, k] < tally[i, least]):
+                least = k
+        holes, hole_area = _holes(mask)
+        plain = mask.astype(np.int64)
+        shape = _hash(plain, 0)
+        shape_d8 = shape
+        for k in range(1, 8):
+            shape_d8 = min(shape_d8, _hash(plain, k))
+        out[i, 0], out[i, 1], out[i, 2], out[i, 3] = best, area, a, b
+        out[i, 4], out[i, 5], out[i, 6], out[i, 7] = top, left, h - 1 - bottom, w - 1 - right
+        out[i, 8], out[i, 9], out[i, 10] = kinds, holes, hole_area
+        out[i, 11], out[i, 12], out[i, 13] = lr, ud, diag or anti
+        out[i, 14] = (top == 0) + (left == 0) + (bottom == h - 1) + (right == w - 1)
+        out[i, 15], out[i, 16], out[i, 17] = area == a * b, least, tally[i, least]
+        out[i, 18], out[i, 19], out[i, 20] = shape, shape_d8, _hash(ink, 0)
+        out[i, 21] = edges
+
+
+def _relations(grid: Grid, labels: NDArray[np.int16], ground: int, out: Ints) -> None:
+    """Fill the columns of `_RELATIONS` from the kernel's columns."""
+    n = len(out)
+    color, area, height, width, top, left = (out[:, k] for k in range(6))
+    put = COLUMN
+    out[:, put["longest"]] = np.maximum(height, width)
+    out[:, put["shortest"]] = np.minimum(height, width)
+    out[:, put["box"]] = height * width
+    out[:, put["square"]] = height == width
+    out[:, put["line"]] = (np.minimum(height, width) == 1) & (area > 1)
+    out[:, put["wide"]] = np.sign(width - height)
+    for name, source in (
+        ("same_shape", "shape"), ("same_d8", "shape_d8"), ("same_look", "look"),
+        ("same_color", "color"), ("same_area", "area"),
+    ):  # fmt: skip
+        values = out[:, put[source]]
+        out[:, put[name]] = (values[:, None] == values[None]).sum(1)
+    out[:, put["color_cells"]] = np.bincount(grid.ravel(), minlength=COLORS)[color]
+    bottom, right = top + height, left + width
+    within = (
+        (top[:, None] <= top[None]) & (left[:, None] <= left[None])
+        & (bottom[:, None] >= bottom[None]) & (right[:, None] >= right[None])
+    )  # fmt: skip
+    out[:, put["contains"]] = within.sum(1) - 1
+    out[:, put["inside"]] = within.sum(0) - 1
+    touch = _touch(labels, n)
+    out[:, put["touching"]] = touch.sum(1)
+    out[:, put["touch_color"]] = _only(touch, color)
+    out[:, put["inner_color"]] = _only(within & ~np.eye(n, dtype=bool), color)
+    out[:, put["mid_row"]] = np.abs(2 * top + height - grid.shape[0])
+    out[:, put["mid_col"]] = np.abs(2 * left + width - grid.shape[1])
+    out[:, put["missing"]] = height * width - area
+    out[:, put["sym_any"]] = (out[:, 11:14] > 0).any(1)
+    out[:, put["same_row"]] = (top[:, None] == top[None]).sum(1)
+    out[:, put["same_col"]] = (left[:, None] == left[None]).sum(1)
+    out[:, put["count"]] = n
+
+
+def _touch(labels: NDArray[np.int16], n: int) -> Mask:
+    """(n, n): which objects are 8-neighbours of which."""
+    touch = np.zeros((n + 1, n + 1), dtype=bool)
+    for a, b in (
+        (labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1]),
+        (labels[1:, 1:], labels[:-1, :-1]), (labels[1:, :-1], labels[:-1, 1:]),
+    ):  # fmt: skip
+        touch[a, b] = True
+    touch |= touch.T
+    np.fill_diagonal(touch, False)
+    return touch[1:, 1:]
+
+
+def _only(relation: Mask, color: Ints) -> Ints:
+    """(n,): the colour of the related objects if they agree on one, else -1."""
+    high = np.where(relation, color[None], -1).max(1, initial=-1)
+    low = np.where(relation, color[None], COLORS).min(1, initial=COLORS)
+    return np.where(high == low, high, -1)
