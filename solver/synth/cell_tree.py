@@ -1,0 +1,57 @@
+"""Cell rules as values: nested tuples that say how to colour a cell.
+
+    rule  = ("const", 3) | ("copy", feature) | ("if", test, rule, rule)
+    test  = (feature, "==" or "<=" or "!=" or ">", number or feature)
+            | ("and", test, test, ...)
+
+`paint` evaluates a rule on the features of a grid.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solver.synth.cell_features import INDEX, Features
+
+Rule = tuple[Any, ...]
+NEGATED = {"==": "!=", "<=": ">"}
+
+
+def negate(test: Rule) -> Rule:
+    """The opposite of a plain test."""
+    return (test[0], NEGATED[test[1]], test[2])
+
+
+def paint(rule: Rule, table: Features) -> NDArray[np.uint8]:
+    """The colour of every cell, (N,); over 9 where the rule copies what is not there.
+
+    Raises `ValueError` if the rule is not of the form the module describes.
+    """
+    match rule:
+        case ("const", int(color)):
+            return np.full(table.shape[1], color, dtype=np.uint8)
+        case ("copy", str(name)) if name in INDEX:
+            return table[INDEX[name]]
+        case ("if", tuple(test), tuple(yes), tuple(no)):
+            return np.where(holds(test, table), paint(yes, table), paint(no, table))
+    raise ValueError(f"no cell rule: {str(rule)[:60]}")
+
+
+def holds(test: Rule, table: Features) -> NDArray[np.bool_]:
+    """Where a test holds, (N,). Raises `ValueError` if it is no test."""
+    match test:
+        case ("and", *parts):
+            return np.logical_and.reduce([holds(part, table) for part in parts])
+        case (str(name), str(sign), int() | str() as other) if name in INDEX:
+            left = table[INDEX[name]]
+            if isinstance(other, str) and other not in INDEX:
+                raise ValueError(f"no feature {other!r}")
+            right = table[INDEX[other]] if isinstance(other, str) else other
+            if sign in ("==", "!="):
+                return (left == right) if sign == "==" else (left != right)
+            if sign in ("<=", ">"):
+                return (left <= right) if sign == "<=" else (left > right)
+    raise ValueError(f"no test: {str(test)[:60]}")
