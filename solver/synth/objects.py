@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from solver.grid import COLORS, Grid
 from solver.synth.jit import kernel
+from solver.synth.part_split import WAYS, split
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -33,6 +34,7 @@ MODES = {
     "h4": "regions of the background, 4 neighbours",
     "px": "single cells that are not background",
 }
+PART_MODES = tuple(f"p {way}" for way in WAYS)  # rectangular parts, see `part_split`
 BACKGROUNDS = ("0", "most")
 
 # Columns the kernel fills, then columns made from them by `_relations`.
@@ -45,7 +47,7 @@ _RELATIONS = (
     "longest", "shortest", "box", "square", "line", "wide", "same_shape", "same_d8",
     "same_look", "same_color", "same_area", "color_cells", "contains", "inside", "touching",
     "touch_color", "inner_color", "mid_row", "mid_col", "missing", "sym_any", "same_row",
-    "same_col", "count",
+    "same_col", "count", "ink", "pieces",
 )  # fmt: skip
 FEATURES = _KERNEL + _RELATIONS
 COLUMN = {name: i for i, name in enumerate(FEATURES)}
@@ -109,11 +111,13 @@ def segment(grid: Grid, mode: str, how: str = "0") -> Scene | None:
     if n:
         _measure(grid, labels, n, ground, features)
         _relations(grid, labels, ground, features)
-    return Scene(grid, ground, mode, labels, n, features)
+    return Scene(grid, ground, mode, labels, n, features, {"how": how})
 
 
 def label(grid: Grid, ground: int, mode: str) -> tuple[NDArray[np.int16], int]:
     """(H, W) labels 1..n in reading order of the first cell, 0 for no object; and n."""
+    if mode.startswith("p "):
+        return _label_parts(grid, ground, mode[2:])
     if mode == "px":
         return _label_cells(grid, ground)
     if mode == "c":
@@ -123,6 +127,19 @@ def label(grid: Grid, ground: int, mode: str) -> tuple[NDArray[np.int16], int]:
     if mode == "a4":
         return _label(grid, 255, False, True)
     return _label(grid, ground, mode.endswith("8"), not mode.startswith("m"))
+
+
+def _label_parts(grid: Grid, ground: int, way: str) -> tuple[NDArray[np.int16], int]:
+    labels = np.zeros(grid.shape, dtype=np.int16)
+    cut = split(grid, way, ground)
+    if cut is None:
+        return labels, 0
+    k = 0
+    for a, b in cut.rows:
+        for c, d in cut.columns:
+            k += 1
+            labels[a:b, c:d] = k
+    return labels, k
 
 
 def _label_cells(grid: Grid, ground: int) -> tuple[NDArray[np.int16], int]:
@@ -327,6 +344,12 @@ def _relations(grid: Grid, labels: NDArray[np.int16], ground: int, out: Ints) ->
     out[:, put["same_row"]] = (top[:, None] == top[None]).sum(1)
     out[:, put["same_col"]] = (left[:, None] == left[None]).sum(1)
     out[:, put["count"]] = n
+    ink = grid != ground
+    pieces, _ = _label(grid, ground, True, True)
+    for i in range(n):
+        box = slice(top[i], bottom[i]), slice(left[i], right[i])
+        out[i, put["ink"]] = ink[box].sum()
+        out[i, put["pieces"]] = len(np.unique(pieces[box][ink[box]]))
 
 
 def _touch(labels: NDArray[np.int16], n: int) -> Mask:
