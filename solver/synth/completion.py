@@ -1,0 +1,392 @@
+"""Completion: unknown cells follow from translations and reflections that the rest obeys.
+
+A mask says which cells are unknown (a colour that the demonstrations tell, or a colour role).
+`complete` searches the symmetries of the known cells (translations of a lattice, mirror axes
+anywhere, rotations) and fills unknown cells from their images. The output is the whole grid,
+the patch that was masked, or a larger grid that continues the pattern.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solver.deadline import Deadline
+from solver.grid import COLORS, Grid, Task
+from solver.synth.jit import kernel
+from solver.synth.program import Op, Solution
+from solver.synth.rule_fit import Cells, distinct, fit, same_size
+
+KINDS = ("tile", "mirror", "tile mirror", "row", "column", "diagonal", "mirror tile", "loose")
+UNKNOWN = 255
+
+
+def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
+    """Completions that reproduce every demonstration."""
+    for stage in (_whole, _patches, _larger, _periodic):
+        if deadline.passed():
+            return
+        yield from distinct(_until(stage(task), deadline), 2)
+        yield None
+
+
+def _until(found: Iterator[Solution | None], deadline: Deadline) -> Iterator[Solution | None]:
+    for solution in found:
+        if deadline.passed():
+            return
+        yield solution
+
+
+# --- kernels --------------------------------------------------------------------------
+
+
+@kernel
+def _shift_score(cells, dy, dx):  # type: ignore[no-untyped-def]
+    """(agreeing, differing) known pairs of cells a shift (dy >= 0, any dx) apart."""
+    h, w = cells.shape
+    same, other = 0, 0
+    for r in range(h - dy):
+        for c in range(max(0, -dx), w - max(0, dx)):
+            a, b = cells[r, c], cells[r + dy, c + dx]
+            if a != 255 and b != 255:
+                if a == b:
+                    same += 1
+                else:
+                    other += 1
+    return same, other
+
+
+@kernel
+def _fill_shift(cells, dy, dx):  # type: ignore[no-untyped-def]
+    """Copy known cells onto unknown ones along a shift, both ways, until nothing changes."""
+    h, w = cells.shape
+    changed = True
+    while changed:
+        changed = False
+        for r in range(h - dy):
+            for c in range(max(0, -dx), w - max(0, dx)):
+                a, b = cells[r, c], cells[r + dy, c + dx]
+                if a == 255 and b != 255:
+                    cells[r, c] = b
+                    changed = True
+                elif b == 255 and a != 255:
+                    cells[r + dy, c + dx] = a
+                    changed = True
+
+
+@kernel
+def _image(kind, s, t, r, c):  # type: ignore[no-untyped-def]
+    """Image of a cell: 0 left-right about s/2, 1 up-down about t/2, 2 transpose, 3 anti, 4 half
+    turn, 5 quarter turn (both about (t/2, s/2); 2 and 3 need s, t as offsets)."""
+    if kind == 0:
+        return r, s - c
+    if kind == 1:
+        return t - r, c
+    if kind == 2:
+        return c + t, r - t
+    if kind == 3:
+        return t - c, t - r
+    if kind == 4:
+        return t - r, s - c
+    y2, x2 = 2 * r - t, 2 * c - s
+    return (x2 + t) // 2, (s - y2) // 2
+
+
+@kernel
+def _mirror_score(cells, kind, s, t):  # type: ignore[no-untyped-def]
+    h, w = cells.shape
+    same, other = 0, 0
+    for r in range(h):
+        for c in range(w):
+            y, x = _image(kind, s, t, r, c)
+            if 0 <= y < h and 0 <= x < w and (y != r or x != c):
+                if cells[r, c] != 255 and cells[y, x] != 255:
+                    if cells[r, c] == cells[y, x]:
+                        same += 1
+                    else:
+                        other += 1
+    return same, other
+
+
+@kernel
+def _fill_mirror(cells, kind, s, t):  # type: ignore[no-untyped-def]
+    h, w = cells.shape
+    for _ in range(4):
+        for r in range(h):
+            for c in range(w):
+                if cells[r, c] == 255:
+                    y, x = _image(kind, s, t, r, c)
+                    if 0 <= y < h and 0 <= x < w and cells[y, x] != 255:
+                        cells[r, c] = cells[y, x]
+
+
+@kernel
+def _best_mirrors(cells, allowed, out):  # type: ignore[no-untyped-def]
+    """For each kind 0..5 the axis (s, t) with most agreement, if at most `allowed` percent of
+    the pairs differ: rows (s, t, agreeing) of `out`; agreeing 0 where there is none."""
+    h, w = cells.shape
+    for kind in range(6):
+        out[kind, 2] = 0
+        for s in range(w // 2, 2 * w - w // 2) if kind in (0, 4, 5) else range(1):
+            for t in range(h // 2, 2 * h - h // 2) if kind in (1, 4, 5) else range(
+                -3 if kind == 2 else h - 4, 4 if kind == 2 else w + 3
+            ) if kind in (2, 3) else range(1):
+                if kind == 5 and (s + t) % 2:
+                    continue
+                same, other = _mirror_score(cells, kind, s, t)
+                if 100 * other <= allowed * (same + other) and same > out[kind, 2]:
+                    out[kind, 0], out[kind, 1], out[kind, 2] = s, t, same
+
+
+@kernel
+def _shifts(cells, kind, allowed, out):  # type: ignore[no-untyped-def]
+    """All shifts that the known cells obey, shortest first, into `out` (m, 2); how many.
+
+    `kind` 0 any, 1 along rows only, 2 along columns only, 3 diagonal only.
+    """
+    h, w = cells.shape
+    n = 0
+    for size in range(1, h + w):
+        for dy in range(min(size, h - 1) + 1):
+            for sign in range(2):
+                dx = (size - dy) * (1 - 2 * sign)
+                if abs(dx) >= w or (dx == 0 and sign) or (dy == 0 and sign):
+                    continue
+                if (kind == 1 and dy) or (kind == 2 and dx) or (kind == 3 and dy != abs(dx)):
+                    continue
+                same, other = _shift_score(cells, dy, dx)
+                if same and 100 * other <= allowed * (same + other) and n < len(out):
+                    if same >= 2 or kind:
+                        out[n, 0], out[n, 1] = dy, dx
+                        n += 1
+    return n
+
+
+# --- the operation --------------------------------------------------------------------
+
+
+def complete(cells: NDArray[np.uint8], kinds: str) -> NDArray[np.uint8] | None:
+    """Fill the cells that are 255 by the symmetries of the others; None if some stay open.
+
+    `kinds` names what to try, in order: `tile` (shifts of a lattice), `row`, `column`,
+    `diagonal` (shifts along these only), `mirror` (axes and turns), `loose` (mirrors that a
+    tenth of the cells may break).
+    """
+    cells = cells.copy()
+    for kind in kinds.split():
+        if (cells != UNKNOWN).any() and (cells == UNKNOWN).any():
+            _apply(cells, kind)
+    return None if (cells == UNKNOWN).any() else cells
+
+
+def _apply(cells: NDArray[np.uint8], kind: str) -> None:
+    allowed = 10 if kind == "loose" else 0
+    if kind in ("mirror", "loose"):
+        axes = np.zeros((6, 3), dtype=np.int64)
+        _best_mirrors(cells, allowed, axes)
+        for k in np.argsort(-axes[:, 2], kind="stable"):
+            if axes[k, 2]:
+                _fill_mirror(cells, int(k), int(axes[k, 0]), int(axes[k, 1]))
+        return
+    which = {"tile": 0, "row": 1, "column": 2, "diagonal": 3}[kind]
+    shifts = np.zeros((200, 2), dtype=np.int64)
+    n = _shifts(cells, which, allowed, shifts)
+    for dy, dx in shifts[:n]:
+        _fill_shift(cells, int(dy), int(dx))
+        if not (cells == UNKNOWN).any():
+            return
+
+
+def mask_color(grid: Grid, ref: str) -> int:
+    """The colour that stands for unknown: a digit, or the `most` or `least` common one."""
+    if ref.isdigit():
+        return int(ref)
+    counts = np.bincount(grid.ravel(), minlength=COLORS)
+    if ref == "most":
+        return int(counts.argmax())
+    return int(np.where(counts == 0, 999, counts).argmin())
+
+
+def _masked(grid: Grid, ref: str) -> NDArray[np.uint8]:
+    return np.where(grid == mask_color(grid, ref), UNKNOWN, grid).astype(np.uint8)
+
+
+def repair(grid: Grid, ref: str, kinds: str) -> Cells | None:
+    """The grid with the cells of one colour filled by the symmetries of the rest."""
+    cells = _masked(grid, ref)
+    return complete(cells, kinds) if (cells == UNKNOWN).any() else np.asarray(grid)
+
+
+def patch(grid: Grid, ref: str, kinds: str, d8: int) -> Cells | None:
+    """What the masked box would show (`d8` 0; or its mirror image 1 left-right, 2 up-down)."""
+    cells = _masked(grid, ref)
+    open_cells = np.argwhere(cells == UNKNOWN)
+    if not len(open_cells):
+        return None
+    full = complete(cells, kinds)
+    if full is None:
+        return None
+    (a, b), (c, d) = open_cells.min(0), open_cells.max(0) + 1
+    box = full[a:c, b:d]
+    return box[:, ::-1] if d8 == 1 else box[::-1] if d8 == 2 else box
+
+
+def _mask_refs(task: Task) -> list[str]:
+    """Colours that could mean unknown: changed in some demonstration, shown in all inputs."""
+    refs = [
+        str(c)
+        for c in range(COLORS)
+        if all((pair.input == c).any() for pair in task.train)
+    ]
+    return [*refs, "least", "most"]
+
+
+def _whole(task: Task) -> Iterator[Solution | None]:
+    if not same_size(task):
+        return
+    for k, ref in enumerate(_mask_refs(task)):
+        if not _only_mask_changes(task, ref):
+            continue
+        for j, kinds in enumerate(KINDS):
+            yield fit(task, "repair", repair, (ref, kinds), 5.0 + j + 0.5 * k)
+
+
+def _only_mask_changes(task: Task, ref: str) -> bool:
+    changed = False
+    for pair in task.train:
+        diff = pair.input != pair.output
+        if (pair.input[diff] != mask_color(pair.input, ref)).any():
+            return False
+        changed = changed or bool(diff.any())
+    return changed
+
+
+def _patches(task: Task) -> Iterator[Solution | None]:
+    if any(pair.output.size >= pair.input.size for pair in task.train):
+        return
+    for k, ref in enumerate(_mask_refs(task)):
+        if any(_box_shape(p.input, ref) != p.output.shape for p in task.train):
+            continue
+        for j, kinds in enumerate(KINDS):
+            for d8 in range(3):
+                yield fit(task, "patch", patch, (ref, kinds, d8), 5.0 + j + 0.5 * k + 2 * d8)
+
+
+def _box_shape(grid: Grid, ref: str) -> tuple[int, int] | None:
+    found = np.argwhere(grid == mask_color(grid, ref))
+    if not len(found):
+        return None
+    height, width = found.max(0) - found.min(0) + 1
+    return int(height), int(width)
+
+
+# --- larger outputs -------------------------------------------------------------------
+
+
+def _sizes(task: Task) -> list[tuple[str, int, int]]:
+    """Rules for the output's size that hold in all demonstrations."""
+    shapes = {pair.output.shape for pair in task.train}
+    rules = []
+    if len(shapes) == 1:
+        h, w = shapes.pop()
+        rules.append(("const", h, w))
+    for name in ("times", "plus"):
+        found = set()
+        for pair in task.train:
+            (h, w), (a, b) = pair.input.shape, pair.output.shape
+            if name == "times" and (a % h or b % w):
+                found |= {(0, 0), (1, 1)}
+            else:
+                found.add((a // h, b // w) if name == "times" else (a - h, b - w))
+        if len(found) == 1:
+            rules.append((name, *found.pop()))
+    return rules
+
+
+def _larger(task: Task) -> Iterator[Solution | None]:
+    if same_size(task) or any(
+        pair.output.shape[a] < pair.input.shape[a] for pair in task.train for a in (0, 1)
+    ):
+        return
+    for size in _sizes(task):
+        for refs in ("", "0"):
+            for j, kinds in enumerate(("tile", "row", "column", "diagonal", "mirror")):
+                for corner in ("start", "end", "middle"):
+                    args = (*size, refs, kinds, corner)
+                    yield fit(task, "continued", continued, args, 8.0 + j)
+
+
+def continued(
+    grid: Grid, rule: str, down: int, across: int, ref: str, kinds: str, corner: str
+) -> Cells | None:
+    """A larger grid (`const`, `times` or `plus` its size) that goes on with the pattern.
+
+    The old grid stands at the `start` (top left), the `end` or the `middle`; cells of colour
+    `ref` are unknown too.
+    """
+    h, w = grid.shape
+    a, b = {"const": (down, across), "times": (h * down, w * across),
+            "plus": (h + down, w + across)}[rule]  # fmt: skip
+    if not (h <= a <= 30 and w <= b <= 30):
+        return None
+    out = np.full((a, b), UNKNOWN, dtype=np.uint8)
+    share = {"start": 0, "end": 2, "middle": 1}[corner]
+    top, left = (a - h) * share // 2, (b - w) * share // 2
+    out[top : top + h, left : left + w] = _masked(grid, ref) if ref else grid
+    return complete(out, kinds)
+
+
+# --- noisy periods --------------------------------------------------------------------
+
+
+def _periodic(task: Task) -> Iterator[Solution | None]:
+    if not same_size(task):
+        return
+    for ref in ("", *_mask_refs(task)):
+        for kind in ("lattice", "rows", "columns", "both mirrors"):
+            yield fit(task, "regular", regular, (ref, kind), 9.0 + (ref != ""))
+
+
+def regular(grid: Grid, ref: str, kind: str) -> Cells | None:
+    """Every cell takes the majority colour of its class, cells of colour `ref` not voting.
+
+    Classes: cells alike modulo the best period of both axes (`lattice`) or of one
+    (`rows`, `columns`), or alike under both mirror images (`both mirrors`).
+    """
+    cells = _masked(grid, ref) if ref else grid
+    h, w = grid.shape
+    r, c = np.mgrid[:h, :w]
+    if kind == "both mirrors":
+        return _majority(cells, np.minimum(r, h - 1 - r) * 64 + np.minimum(c, w - 1 - c))
+    best: tuple[float, Cells] | None = None
+    for p in range(1, h // 2 + 1) if kind != "rows" else (h,):
+        for q in range(1, w // 2 + 1) if kind != "columns" else (w,):
+            made = _majority(cells, (r % p) * 64 + c % q)
+            if made is None:
+                continue
+            known = cells != UNKNOWN
+            score = float((made == cells)[known].mean()) - 0.004 * p * q
+            if best is None or score > best[0]:
+                best = (score, made)
+    return best[1] if best else None
+
+
+def _majority(cells: NDArray[np.uint8], classes: NDArray[np.int64]) -> Cells | None:
+    _, index = np.unique(classes, return_inverse=True)
+    index = index.reshape(cells.shape)
+    votes = np.zeros((index.max() + 1, COLORS), dtype=np.int64)
+    known = cells != UNKNOWN
+    np.add.at(votes, (index[known], cells[known]), 1)
+    if (votes.sum(1) == 0).any():
+        return None
+    return votes.argmax(1).astype(np.uint8)[index]
+
+
+OPS = {
+    "repair": Op(repair, "cells of one colour filled by the symmetries of the rest"),
+    "patch": Op(patch, "what the box of one colour would show by the symmetries of the rest"),
+    "continued": Op(continued, "a larger grid that goes on with the pattern"),
+    "regular": Op(regular, "every cell takes the majority colour of its periodic class"),
+}
