@@ -8,7 +8,8 @@ outside every component of a kind has 255 for numbers and `OUT` for colours.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from solver.synth.jit import kernel
 
 OUT = 10
 LOST = 255
@@ -40,7 +41,7 @@ COMPONENT_FEATURES = [
 _N_EDGE, _N_HOLES, _N_FROM, _N_COLOR = 5, 6, 13, len(_NUMBERS)
 
 
-@njit(cache=True)
+@kernel
 def component_features(g, back, table):  # type: ignore[no-untyped-def]
     """Fill the rows of `COMPONENT_FEATURES` of a table (F, H, W) for a grid (H, W)."""
     for kind in range(3):
@@ -52,7 +53,7 @@ def component_features(g, back, table):  # type: ignore[no-untyped-def]
             _boxes(g, back, labels, props, n, table[3 * _WIDTH :])
 
 
-@njit(cache=True)
+@kernel
 def label(g, back, kind):  # type: ignore[no-untyped-def]
     """Component numbers 1..n of a grid (H, W), 0 for cells in none, and n.
 
@@ -93,7 +94,7 @@ _P_COLOR, _P_MINOR, _P_TOUCHED = 21, 22, 23
 _P_TOP, _P_LEFT, _P_BOTTOM, _P_RIGHT, _P_SHAPE = 24, 25, 26, 27, 28
 
 
-@njit(cache=True)
+@kernel
 def _properties(g, back, labels, n, mixed):  # type: ignore[no-untyped-def]
     h, w = g.shape
     p = np.zeros((n + 1, 29), np.int64)
@@ -132,7 +133,7 @@ def _properties(g, back, labels, n, mixed):  # type: ignore[no-untyped-def]
     return p
 
 
-@njit(cache=True)
+@kernel
 def _touch(g, back, labels, p, y, x):  # type: ignore[no-untyped-def]
     # The one colour (besides the background) next to a component: -1 none yet, OUT several.
     h, w = g.shape
@@ -147,7 +148,7 @@ def _touch(g, back, labels, p, y, x):  # type: ignore[no-untyped-def]
             p[i, _P_TOUCHED] = OUT
 
 
-@njit(cache=True)
+@kernel
 def _shape(labels, p, i):  # type: ignore[no-untyped-def]
     top, left, bottom, right = p[i, 24], p[i, 25], p[i, 26], p[i, 27]
     across, down, code = 1, 1, p[i, 2]
@@ -160,7 +161,7 @@ def _shape(labels, p, i):  # type: ignore[no-untyped-def]
     p[i, 18], p[i, 19], p[i, _P_SHAPE] = across, down, code
 
 
-@njit(cache=True)
+@kernel
 def _holes(labels, p, i):  # type: ignore[no-untyped-def]
     # Regions of other cells (4 neighbours) inside the box that do not reach its rim.
     top, left = p[i, 24], p[i, 25]
@@ -191,7 +192,7 @@ def _holes(labels, p, i):  # type: ignore[no-untyped-def]
     return regions
 
 
-@njit(cache=True)
+@kernel
 def _relate(p, n, back):  # type: ignore[no-untyped-def]
     # Ranks by size among components of foreground colours, and how many are alike.
     for i in range(1, n + 1):
@@ -204,7 +205,7 @@ def _relate(p, n, back):  # type: ignore[no-untyped-def]
                 p[i, 12] += p[j, _P_COLOR] == p[i, _P_COLOR]
 
 
-@njit(cache=True)
+@kernel
 def _spread(g, labels, p, table):  # type: ignore[no-untyped-def]
     h, w = g.shape
     for y in range(h):
@@ -230,7 +231,7 @@ def _spread(g, labels, p, table):  # type: ignore[no-untyped-def]
             table[27, y, x] = g[top + x - left, left + y - top] if square else OUT
 
 
-@njit(cache=True)
+@kernel
 def _boxes(g, back, labels, p, n, table):  # type: ignore[no-untyped-def]
     # The smallest box of a foreground component around each cell, and the grid's extremes.
     h, w = g.shape

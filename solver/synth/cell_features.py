@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from solver.grid import Grid
 from solver.synth.cell_components import COMPONENT_FEATURES, component_features
 from solver.synth.cell_patterns import PATTERN_FEATURES, pattern_features
+from solver.synth.jit import kernel
 
 OUT = 10  # "no such cell" among colour features
 NONE = 31  # "nothing in sight" among distances
@@ -79,6 +79,20 @@ _GLOBAL = (
     + [("rank", False, 4.0), ("rarity", False, 4.0), ("color_cells", False, 5.0)]
     + [("colors", False, 5.0), ("height", False, 6.0), ("width", False, 6.0)]
 )
+# Rows that only some frames fill (`cell_frames`); elsewhere they are constant.
+_FRAME = (
+    [("inner", True, 2.5), ("swing", True, 2.5), ("copy_row", False, 3.0)]
+    + [("copy_column", False, 3.0), ("copy_sum", False, 4.5), ("copy_sum_mod2", False, 3.5)]
+    + [("copy_difference", False, 4.5)]
+    + [(f"layer_{i}", True, 2.0) for i in range(9)]
+    + [("layers_filled", False, 2.5), ("layer_first", True, 2.5), ("layer_last", True, 2.5)]
+    + [("layer_most", True, 3.0), ("layer_color", True, 3.0), ("layer_fullest", True, 3.5)]
+    + [("layer_emptiest", True, 4.0), ("layer_odd", True, 3.5), ("layer_usual", True, 4.0)]
+    + [("block_filled", False, 2.5), ("block_colors", False, 3.0), ("block_most", True, 2.5)]
+    + [("block_rare", True, 3.0), ("block_rank", False, 2.5), ("block_rank_up", False, 3.0)]
+    + [("block_same", False, 3.0), ("block_corner", True, 4.0), ("block_center", True, 4.0)]
+    + [(f"block_count_{c}", False, 3.5) for c in range(10)]
+)
 _FAMILIES = {
     "local": _LOCAL,
     "rays": _RAYS,
@@ -87,6 +101,7 @@ _FAMILIES = {
     "global": _GLOBAL,
     "pattern": PATTERN_FEATURES,
     "component": COMPONENT_FEATURES,
+    "frame": _FRAME,
 }
 FEATURES = tuple(Feature(*row, family) for family, rows in _FAMILIES.items() for row in rows)
 INDEX = {feature.name: i for i, feature in enumerate(FEATURES)}
@@ -117,7 +132,7 @@ _DY = np.array([-1, -1, 0, 1, 1, 1, 0, -1])
 _DX = np.array([0, 1, 1, 1, 0, -1, -1, -1])
 
 
-@njit(cache=True)
+@kernel
 def _local(g, back, table):  # type: ignore[no-untyped-def]
     h, w = g.shape
     for y in range(h):
@@ -146,7 +161,7 @@ def _local(g, back, table):  # type: ignore[no-untyped-def]
                     table[17, y, x] += color != back
 
 
-@njit(cache=True)
+@kernel
 def _rays(g, back, table):  # type: ignore[no-untyped-def]
     h, w = g.shape
     for d in range(8):
@@ -176,7 +191,7 @@ def _rays(g, back, table):  # type: ignore[no-untyped-def]
             _ray_summary(table, y, x)
 
 
-@njit(cache=True)
+@kernel
 def _ray_summary(table, y, x):  # type: ignore[no-untyped-def]
     between, diagonal, axis, cross = OUT, OUT, OUT, OUT
     for d in range(4):
@@ -210,7 +225,7 @@ def _ray_summary(table, y, x):  # type: ignore[no-untyped-def]
     table[27, y, x] = OUT if several_cross else cross
 
 
-@njit(cache=True)
+@kernel
 def _most(counts, back):  # type: ignore[no-untyped-def]
     best, color = 0, OUT
     for c in range(10):
@@ -219,7 +234,7 @@ def _most(counts, back):  # type: ignore[no-untyped-def]
     return color
 
 
-@njit(cache=True)
+@kernel
 def _lines(g, back, table):  # type: ignore[no-untyped-def]
     h, w = g.shape
     rows = np.zeros((h, 11), np.int64)
@@ -261,7 +276,7 @@ def _lines(g, back, table):  # type: ignore[no-untyped-def]
             table[38, y, x] = columns[x, 10] == column_most
 
 
-@njit(cache=True)
+@kernel
 def _place(g, table):  # type: ignore[no-untyped-def]
     h, w = g.shape
     for y in range(h):
@@ -276,7 +291,7 @@ def _place(g, table):  # type: ignore[no-untyped-def]
             table[15, y, x], table[16, y, x] = abs(y - x), y + x
 
 
-@njit(cache=True)
+@kernel
 def _global(g, back, counts, table):  # type: ignore[no-untyped-def]
     h, w = g.shape
     first = _most(counts, back)

@@ -14,13 +14,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from solver.deadline import Deadline
 from solver.synth.cell_features import FEATURES
 from solver.synth.cell_tests import Bits, Cells, Tests, pack
 from solver.synth.cell_tree import Rule, negate
+from solver.synth.jit import kernel
 
 SLACK = 10.0  # bits above the best clause that still get a vote
 MAX_CLAUSES = 300
@@ -134,7 +134,7 @@ def vocabularies(leaves: Leaves, limit: int) -> list[tuple[float, tuple[int, ...
     return found[:limit]
 
 
-@njit(cache=True)
+@kernel
 def _covers(wrong, costs, size, limit):  # type: ignore[no-untyped-def]
     """Sets of `size` leaves that are never all wrong: rows of indices (n, 4)."""
     n = min(len(wrong), 100 if size < 4 else 30)
@@ -225,7 +225,7 @@ def clauses(
         yield tuple(int(c) for c in rows[i]), region, float(costs[i])
 
 
-@njit(cache=True)
+@kernel
 def _separators(bits, costs, must, never, slack, limit):  # type: ignore[no-untyped-def]
     words = len(must)
     most = 1000
@@ -279,7 +279,7 @@ def _separators(bits, costs, must, never, slack, limit):  # type: ignore[no-unty
     return found[:count], cost[:count]
 
 
-@njit(cache=True)
+@kernel
 def _triples(code, price, rest, n, slack, found, cost):  # type: ignore[no-untyped-def]
     count, bound = 0, 1e9
     both = np.empty(rest.shape[1], np.uint64)
@@ -299,7 +299,7 @@ def _triples(code, price, rest, n, slack, found, cost):  # type: ignore[no-untyp
     return count
 
 
-@njit(cache=True)
+@kernel
 def _disjoint2(a, b):  # type: ignore[no-untyped-def]
     for k in range(len(a)):
         if a[k] & b[k]:

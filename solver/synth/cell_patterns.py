@@ -8,7 +8,8 @@ colour besides a hidden one; the hidden colour is what a defect or a mask is pai
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from solver.synth.jit import kernel
 
 OUT = 10
 
@@ -22,7 +23,7 @@ PATTERN_FEATURES = (
 )
 
 
-@njit(cache=True)
+@kernel
 def pattern_features(g, back, table):  # type: ignore[no-untyped-def]
     """Fill the rows of `PATTERN_FEATURES` of a table (F, H, W) for a grid (H, W)."""
     h, w = g.shape
@@ -55,13 +56,13 @@ def pattern_features(g, back, table):  # type: ignore[no-untyped-def]
             table[18, y, x] = right - x if inside else 255
 
 
-@njit(cache=True)
+@kernel
 def _at(g, y, x):  # type: ignore[no-untyped-def]
     h, w = g.shape
     return g[y, x] if 0 <= y < h and 0 <= x < w else OUT
 
 
-@njit(cache=True)
+@kernel
 def _partner(g, y, x, yy, xx):  # type: ignore[no-untyped-def]
     # The first partner of another colour under the two axes, their product, and the diagonal.
     own = g[y, x]
@@ -75,7 +76,7 @@ def _partner(g, y, x, yy, xx):  # type: ignore[no-untyped-def]
     return own
 
 
-@njit(cache=True)
+@kernel
 def _box(g, back):  # type: ignore[no-untyped-def]
     h, w = g.shape
     top, left, bottom, right = h, w, -1, -1
@@ -87,7 +88,7 @@ def _box(g, back):  # type: ignore[no-untyped-def]
     return top, left, bottom, right
 
 
-@njit(cache=True)
+@kernel
 def _axis(g, back):  # type: ignore[no-untyped-def]
     # Twice the column of the best mirror axis: the sum of a cell's column and its partner's.
     h, w = g.shape
@@ -107,7 +108,7 @@ def _axis(g, back):  # type: ignore[no-untyped-def]
     return best
 
 
-@njit(cache=True)
+@kernel
 def _tiles(g):  # type: ignore[no-untyped-def]
     h, w = g.shape
     counts = np.zeros(10, np.int64)
@@ -138,7 +139,7 @@ def _tiles(g):  # type: ignore[no-untyped-def]
     return best
 
 
-@njit(cache=True)
+@kernel
 def _tile(g, hidden, py, px, skew):  # type: ignore[no-untyped-def]
     h, w = g.shape
     color = np.full((py, px), OUT, np.uint8)

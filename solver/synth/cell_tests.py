@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from solver.synth.cell_features import FEATURES, INDEX, Features
+from solver.synth.jit import kernel
 
 Bits = NDArray[np.uint64]
 Test = tuple[str, str, "str | int"]  # (feature, "==" or "<=", number or feature)
@@ -178,7 +178,7 @@ def _distinct(bits: Bits, cells: Cells) -> NDArray[np.int64]:
     return np.array(keep, dtype=np.int64)
 
 
-@njit(cache=True)
+@kernel
 def pack(rows):  # type: ignore[no-untyped-def]
     """Pack rows of 0/1 (n, 64 * words) into bits (n, words), lowest bit first."""
     n, words = rows.shape[0], rows.shape[1] // 64
@@ -193,7 +193,7 @@ def pack(rows):  # type: ignore[no-untyped-def]
     return bits
 
 
-@njit(cache=True)
+@kernel
 def _presence(table, n, exists):  # type: ignore[no-untyped-def]
     seen = np.zeros((table.shape[0], 256), np.bool_)
     for f in range(table.shape[0]):
@@ -203,7 +203,7 @@ def _presence(table, n, exists):  # type: ignore[no-untyped-def]
     return seen
 
 
-@njit(cache=True)
+@kernel
 def _answers(table, valid, kinds, first, second):  # type: ignore[no-untyped-def]
     words = len(valid)
     bits = np.zeros((len(kinds), words), np.uint64)

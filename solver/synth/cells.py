@@ -10,6 +10,7 @@ import numpy as np
 from solver.deadline import Deadline
 from solver.grid import Grid, Task, freeze
 from solver.synth.cell_features import features
+from solver.synth.cell_frames import Framed, candidate_frames, framed
 from solver.synth.cell_learn import (
     as_rule,
     enumerate_leaves,
@@ -24,30 +25,42 @@ from solver.synth.program import INPUT, Call, Op, Solution
 MAX_VOCABULARIES = 40
 
 
-def cell_rule(grid: Grid, rule: tuple[Any, ...], background: str, times: int) -> Grid | None:
-    """Colour every cell of a grid by a rule, `times` times."""
+def cell_rule(
+    grid: Grid, rule: tuple[Any, ...], frame: str, background: str, times: int
+) -> Grid | None:
+    """Colour every cell of the output by a rule, `times` times."""
     cells = grid
     for _ in range(times):
-        colors = paint(rule, features(cells, background))
+        result = framed(cells, frame, background)
+        if result is None:
+            return None
+        shape, table = result
+        colors = paint(rule, table)
         if colors.max() > 9:
             return None
-        cells = freeze(colors.reshape(grid.shape).astype(np.uint8))
+        cells = freeze(colors.reshape(shape).astype(np.uint8))
     return cells
 
 
 OPS = {"cell_rule": Op(cell_rule, "colours every cell by a rule learned from the demonstrations")}
 
 
-def search(task: Task, deadline: Deadline) -> Iterator[Solution]:
+def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     """Cell rules that reproduce every demonstration, most trusted first."""
-    if any(pair.input.shape != pair.output.shape for pair in task.train):
-        return
-    yield from _search_same(task, "0", deadline)
+    for frame in candidate_frames(task):
+        yield from _search_frame(task, frame, "0", deadline)
+        yield None
 
 
-def _search_same(task: Task, background: str, deadline: Deadline) -> Iterator[Solution]:
+def _search_frame(
+    task: Task, frame: str, background: str, deadline: Deadline
+) -> Iterator[Solution | None]:
     inputs = [pair.input for pair in task.train] + list(task.tests)
-    cells = gather([features(grid, background) for grid in inputs], len(task.train))
+    views = [framed(grid, frame, background) for grid in inputs]
+    shown: list[Framed] = [view for view in views if view is not None]
+    if len(shown) < len(views):
+        return
+    cells = gather([table for _, table in shown], len(task.train))
     leaves = enumerate_leaves(cells, [pair.output for pair in task.train])
     tests = enumerate_tests(cells)
     train = cells.valid[: cells.train_words]
@@ -64,8 +77,8 @@ def _search_same(task: Task, background: str, deadline: Deadline) -> Iterator[So
         for learned in rules:
             colors = learned.colors(leaves)
             outputs = tuple(
-                colors[cells.grid(cells.demos + i)].reshape(grid.shape)
-                for i, grid in enumerate(task.tests)
+                colors[cells.grid(cells.demos + i)].reshape(shape)
+                for i, (shape, _) in enumerate(shown[cells.demos :])
             )
             if max(o.max() for o in outputs) > 9:
                 continue
@@ -74,7 +87,7 @@ def _search_same(task: Task, background: str, deadline: Deadline) -> Iterator[So
             votes[identity] = votes.get(identity, 0.0) + 2.0**-cost
             if identity not in best or best[identity][0] > cost:
                 program = Call(
-                    "cell_rule", (INPUT, as_rule(learned, tests, leaves), background, 1)
+                    "cell_rule", (INPUT, as_rule(learned, tests, leaves), frame, background, 1)
                 )
                 frozen = tuple(freeze(o.copy()) for o in outputs)
                 best[identity] = (cost, Solution(program, frozen, cost))
