@@ -11,7 +11,7 @@ of the votes would have predicted it tells how far a vocabulary can be trusted.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,46 +39,49 @@ class Leaves:
 
 
 @dataclass(frozen=True, eq=False)
-class Learned:
-    """A list of clauses: where `regions[k]` holds (and none before), leaf `leaves[k]`.
+class Step:
+    """One clause of a list: where `region` holds, the colour is that of `leaf`."""
 
-    The last leaf is the default. Literals are 2 * test + (1 if negated), -1 for none.
-    """
-
-    clauses: tuple[tuple[int, ...], ...]
-    regions: tuple[Bits, ...]
-    leaves: tuple[int, ...]
-    cost: float
-
-    def right(self, wrong: Bits, cells: Bits) -> bool:
-        """True if no cell of `cells` (train words) gets a wrong colour."""
-        rest, n = cells, len(cells)
-        for region, leaf in zip(self.regions, self.leaves, strict=False):
-            if (rest & region[:n] & wrong[leaf]).any():
-                return False
-            rest = rest & ~region[:n]
-        return not (rest & wrong[self.leaves[-1]]).any()
-
-    def colors(self, leaves: Leaves) -> NDArray[np.uint8]:
-        """The colour of every cell, (64 * words,)."""
-        colors = leaves.values[self.leaves[-1]]
-        for region, leaf in zip(self.regions[::-1], self.leaves[-2::-1], strict=True):
-            colors = np.where(unpack(region), leaves.values[leaf], colors)
-        return colors
+    codes: tuple[int, ...]  # 2 * test + (1 if negated); -1 for none
+    region: Bits  # over the words of all grids
+    leaf: int
 
 
-def unpack(bits: Bits) -> NDArray[np.bool_]:
-    """The inverse of `pack` for one row."""
-    return np.unpackbits(bits.view(np.uint8), bitorder="little").view(np.bool_)
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Rules that differ in one clause: the steps of `head`, then `rows[i]` -> `leaf`, else
+    `default`. `costs[i]` is the description length of the whole rule, in bits."""
+
+    head: tuple[Step, ...]
+    rows: NDArray[np.int64]  # (n, 3) codes
+    leaf: int
+    default: int
+    costs: NDArray[np.float64]
+
+    def hits(self, tests: Tests, wrong: Bits, held: Bits) -> NDArray[np.bool_]:
+        """For each rule, whether it is right on all cells of `held` (train words)."""
+        rest = held
+        for step in self.head:
+            region = step.region[: len(held)]
+            if (rest & region & wrong[step.leaf]).any():
+                return np.zeros(len(self.rows), dtype=np.bool_)
+            rest = rest & ~region
+        hits: NDArray[np.bool_] = _hits(
+            tests.bits, self.rows, rest & wrong[self.leaf], rest & wrong[self.default]
+        )
+        return hits
 
 
-def as_rule(learned: Learned, tests: Tests, leaves: Leaves) -> Rule:
-    """The readable form of what was learned."""
-    rule = leaves.rules[learned.leaves[-1]]
-    for clause, leaf in zip(learned.clauses[::-1], learned.leaves[-2::-1], strict=True):
-        parts = [_literal(tests, code) for code in clause if code >= 0]
-        test: Rule = parts[0] if len(parts) == 1 else ("and", *parts)
-        rule = ("if", test, leaves.rules[leaf], rule)
+def as_rule(batch: Batch, i: int, tests: Tests, leaves: Leaves) -> Rule:
+    """The readable form of one learned rule."""
+    rule = leaves.rules[batch.default]
+    steps = [(step.codes, step.leaf) for step in batch.head]
+    steps.append((tuple(batch.rows[i].tolist()), batch.leaf))
+    for codes, leaf in steps[::-1]:
+        parts = [_literal(tests, code) for code in codes if code >= 0]
+        if parts:
+            test: Rule = parts[0] if len(parts) == 1 else ("and", *parts)
+            rule = ("if", test, leaves.rules[leaf], rule)
     return rule
 
 
@@ -169,60 +172,143 @@ def _covers(wrong, costs, size, limit):  # type: ignore[no-untyped-def]
 
 
 def learn(
-    tests: Tests,
-    leaves: Leaves,
-    chosen: tuple[int, ...],
-    cells: Bits,
-    deadline: Deadline,
-) -> list[Learned]:
-    """Lists of clauses over the chosen leaves that are right on `cells` (train words)."""
+    tests: Tests, leaves: Leaves, chosen: tuple[int, ...], cells: Bits, deadline: Deadline
+) -> list[Batch]:
+    """Rules over the chosen leaves that are right on all of `cells` (train words)."""
     for leaf in chosen:
         if not (cells & leaves.wrong[leaf]).any():
-            return [Learned((), (), (leaf,), float(leaves.costs[leaf]))]
+            cost = leaves.costs[leaf : leaf + 1]
+            return [Batch((), np.full((1, 3), -1, dtype=np.int64), leaf, leaf, cost)]
     if len(chosen) == 1 or deadline.passed():
         return []
-    found: list[Learned] = []
+    if len(chosen) == 2:
+        return _learn_two(tests, leaves, chosen, cells)
+    found: list[Batch] = []
     for leaf in chosen:
         others = tuple(j for j in chosen if j != leaf)
-        must = cells & np.bitwise_and.reduce(leaves.wrong[list(others)], axis=0)
-        never = cells & leaves.wrong[leaf]
-        if not must.any():
-            continue
-        both = len(others) == 1 and leaf == chosen[1]
-        for clause, region, cost in clauses(tests, must, never, len(others) > 1, both):
-            rest = cells & ~region[: len(cells)]
-            for tail in learn(tests, leaves, others, rest, deadline):
-                total = cost + float(leaves.costs[leaf]) + 1.0 + tail.cost
-                found.append(
-                    Learned(
-                        (clause, *tail.clauses),
-                        (region, *tail.regions),
-                        (leaf, *tail.leaves),
-                        total,
-                    )
-                )
-    found.sort(key=lambda learned: learned.cost)
-    return [x for x in found if x.cost <= found[0].cost + SLACK][:MAX_CLAUSES]
+        rows, costs = _split(tests, leaves, leaf, others, cells)
+        for i in np.argsort(costs, kind="stable")[:BEAM]:
+            region = _region(tests.bits, rows[i])
+            step = Step(tuple(rows[i].tolist()), region, leaf)
+            more = float(costs[i] + leaves.costs[leaf]) + 1.0
+            for tail in learn(tests, leaves, others, cells & ~region[: len(cells)], deadline):
+                found.append(replace(tail, head=(step, *tail.head), costs=tail.costs + more))
+    return _cheapest(found)
 
 
-def clauses(
-    tests: Tests, must: Bits, never: Bits, few: bool, skip_single: bool
-) -> Iterator[tuple[tuple[int, ...], Bits, float]]:
-    """Conjunctions that hold on all of `must` and on none of `never`, cheapest first."""
-    words = len(must)
+def _learn_two(
+    tests: Tests, leaves: Leaves, chosen: tuple[int, ...], cells: Bits
+) -> list[Batch]:
+    found = []
+    for leaf, default in (chosen, chosen[::-1]):
+        rows, costs = _split(tests, leaves, leaf, (default,), cells)
+        if default == chosen[0]:  # single tests were found in the other order
+            several = rows[:, 1] >= 0
+            rows, costs = rows[several], costs[several]
+        if len(rows):
+            total = costs + leaves.costs[leaf] + leaves.costs[default] + 1.0
+            found.append(Batch((), rows, leaf, default, total))
+    return _cheapest(found)
+
+
+def _cheapest(found: list[Batch]) -> list[Batch]:
+    if not found:
+        return found
+    bound = min(float(batch.costs.min()) for batch in found) + SLACK
+    kept = []
+    for batch in found:
+        cheap = batch.costs <= bound
+        if cheap.any():
+            kept.append(replace(batch, rows=batch.rows[cheap], costs=batch.costs[cheap]))
+    return kept
+
+
+def _split(
+    tests: Tests, leaves: Leaves, leaf: int, others: tuple[int, ...], cells: Bits
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Clauses that hold where only `leaf` is right, and nowhere it is wrong; their costs."""
+    must = cells & np.bitwise_and.reduce(leaves.wrong[list(others)], axis=0)
+    never = cells & leaves.wrong[leaf]
     busy = np.flatnonzero(must | never)
-    narrow = np.ascontiguousarray(tests.bits[:, :words][:, busy])
-    rows, costs = _separators(narrow, tests.costs, must[busy], never[busy], SLACK, MAX_CLAUSES)
-    order = np.argsort(costs, kind="stable")
-    for i in order[: BEAM if few else MAX_CLAUSES]:
-        if skip_single and rows[i, 1] < 0:
-            continue
-        region = np.full(tests.bits.shape[1], ~np.uint64(0))
-        for code in rows[i]:
-            if code >= 0:
-                bits = tests.bits[code // 2]
-                region = region & (~bits if code % 2 else bits)
-        yield tuple(int(c) for c in rows[i]), region, float(costs[i])
+    if not must.any():
+        return np.empty((0, 3), dtype=np.int64), np.empty(0)
+    narrow = tests.bits[:, busy]
+    result: tuple[NDArray[np.int64], NDArray[np.float64]] = _separators(
+        narrow, tests.costs, must[busy], never[busy], SLACK, MAX_CLAUSES
+    )
+    return result
+
+
+@kernel
+def _region(bits, codes):  # type: ignore[no-untyped-def]
+    region = np.full(bits.shape[1], ~np.uint64(0))
+    for code in codes:
+        if code >= 0:
+            flip = ~np.uint64(0) if code % 2 else np.uint64(0)
+            for k in range(len(region)):
+                region[k] &= bits[code // 2, k] ^ flip
+    return region
+
+
+@kernel
+def _hits(bits, rows, wrong, wrong_default):  # type: ignore[no-untyped-def]
+    hits = np.ones(len(rows), np.bool_)
+    for i in range(len(rows)):
+        for k in range(len(wrong)):
+            if wrong[k] == 0 and wrong_default[k] == 0:
+                continue
+            region = ~np.uint64(0)
+            for code in rows[i]:
+                if code >= 0:
+                    flip = ~np.uint64(0) if code % 2 else np.uint64(0)
+                    region &= bits[code // 2, k] ^ flip
+            if region & wrong[k] or ~region & wrong_default[k]:
+                hits[i] = False
+                break
+    return hits
+
+
+@kernel
+def _fingerprints(bits, rows, valid, start):  # type: ignore[no-untyped-def]
+    """A hash of each clause's answers on the words from `start`, (n,)."""
+    prints = np.zeros(len(rows), np.uint64)
+    for i in range(len(rows)):
+        code_hash = np.uint64(1469598103934665603)
+        for k in range(start, bits.shape[1]):
+            region = valid[k]
+            for code in rows[i]:
+                if code >= 0:
+                    flip = ~np.uint64(0) if code % 2 else np.uint64(0)
+                    region &= bits[code // 2, k] ^ flip
+            code_hash = (code_hash ^ region) * np.uint64(1099511628211)
+            code_hash ^= code_hash >> np.uint64(29)
+        prints[i] = code_hash
+    return prints
+
+
+def predictions(
+    tests: Tests, leaves: Leaves, batch: Batch, cells: Cells
+) -> Iterator[tuple[int, float, NDArray[np.uint8]]]:
+    """The distinct answers of a batch: its cheapest rule's row, the bits of all rules that
+    give it together, and the colours of all cells (64 * words,)."""
+    prints = _fingerprints(tests.bits, batch.rows, cells.valid, cells.train_words)
+    order = np.argsort(batch.costs, kind="stable")
+    groups: dict[int, list[int]] = {}
+    for i in order.tolist():
+        groups.setdefault(int(prints[i]), []).append(i)
+    for rows in groups.values():
+        first = float(batch.costs[rows[0]])
+        weight = float((2.0 ** (first - batch.costs[rows])).sum())
+        region = unpack(_region(tests.bits, batch.rows[rows[0]]))
+        colors = np.where(region, leaves.values[batch.leaf], leaves.values[batch.default])
+        for step in batch.head[::-1]:
+            colors = np.where(unpack(step.region), leaves.values[step.leaf], colors)
+        yield rows[0], first - float(np.log2(weight)), colors
+
+
+def unpack(bits: Bits) -> NDArray[np.bool_]:
+    """The inverse of `pack` for one row."""
+    return np.unpackbits(bits.view(np.uint8), bitorder="little").view(np.bool_)
 
 
 @kernel
@@ -308,11 +394,7 @@ def _disjoint2(a, b):  # type: ignore[no-untyped-def]
 
 
 def surprise(
-    tests: Tests,
-    leaves: Leaves,
-    chosen: tuple[int, ...],
-    cells: Cells,
-    deadline: Deadline,
+    tests: Tests, leaves: Leaves, chosen: tuple[int, ...], cells: Cells, deadline: Deadline
 ) -> list[float]:
     """For each demonstration, the bits by which rules learned without it miss it.
 
@@ -323,13 +405,12 @@ def surprise(
     for i in range(cells.demos):
         held = np.zeros_like(train)
         held[cells.starts[i] : cells.starts[i + 1]] = train[cells.starts[i] : cells.starts[i + 1]]
-        rules = learn(tests, leaves, chosen, train & ~held, deadline)
-        if not rules:
-            lost.append(WORST)
-            continue
-        weights = 2.0 ** (rules[0].cost - np.array([rule.cost for rule in rules]))
-        hits = np.array([rule.right(leaves.wrong, held) for rule in rules])
-        share = float((weights * hits).sum() / weights.sum())
-        lost.append(min(WORST, -float(np.log2(max(share, 1e-9)))))
+        batches = learn(tests, leaves, chosen, train & ~held, deadline)
+        lowest = min((float(batch.costs.min()) for batch in batches), default=0.0)
+        right, total = 0.0, 0.0
+        for batch in batches:
+            weights = 2.0 ** (lowest - batch.costs)
+            right += float(weights[batch.hits(tests, leaves.wrong, held)].sum())
+            total += float(weights.sum())
+        lost.append(min(WORST, -float(np.log2(right / total)) if right else WORST))
     return lost
-

@@ -12,9 +12,11 @@ from solver.grid import Grid, Task, freeze
 from solver.synth.cell_features import features
 from solver.synth.cell_frames import Framed, candidate_frames, framed
 from solver.synth.cell_learn import (
+    SLACK,
     as_rule,
     enumerate_leaves,
     learn,
+    predictions,
     surprise,
     vocabularies,
 )
@@ -66,31 +68,31 @@ def _search_frame(
     train = cells.valid[: cells.train_words]
     votes: dict[tuple[bytes, ...], float] = {}
     best: dict[tuple[bytes, ...], tuple[float, Solution]] = {}
-    for _, chosen in vocabularies(leaves, MAX_VOCABULARIES):
-        if deadline.passed():
+    lowest = 1e9
+    for bits, chosen in vocabularies(leaves, MAX_VOCABULARIES):
+        if deadline.passed() or bits > lowest + SLACK:
             break
-        rules = learn(tests, leaves, chosen, train, deadline)
-        if not rules:
+        batches = learn(tests, leaves, chosen, train, deadline)
+        if not batches:
             continue
-        lost = surprise(tests, leaves, chosen, cells, deadline)
-        penalty = sum(lost)
-        for learned in rules:
-            colors = learned.colors(leaves)
-            outputs = tuple(
-                colors[cells.grid(cells.demos + i)].reshape(shape)
-                for i, (shape, _) in enumerate(shown[cells.demos :])
-            )
-            if max(o.max() for o in outputs) > 9:
-                continue
-            cost = learned.cost + penalty
-            identity = tuple(o.tobytes() for o in outputs)
-            votes[identity] = votes.get(identity, 0.0) + 2.0**-cost
-            if identity not in best or best[identity][0] > cost:
-                program = Call(
-                    "cell_rule", (INPUT, as_rule(learned, tests, leaves), frame, background, 1)
+        penalty = sum(surprise(tests, leaves, chosen, cells, deadline))
+        for batch in batches:
+            for row, length, colors in predictions(tests, leaves, batch, cells):
+                outputs = tuple(
+                    colors[cells.grid(cells.demos + i)].reshape(shape)
+                    for i, (shape, _) in enumerate(shown[cells.demos :])
                 )
-                frozen = tuple(freeze(o.copy()) for o in outputs)
-                best[identity] = (cost, Solution(program, frozen, cost))
+                if max(o.max() for o in outputs) > 9:
+                    continue
+                identity = tuple(o.tobytes() for o in outputs)
+                votes[identity] = votes.get(identity, 0.0) + 2.0 ** -(length + penalty)
+                cost = float(batch.costs[row]) + penalty
+                if identity not in best or best[identity][0] > cost:
+                    rule = as_rule(batch, row, tests, leaves)
+                    program = Call("cell_rule", (INPUT, rule, frame, background, 1))
+                    frozen = tuple(freeze(o.copy()) for o in outputs)
+                    best[identity] = (cost, Solution(program, frozen, cost))
+        lowest = min(lowest, min(cost for cost, _ in best.values()) if best else lowest)
     for identity in sorted(votes, key=lambda k: -votes[k]):
         cost, solution = best[identity]
         yield Solution(solution.program, solution.outputs, -float(np.log2(votes[identity])))
