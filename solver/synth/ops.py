@@ -16,6 +16,9 @@ from solver.synth.program import Op
 # Modules with a dictionary `OPS`.
 PARTS = (
     "solver.synth.primitives",
+    "solver.synth.sizes",
+    "solver.synth.pieces",
+    "solver.synth.grids",
     "solver.synth.cells",
     "solver.synth.objects",
     "solver.synth.rules",

@@ -1,0 +1,224 @@
+"""The grid search: compose primitives until the outputs appear, or can be put together.
+
+For each rule for the output size (`sizes`), one search space is expanded cheapest first
+(`space`). Every new state is compared with the outputs (`judge`): it may be the output, be
+the output up to a colour map, or be a layer of it (`pieces`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from solver.deadline import Deadline
+from solver.grid import Grid, Task, freeze, is_grid, key
+from solver.synth import judge as jd
+from solver.synth import pieces as pc
+from solver.synth import space as sp
+from solver.synth.primitives import call, operations
+from solver.synth.program import INPUT, Call, Image, Op, Solution
+from solver.synth.sizes import SizeRule, size_rules
+
+MOST_STATES = 400_000
+MOST_PIXELS = 192 << 20
+MOST_COST = 40
+CHUNK = 4_000_000  # work units of one expansion, a few milliseconds
+MAP_BITS = 3.0
+REPORTS = 3  # programs reported for one and the same answer
+
+
+@dataclass
+class Run:
+    """One search: a task, a size rule (or none), and what has been reached so far."""
+
+    task: Task
+    rule: SizeRule | None
+    space: sp.Space
+    ops: np.ndarray
+    inst: np.ndarray
+    target: jd.Target
+    pieces: jd.Pieces
+    reported: dict[bytes, int] = field(default_factory=dict)
+
+    @property
+    def demos(self) -> int:
+        return len(self.task.train)
+
+
+def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
+    """Programs over grids that reproduce every demonstration, cheapest first."""
+    rules = list(size_rules(task))
+    if not rules:
+        rules = yield from _rules_from_states(task, deadline)
+    for rule in rules[:2] or [None]:
+        yield from _explore(_new_run(task, rule), deadline)
+
+
+def _new_run(task: Task, rule: SizeRule | None) -> Run:
+    grids = [pair.input for pair in task.train] + list(task.tests)
+    shapes = np.array([grid.shape for grid in grids], dtype=np.int64)
+    space = sp.new_space(len(grids), MOST_STATES, MOST_PIXELS)
+    inst = np.zeros((len(grids), 3), np.int64)
+    inst[:, 0] = sp.start(space, np.concatenate([grid.ravel() for grid in grids]), shapes)
+    if rule:
+        inst[:, 1:] = rule.shapes
+    colors = {int(c) for grid in grids for c in np.unique(grid)}
+    colors |= {int(c) for pair in task.train for c in np.unique(pair.output)}
+    target = pc.target_of(task)
+    ops = operations(sorted(colors), rule is not None)
+    return Run(task, rule, space, ops, inst, target, jd.new_pieces(target, MOST_STATES))
+
+
+def _explore(run: Run, deadline: Deadline) -> Iterator[Solution | None]:
+    begin, stacked, status = 0, 0, sp.MORE
+    while status == sp.MORE and not deadline.passed():
+        status = sp.expand(run.space, run.ops, run.inst, MOST_COST, CHUNK)
+        begin, found = _judge(run, begin)
+        yield from found
+        yield None
+        if run.rule is None:
+            continue
+        while jd.collect(run.space, run.target, run.pieces, CHUNK) and not deadline.passed():
+            yield None
+        if run.pieces.used[0] > 2 * stacked or status != sp.MORE:
+            stacked = int(run.pieces.used[0])
+            yield from _stacks(run, deadline)
+
+
+def _judge(run: Run, begin: int) -> tuple[int, list[Solution]]:
+    """Direct hits among the states from `begin` on, and the state to go on with."""
+    verdict = np.empty((64, 2), np.int64)
+    found = []
+    n, begin = jd.judge(run.space, run.target, begin, verdict)
+    for state, kind in verdict[:n].tolist():
+        solution = _exact(run, state) if kind == jd.EXACT else _mapped(run, state)
+        if solution:
+            found.append(solution)
+    return begin, found
+
+
+def _exact(run: Run, state: int) -> Solution | None:
+    outputs = [_cells(run.space, state, k) for k in _tests(run)]
+    return _solution(run, lambda: program_of(run, state), outputs, _bits(run, state))
+
+
+def _mapped(run: Run, state: int) -> Solution | None:
+    table = np.empty(10, np.int64)
+    jd.color_map(run.space, state, run.target, table)
+    outputs = [freeze(table[_cells(run.space, state, k)].astype(np.uint8)) for k in _tests(run)]
+    pairs = tuple((c, int(t)) for c, t in enumerate(table.tolist()) if t >= 0 and t != c)
+    bits = _bits(run, state) + MAP_BITS * len(pairs) + 4
+    return _solution(run, lambda: Call("map_colors", (program_of(run, state), pairs)), outputs, bits)
+
+
+def _stacks(run: Run, deadline: Deadline) -> Iterator[Solution | None]:
+    for layers in pc.stacks(run.pieces, run.target, deadline):
+        if layers is None:
+            yield None
+            continue
+        rule = run.rule
+        assert rule is not None
+        outputs = [
+            pc.layered(run.space, run.pieces, layers, k, rule.shapes[k]) for k in _tests(run)
+        ]
+        bits = sum(float(run.pieces.cost[piece]) + pc.LAYER_BITS for piece, _ in layers)
+        yield _solution(run, lambda: _stack_program(run, layers), outputs, bits)  # noqa: B023
+
+
+def _stack_program(run: Run, layers: Sequence[pc.Layer]) -> Call:
+    assert run.rule is not None
+    parts = tuple(
+        (pc.MODES[mode], program_of(run, int(run.pieces.state[piece]))) for piece, mode in layers
+    )
+    return Call("layers", (run.rule.program, *parts))
+
+
+def _solution(run: Run, program, outputs: Sequence[Grid], bits: float) -> Solution | None:
+    """A solution, unless its answers have been reported often enough."""
+    if not all(map(is_grid, outputs)):
+        return None
+    answer = b"".join(map(key, outputs))
+    times = run.reported.get(answer, 0)
+    run.reported[answer] = times + 1
+    return Solution(program(), tuple(outputs), bits) if times < REPORTS else None
+
+
+def program_of(run: Run, state: int) -> Call:
+    """The expression that makes a state from the input."""
+    size = run.rule.program if run.rule else None
+    path = []
+    while state > 0:
+        path.append(int(run.space.op[state]))
+        state = int(run.space.parent[state])
+    program = INPUT
+    for op in reversed(path):
+        kind, code, arg, _ = run.ops[op].tolist()
+        program = call(kind, code, arg, program, INPUT, size)
+    return program
+
+
+def _bits(run: Run, state: int) -> float:
+    return float(run.space.cost[state])
+
+
+def _tests(run: Run) -> range:
+    return range(run.demos, run.demos + len(run.task.tests))
+
+
+def _cells(space: sp.Space, state: int, k: int) -> Grid:
+    block = space.ref[space.first[state, k], 0]
+    return freeze(sp.block_image(space, block).copy())
+
+
+# --- sizes that are the size of a state ----------------------------------------------------
+
+
+def _rules_from_states(
+    task: Task, deadline: Deadline
+) -> Iterator[Solution | None]:
+    """Search without a size until a state has the size of every output."""
+    run = _new_run(task, None)
+    begin, status = 0, sp.MORE
+    hits: list[SizeRule] = []
+    known: set[tuple] = set()
+    looked = 0
+    while status == sp.MORE and not deadline.passed() and looked < 20_000:
+        status = sp.expand(run.space, run.ops, run.inst, MOST_COST, CHUNK)
+        begin, found = _judge(run, begin)
+        yield from found
+        yield None
+        looked, rules = _sized_states(run, looked, known)
+        hits += rules
+        if len(hits) >= 2:
+            break
+    return hits
+
+
+def _sized_states(run: Run, begin: int, known: set) -> tuple[int, list[SizeRule]]:
+    end = int(run.space.used[sp.STATES])
+    rules = []
+    wanted = run.target.shape[:, :2]
+    ones = np.flatnonzero(run.space.kind[begin:end] == sp.ONE) + begin
+    blocks = run.space.ref[run.space.first[ones, :-1], 0]  # (n, K)
+    shapes = run.space.block[blocks, 1:3]  # (n, K, 2)
+    fits = (shapes[:, : run.demos] == wanted).all(axis=(1, 2))
+    for state, shape in zip(ones[fits].tolist(), shapes[fits].tolist(), strict=True):
+        key = tuple(map(tuple, shape))
+        if key not in known:
+            known.add(key)
+            rules.append(SizeRule(Call("size_of", (program_of(run, state),)), key))
+    return end, rules
+
+
+def _map_colors(value, pairs) -> Image | None:
+    image = value[0] if isinstance(value, tuple) and len(value) == 1 else value
+    image = image if isinstance(image, Image) else Image(image)
+    table = np.arange(10, dtype=np.uint8)
+    for color, becomes in pairs:
+        table[color] = becomes
+    return Image(freeze(table[image.cells]), image.y, image.x)
+
+
+OPS: dict[str, Op] = {"map_colors": Op(_map_colors, "replace colours by a table")}
