@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from solver.synth.jit import kernel
 from solver.synth.object_regions import DIRECTIONS, color_ref, region
-from solver.synth.objects import Mask, Scene
-from solver.views import turn
+from solver.synth.objects import Ints, Scene
 
 Action = tuple[Any, ...]
 Paint = NDArray[np.int8]  # (n, H, W), -1 for nothing
@@ -25,12 +25,8 @@ ERASING = frozenset({"move", "fall", "turn", "approach"})
 
 
 def paint(scene: Scene, action: Action) -> Paint:
-    """(n, H, W): what the action paints for every object; remembered in the scene."""
-    slot = f"paint {action}"
-    if slot not in scene.memo:
-        scene.memo[slot] = VERBS[action[0]](scene, *action[1:])
-    cells: Paint = scene.memo[slot]
-    return cells
+    """(n, H, W): what the action paints for every object."""
+    return VERBS[action[0]](scene, *action[1:])
 
 
 def _nothing(scene: Scene) -> Paint:
@@ -58,49 +54,99 @@ def shifted(cells: Paint, dy: int, dx: int) -> Paint:
     return out
 
 
+@kernel
+def _place(grid, labels, boxes, d8, shifts, repeat, out):  # type: ignore[no-untyped-def]
+    """Paint every object, its box turned by `d8` and moved by its row of `shifts` (n, 2).
+
+    `d8` as in `solver.views.turn`; with `repeat` the shift is applied again and again until
+    the object has left the grid.
+    """
+    h, w = grid.shape
+    for i in range(len(boxes)):
+        top, left, a, b = boxes[i]
+        for k in range(1, 31 if repeat else 2):
+            dy, dx = k * shifts[i, 0], k * shifts[i, 1]
+            painted = False
+            for r in range(a):
+                for c in range(b):
+                    if labels[top + r, left + c] != i + 1:
+                        continue
+                    y, x, p, q = r, c, a, b
+                    for _ in range(d8 % 4):
+                        y, x, p, q = q - 1 - x, y, q, p
+                    if d8 >= 4:
+                        y, x = x, y
+                    y, x = y + top + dy, x + left + dx
+                    if 0 <= y < h and 0 <= x < w:
+                        out[i, y, x] = grid[top + r, left + c]
+                        painted = True
+            if not painted:
+                break
+
+
+def _placed(scene: Scene, d8: int, shifts: Ints, repeat: bool = False) -> Paint:
+    out = _nothing(scene)
+    boxes = scene.features[:, [4, 5, 2, 3]]
+    _place(scene.grid, scene.labels, boxes, d8, shifts, repeat, out)
+    return out
+
+
 def _move(scene: Scene, dy: int, dx: int) -> Paint:
-    return shifted(own_cells(scene), dy, dx)
+    return _placed(scene, 0, np.tile(np.array([[dy, dx]], dtype=np.int64), (scene.n, 1)))
+
+
+def _sized(scene: Scene, direction: str, gap: int) -> Ints:
+    """(n, 2): shifts by an object's own size plus a gap."""
+    dr, dc = DIRECTIONS[direction]
+    size = scene.features[:, 2:4] + gap
+    return np.asarray(size * np.array([[dr, dc]]), dtype=np.int64)
 
 
 def _step(scene: Scene, direction: str, size: int) -> Paint:
     """Copies shifted by whole object sizes (plus `size` - 1 cells) until the border."""
-    out = _nothing(scene)
-    own = own_cells(scene)
-    for i in range(scene.n):
-        for dy, dx in _steps(scene, i, direction, size):
-            moved = shifted(own[i : i + 1], dy, dx)
-            if not (moved >= 0).any():
+    return _placed(scene, 0, _sized(scene, direction, size - 1), repeat=True)
+
+
+@kernel
+def _slide(labels, grid, free, order, dr, dc, out):  # type: ignore[no-untyped-def]
+    """Slide objects one by one (`order`) through free cells, painting them where they stop."""
+    h, w = labels.shape
+    for i in order:
+        steps = 0
+        while True:
+            steps += 1
+            clear = True
+            for r in range(h):
+                for c in range(w):
+                    if labels[r, c] == i + 1:
+                        y, x = r + steps * dr, c + steps * dc
+                        if y < 0 or y >= h or x < 0 or x >= w:
+                            clear = False
+                        elif not free[y, x] and labels[y, x] != i + 1:
+                            clear = False
+            if not clear:
                 break
-            out[i] = np.where(moved[0] >= 0, moved[0], out[i])
-    return out
-
-
-def _steps(scene: Scene, i: int, direction: str, size: int) -> list[tuple[int, int]]:
-    dr, dc = DIRECTIONS[direction]
-    height, width = int(scene.features[i, 2]), int(scene.features[i, 3])
-    return [(k * dr * (height + size - 1), k * dc * (width + size - 1)) for k in range(1, 30)]
+        steps -= 1
+        for r in range(h):
+            for c in range(w):
+                if labels[r, c] == i + 1 and steps:
+                    free[r, c] = True
+        for r in range(h):
+            for c in range(w):
+                if labels[r, c] == i + 1:
+                    free[r + steps * dr, c + steps * dc] = False
+                    out[i, r + steps * dr, c + steps * dc] = grid[r, c]
 
 
 def _fall(scene: Scene, direction: str) -> Paint:
     """Slide until another thing or the border stops it; objects further on slide first."""
     dr, dc = DIRECTIONS[direction]
-    own = own_cells(scene)
-    out = np.full_like(own, -1)
-    h, w = scene.grid.shape
-    free = scene.labels == 0
-    free &= scene.grid == scene.background
-    boxes = [scene.box(i) for i in range(scene.n)]
-    for i in sorted(range(scene.n), key=lambda i: -(dr * boxes[i][2 if dr > 0 else 0]
-                                                    + dc * boxes[i][3 if dc > 0 else 1])):  # fmt: skip
-        rows, cols = np.nonzero(scene.masks[i])
-        free[rows, cols] = True
-        while True:
-            r, c = rows + dr, cols + dc
-            if r.min() < 0 or c.min() < 0 or r.max() >= h or c.max() >= w or not free[r, c].all():
-                break
-            rows, cols = r, c
-        free[rows, cols] = False
-        out[i, rows, cols] = own[i][scene.masks[i]]
+    out = _nothing(scene)
+    top, left, height, width = (scene.features[:, k] for k in (4, 5, 2, 3))
+    ahead = dr * (top + height * (dr > 0)) + dc * (left + width * (dc > 0))
+    free = (scene.labels == 0) & (scene.grid == scene.background)
+    order = np.argsort(-ahead, kind="stable")
+    _slide(scene.labels, scene.grid, free, order, dr, dc, out)
     return out
 
 
@@ -142,29 +188,13 @@ def _goal(scene: Scene, ref: str) -> int:
 
 def _turn(scene: Scene, d8: int) -> Paint:
     """Turn in place: the box's top left corner stays."""
-    out = _nothing(scene)
-    h, w = scene.grid.shape
-    for i in range(scene.n):
-        top, left, bottom, right = scene.box(i)
-        mask = scene.masks[i, top:bottom, left:right]
-        cells = turn(np.where(mask, scene.grid[top:bottom, left:right], 255), d8)
-        a, b = min(cells.shape[0], h - top), min(cells.shape[1], w - left)
-        out[i, top : top + a, left : left + b] = cells[:a, :b].astype(np.int16).astype(np.int8)
-    return out
+    return _placed(scene, d8, np.zeros((scene.n, 2), dtype=np.int64))
 
 
 def _mirror(scene: Scene, direction: str, gap: int) -> Paint:
     """A mirror image beside the object, `gap` cells away (-1: the border column is shared)."""
-    dr, dc = DIRECTIONS[direction]
-    own = own_cells(scene)
-    out = _nothing(scene)
-    for i in range(scene.n):
-        top, left, bottom, right = scene.box(i)
-        picture = own[i : i + 1].copy()
-        box = picture[0, top:bottom, left:right]
-        picture[0, top:bottom, left:right] = (box[::-1] if dr else box[:, ::-1]).copy()
-        out[i] = shifted(picture, dr * (bottom - top + gap), dc * (right - left + gap))[0]
-    return out
+    flip = 7 if DIRECTIONS[direction][0] else 5  # up-down or left-right, as in views.turn
+    return _placed(scene, flip, _sized(scene, direction, gap))
 
 
 def _swap(scene: Scene) -> Paint:
@@ -225,8 +255,3 @@ def draw(scene: Scene, actions: list[Action], picks: NDArray[np.int64]) -> NDArr
 
 def _gather(scene: Scene, actions: list[Action], picks: NDArray[np.int64]) -> Paint:
     return np.stack([paint(scene, actions[a])[i] for i, a in enumerate(picks)])
-
-
-def same_mask(scene: Scene) -> Mask:
-    """(H, W): cells of any object."""
-    return np.asarray(scene.labels > 0)

@@ -47,7 +47,7 @@ def _groups(scenes: Sequence[Scene]) -> Iterator[list[tuple[int, int]]]:
                 slot = (int(values[i]), int(scene.features[i, 2]), int(scene.features[i, 3]))
                 groups.setdefault(slot, []).append((s, i))
         for (_, height, width), members in groups.items():
-            if max(height, width) <= 5 and tuple(members) not in seen:
+            if len(members) > 1 and max(height, width) <= 5 and tuple(members) not in seen:
                 seen.add(tuple(members))
                 yield members
 

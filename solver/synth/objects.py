@@ -12,10 +12,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-
 from numpy.typing import NDArray
 
-from solver.grid import COLORS, Grid
+from solver.grid import COLORS, Grid, key
 from solver.synth.jit import kernel
 from solver.synth.part_split import WAYS, split
 
@@ -101,8 +100,24 @@ def background(grid: Grid, how: str) -> int:
     return 0 if how == "0" else int(np.bincount(grid.ravel(), minlength=COLORS).argmax())
 
 
+_KEPT_SCENES = 24
+_scenes: dict[tuple[bytes, str, str], Scene | None] = {}
+
+
 def segment(grid: Grid, mode: str, how: str = "0") -> Scene | None:
-    """Cut a grid into objects; None if there are more than `MAX_OBJECTS`."""
+    """Cut a grid into objects; None if there are more than `MAX_OBJECTS`.
+
+    The latest scenes are kept, so a learner and the program it tries share their regions.
+    """
+    slot = (key(grid), mode, how)
+    if slot not in _scenes:
+        if len(_scenes) >= _KEPT_SCENES:
+            del _scenes[next(iter(_scenes))]
+        _scenes[slot] = _segment(grid, mode, how)
+    return _scenes[slot]
+
+
+def _segment(grid: Grid, mode: str, how: str) -> Scene | None:
     ground = background(grid, how)
     labels, n = label(grid, ground, mode)
     if n > MAX_OBJECTS:

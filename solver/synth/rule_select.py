@@ -29,7 +29,7 @@ from solver.synth.rule_learn import (
     readout,
     selectors,
 )
-from solver.synth.rules import backgrounds, scenes_of
+from solver.synth.rules import all_scenes
 from solver.views import turn
 
 CROPS = ("crop", "alone", "inner")
@@ -42,19 +42,14 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     """Selections and summaries that reproduce every demonstration."""
     if all(p.input.shape == p.output.shape for p in task.train):
         return
-    for how in backgrounds(task):
-        for k, mode in enumerate(_SELECT_MODES):
-            if deadline.passed():
-                return
-            cut = scenes_of(task, mode, how)
-            yield None
-            if cut is None:
-                continue
-            base = 0.5 * k + (1.0 if how == "most" else 0.0)
-            yield from distinct(_select(task, *cut, base), 3)
-            yield from distinct(_places(task, *cut, base), 2)
-            if mode in _OBJECT_MODES:
-                yield from distinct(_lists(task, *cut, base), 2)
+    for base, train, tests in all_scenes(task, _SELECT_MODES):
+        if deadline.passed():
+            return
+        yield from distinct(_select(task, train, tests, base), 3)
+        yield from distinct(_places(task, train, tests, base), 2)
+        if train[0].mode in _OBJECT_MODES:
+            yield from distinct(_lists(task, train, base), 2)
+        yield None
 
 
 # --- one object -----------------------------------------------------------------------
@@ -207,7 +202,7 @@ def places_table(
 
 
 def _lists(
-    task: Task, train: Sequence[Scene], tests: Sequence[Scene], base: float
+    task: Task, train: Sequence[Scene], base: float
 ) -> Iterator[Solution | None]:
     """The objects (or their colours) in the order of a property."""
     mode, how = train[0].mode, _how(train[0])
