@@ -17,10 +17,23 @@ LOST = 255
 _NUMBERS = (
     "size", "height", "width", "rank", "rank_up", "edge", "holes", "full", "square", "odd",
     "same_size", "same_shape", "same_color", "from_top", "from_left", "from_bottom",
-    "from_right", "ring", "symmetric_columns", "symmetric_rows", "border_sides",
+    "from_right", "ring", "symmetric_columns", "symmetric_rows", "sides",
+    "row_mod2", "column_mod2", "center",
 )  # fmt: skip
-_COLORS = ("color", "minor", "touched", "flip_columns", "flip_rows", "flip_both", "transpose")
+_COLORS = (
+    "color", "minor", "touched", "flip_columns", "flip_rows", "flip_both", "transpose",
+    "antitranspose", "turn",
+)  # fmt: skip
 _KINDS = ("c4", "c8", "x8")
+# Of the one foreground component next to a cell (8 neighbours), and of templates.
+_NEXT = (
+    ("next_size", False), ("next_height", False), ("next_width", False), ("next_rank", False),
+    ("next_rank_up", False), ("next_edge", False), ("next_holes", False), ("next_full", False),
+    ("next_same_size", False), ("next_same_shape", False), ("next_same_color", False),
+    ("next_color_cells", False), ("next_count", False), ("next_color", True),
+    ("in_square2", False), ("in_square3", False), ("template_colors", True),
+    ("template_largest", True),
+)  # fmt: skip
 _WIDTH = len(_NUMBERS) + len(_COLORS)
 _BITS = {"size": 4.0, "rank": 3.5, "rank_up": 3.5, "edge": 3.0, "holes": 3.5, "color": 3.5}
 _KIND_BITS = {"c4": 0.5, "c8": 0.5, "x8": 1.0}
@@ -36,9 +49,8 @@ COMPONENT_FEATURES = [
     (f"{kind}_{name}", name in _COLORS, _BITS.get(name, 4.5) + _KIND_BITS[kind])
     for kind in _KINDS
     for name in _NUMBERS + _COLORS
-] + [(name, color, 4.0 if color else 5.0) for name, color in _BOX]
+] + [(name, color, 4.0 if color else 5.0) for name, color in _BOX + _NEXT]
 
-_N_EDGE, _N_HOLES, _N_FROM, _N_COLOR = 5, 6, 13, len(_NUMBERS)
 
 
 @kernel
@@ -51,6 +63,10 @@ def component_features(g, back, table):  # type: ignore[no-untyped-def]
         _spread(g, labels, props, table[kind * _WIDTH :])
         if kind == 1:
             _boxes(g, back, labels, props, n, table[3 * _WIDTH :])
+            _next(g, back, labels, props, table[3 * _WIDTH + 16 :])
+        if kind == 2:
+            _templates(g, labels, props, n, table[3 * _WIDTH + 32 :])
+    _squares(g, table[3 * _WIDTH + 30 :])
 
 
 @kernel
@@ -117,7 +133,7 @@ def _properties(g, back, labels, n, mixed):  # type: ignore[no-untyped-def]
     for i in range(1, n + 1):
         top, left, bottom, right = p[i, 24], p[i, 25], p[i, 26], p[i, 27]
         p[i, 1], p[i, 2] = bottom - top + 1, right - left + 1
-        sides = (top == 0) + (left == 0) + (bottom == h - 1) + (right == w - 1)
+        sides = (top == 0) + 2 * (left == 0) + 4 * (bottom == h - 1) + 8 * (right == w - 1)
         p[i, 5], p[i, 20] = sides > 0, sides
         p[i, 7] = p[i, 0] == p[i, 1] * p[i, 2]
         p[i, 8] = p[i, 1] == p[i, 2]
@@ -212,8 +228,8 @@ def _spread(g, labels, p, table):  # type: ignore[no-untyped-def]
         for x in range(w):
             i = labels[y, x]
             if i == 0:
-                table[:21, y, x] = LOST
-                table[21:28, y, x] = OUT
+                table[:24, y, x] = LOST
+                table[24:33, y, x] = OUT
                 continue
             top, left, bottom, right = p[i, 24], p[i, 25], p[i, 26], p[i, 27]
             for k in range(21):
@@ -221,14 +237,18 @@ def _spread(g, labels, p, table):  # type: ignore[no-untyped-def]
             a, b, c, d = y - top, x - left, bottom - y, right - x
             table[13, y, x], table[14, y, x], table[15, y, x], table[16, y, x] = a, b, c, d
             table[17, y, x] = min(min(a, b), min(c, d))
-            table[21, y, x], table[22, y, x] = p[i, _P_COLOR], p[i, _P_MINOR]
+            table[21, y, x], table[22, y, x] = a % 2, b % 2
+            table[23, y, x] = abs(a - c) <= 1 and abs(b - d) <= 1
+            table[24, y, x], table[25, y, x] = p[i, _P_COLOR], p[i, _P_MINOR]
             touched = p[i, _P_TOUCHED]
-            table[23, y, x] = OUT if touched < 0 else touched
-            table[24, y, x] = g[y, left + right - x]
-            table[25, y, x] = g[top + bottom - y, x]
-            table[26, y, x] = g[top + bottom - y, left + right - x]
+            table[26, y, x] = OUT if touched < 0 else touched
+            table[27, y, x] = g[y, left + right - x]
+            table[28, y, x] = g[top + bottom - y, x]
+            table[29, y, x] = g[top + bottom - y, left + right - x]
             square = bottom - top == right - left
-            table[27, y, x] = g[top + x - left, left + y - top] if square else OUT
+            table[30, y, x] = g[top + b, left + a] if square else OUT
+            table[31, y, x] = g[bottom - b, right - a] if square else OUT
+            table[32, y, x] = g[top + b, right - a] if square else OUT
 
 
 @kernel
@@ -273,3 +293,78 @@ def _boxes(g, back, labels, p, n, table):  # type: ignore[no-untyped-def]
     for y in range(h):
         for x in range(w):
             table[14, y, x] = inside[labels[y, x]]
+
+
+@kernel
+def _next(g, back, labels, p, table):  # type: ignore[no-untyped-def]
+    h, w = g.shape
+    cells = np.zeros(10, np.int64)
+    for y in range(h):
+        for x in range(w):
+            cells[g[y, x]] += 1
+    for y in range(h):
+        for x in range(w):
+            one, count = 0, 0
+            for d in range(8):
+                yy, xx = y + _DY[d], x + _DX[d]
+                if not (0 <= yy < h and 0 <= xx < w) or g[yy, xx] == back:
+                    continue
+                i = labels[yy, xx]
+                if i == labels[y, x] or i == one:
+                    continue
+                count += 1
+                if one == 0 or p[i, 0] > p[one, 0]:
+                    one = i
+            table[12, y, x] = count
+            table[13, y, x] = p[one, _P_COLOR] if one else OUT
+            for k in range(12):
+                table[k, y, x] = LOST
+            if one:
+                for k in range(5):
+                    table[k, y, x] = min(p[one, k], 254)
+                table[5, y, x], table[6, y, x] = p[one, 5], p[one, 6]
+                table[7, y, x], table[8, y, x] = p[one, 7], min(p[one, 10], 254)
+                table[9, y, x], table[10, y, x] = min(p[one, 11], 254), min(p[one, 12], 254)
+                table[11, y, x] = min(cells[p[one, _P_COLOR]], 254)
+
+
+@kernel
+def _squares(g, table):  # type: ignore[no-untyped-def]
+    # Whether the cell lies in a 2 x 2, or 3 x 3, square of one colour.
+    h, w = g.shape
+    for k in range(2):
+        side = k + 2
+        for y in range(h - side + 1):
+            for x in range(w - side + 1):
+                plain = True
+                for i in range(side * side):
+                    plain &= g[y + i // side, x + i % side] == g[y, x]
+                if plain:
+                    table[k, y : y + side, x : x + side] = 1
+
+
+@kernel
+def _templates(g, labels, p, n, table):  # type: ignore[no-untyped-def]
+    # The colour at the same place of the component of most colours, and of the largest one.
+    h, w = g.shape
+    most, largest, best = 0, 0, 0
+    for i in range(1, n + 1):
+        used = np.zeros(10, np.bool_)
+        for y in range(p[i, _P_TOP], p[i, _P_BOTTOM] + 1):
+            for x in range(p[i, _P_LEFT], p[i, _P_RIGHT] + 1):
+                used[g[y, x]] = True
+        if used.sum() > best:
+            most, best = i, used.sum()
+        if largest == 0 or p[i, 0] > p[largest, 0]:
+            largest = i
+    for y in range(h):
+        for x in range(w):
+            i = labels[y, x]
+            for k in range(2):
+                table[k, y, x] = OUT
+                j = most if k == 0 else largest
+                if i and j:
+                    yy = p[j, _P_TOP] + y - p[i, _P_TOP]
+                    xx = p[j, _P_LEFT] + x - p[i, _P_LEFT]
+                    if yy <= p[j, _P_BOTTOM] and xx <= p[j, _P_RIGHT]:
+                        table[k, y, x] = g[yy, xx]

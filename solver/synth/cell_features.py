@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from solver.grid import Grid
 from solver.synth.cell_components import COMPONENT_FEATURES, component_features
+from solver.synth.cell_parts import PART_FEATURES, part_features
 from solver.synth.cell_patterns import PATTERN_FEATURES, pattern_features
 from solver.synth.jit import kernel
 
@@ -101,6 +102,7 @@ _FAMILIES = {
     "global": _GLOBAL,
     "pattern": PATTERN_FEATURES,
     "component": COMPONENT_FEATURES,
+    "part": PART_FEATURES,
     "frame": _FRAME,
 }
 FEATURES = tuple(Feature(*row, family) for family, rows in _FAMILIES.items() for row in rows)
@@ -124,6 +126,7 @@ def features(grid: Grid, background: str = "0") -> Features:
     _global(g, back, counts, table[_START["global"] :])
     pattern_features(g, back, table[_START["pattern"] :])
     component_features(g, back, table[_START["component"] :])
+    part_features(g, table[_START["part"] :])
     return table.reshape(len(FEATURES), -1)
 
 

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from solver.grid import MAX_SIDE, Grid, Task
 from solver.synth.cell_crops import crops
-from solver.synth.cell_features import INDEX, OUT, Features, features
+from solver.synth.cell_features import FEATURES, INDEX, OUT, Features, features
 from solver.synth.cell_partition import Partition, equal_parts, separated_parts
 
 Framed = tuple[tuple[int, int], Features]  # output shape, table (F, H * W)
 _FIRST = INDEX["inner"]
 _LAYERS = 9
+_COLOR_ROWS = np.array([feature.color for feature in FEATURES])
 
 
 def framed(grid: Grid, frame: str, background: str) -> Framed | None:
@@ -56,7 +57,7 @@ def frame_shape(grid: Grid, frame: str) -> tuple[int, int] | None:
     """The shape of the output under a frame, without its features."""
     h, w = grid.shape
     name, *words = frame.split()
-    if name == "same":
+    if name == "same" or (name == "meta" and separated_parts(grid) is not None):
         return grid.shape
     if name in ("scale", "tile"):
         factors = _factors(grid, words)
@@ -80,6 +81,7 @@ def _propose(task: Task) -> Iterator[str]:
     (h, w), (a, b) = grid.shape, output.shape
     if (h, w) == (a, b):
         yield "same"
+        yield "meta"
     if a % h == 0 and b % w == 0 and (a, b) != (h, w):
         yield f"scale {a // h} {b // w}"
         yield f"tile {a // h} {b // w}"
@@ -236,6 +238,27 @@ def _blocks(grid: Grid, words: list[str], background: str) -> Framed | None:
     return parts.count, table
 
 
+def _meta(grid: Grid, words: list[str], background: str) -> Framed | None:
+    """Each cell gets the features of its part among the parts, and `inner` for its own."""
+    parts, blocks = separated_parts(grid), _blocks(grid, ["lines"], background)
+    if parts is None or blocks is None:
+        return None
+    h, w = parts.part_shape
+    place = np.full(grid.shape, -1)
+    for i, (y, x) in enumerate((y, x) for y in parts.tops for x in parts.lefts):
+        place[y : y + h, x : x + w] = i
+    table = features(grid, background)
+    part = slice(INDEX["on_line"], _FIRST)
+    own = table[INDEX["self"]].copy()
+    ours = table[part].copy()
+    known = place.ravel() >= 0
+    table[:, known] = blocks[1][:, place.ravel()[known]]
+    table[:, ~known] = np.where(_COLOR_ROWS, OUT, 255)[:, None]
+    table[part] = ours
+    table[_FIRST] = own
+    return grid.shape, table
+
+
 def _crop(grid: Grid, words: list[str], background: str) -> Framed | None:
     box = crops(grid).get(words[0])
     if box is None:
@@ -281,6 +304,7 @@ def _place(table: Features, shape: tuple[int, int]) -> None:
 
 _FRAMES: dict[str, Callable[[Grid, list[str], str], Framed | None]] = {
     "same": _same,
+    "meta": _meta,
     "constant": _constant,
     "scale": _scale,
     "tile": _tile,

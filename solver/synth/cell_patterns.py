@@ -20,6 +20,9 @@ PATTERN_FEATURES = (
     + [("mirror_columns", True, 4.0), ("mirror_rows", True, 4.0), ("mirror", True, 3.0)]
     + [("tile", True, 3.0), ("in_box", False, 3.5), ("box_row", False, 5.0)]
     + [("box_column", False, 5.0), ("box_row_end", False, 5.0), ("box_column_end", False, 5.0)]
+    + [(f"box_{d}", True, 4.5) for d in ("transpose", "antitranspose", "left", "right")]
+    + [(f"wrap_{d}", True, 5.0) for d in ("n", "e", "s", "w")]
+    + [(f"fall_{d}", True, 4.0) for d in ("n", "e", "s", "w")]
 )
 
 
@@ -54,6 +57,36 @@ def pattern_features(g, back, table):  # type: ignore[no-untyped-def]
             table[16, y, x] = x - left if inside else 255
             table[17, y, x] = bottom - y if inside else 255
             table[18, y, x] = right - x if inside else 255
+            a, b, flat = y - top, x - left, bottom - top != right - left
+            table[19, y, x] = OUT if flat else _at(g, top + b, left + a)
+            table[20, y, x] = OUT if flat else _at(g, bottom - b, right - a)
+            table[21, y, x] = OUT if flat else _at(g, bottom - b, left + a)
+            table[22, y, x] = OUT if flat else _at(g, top + b, right - a)
+            table[23, y, x], table[24, y, x] = g[y - 1, x], g[y, (x + 1) % w]
+            table[25, y, x], table[26, y, x] = g[(y + 1) % h, x], g[y, x - 1]
+    _fall(g, back, table[27], True, False)
+    _fall(g, back, table[28], False, True)
+    _fall(g, back, table[29], True, True)
+    _fall(g, back, table[30], False, False)
+
+
+@kernel
+def _fall(g, back, fallen, down, far):  # type: ignore[no-untyped-def]
+    # All cells slid along columns (`down`) or rows, to the far or the near side.
+    h, w = g.shape
+    fallen[:] = back
+    lines, size = (w, h) if down else (h, w)
+    for i in range(lines):
+        place = size - 1 if far else 0
+        for k in range(size):
+            j = size - 1 - k if far else k
+            color = g[j, i] if down else g[i, j]
+            if color != back:
+                if down:
+                    fallen[place, i] = color
+                else:
+                    fallen[i, place] = color
+                place += -1 if far else 1
 
 
 @kernel

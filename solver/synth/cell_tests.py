@@ -20,7 +20,7 @@ from solver.synth.jit import kernel
 Bits = NDArray[np.uint64]
 Test = tuple[str, str, "str | int"]  # (feature, "==" or "<=", number or feature)
 
-_EQUAL, _AT_MOST, _SAME = 0, 1, 2
+_EQUAL, _AT_MOST, _SAME, _LESS = 0, 1, 2, 3
 _COLOR_ROWS = np.array([f.color for f in FEATURES])
 _BITS = np.array([f.bits for f in FEATURES])
 _CONSTANT_BITS = 2.0  # one of the few colours of a task
@@ -47,6 +47,11 @@ def _pairs() -> list[tuple[int, int, float]]:
 
 
 _NUMBER_PAIRS = (
+    ("part_row", "part_column"), ("part_row", "in_row"), ("part_column", "in_column"),
+    ("in_row", "in_column"), ("copy_row", "copy_column"), ("row_filled", "column"),
+    ("column_filled", "row_end"), ("column_filled", "row"), ("row_filled", "column_end"),
+    ("x8_from_top", "x8_from_bottom"), ("x8_from_left", "x8_from_right"),
+    ("next_height", "next_width"), ("block_filled", "block_same"),
     ("row", "column"), ("row", "column_end"), ("row", "row_end"), ("column", "column_end"),
     ("distance_n", "distance_s"), ("distance_w", "distance_e"), ("distance_n", "distance_w"),
     ("row_filled", "column_filled"), ("c8_height", "c8_width"), ("c4_height", "c4_width"),
@@ -111,9 +116,8 @@ class Tests:
         """The readable form of test t."""
         kind, a, b = int(self.kinds[t]), int(self.first[t]), int(self.second[t])
         left = FEATURES[a].name
-        if kind == _SAME:
-            return (left, "==", FEATURES[b].name)
-        return (left, "==" if kind == _EQUAL else "<=", b)
+        sign = "<=" if kind in (_AT_MOST, _LESS) else "=="
+        return (left, sign, FEATURES[b].name if kind in (_SAME, _LESS) else b)
 
 
 def enumerate_tests(cells: Cells) -> Tests:
@@ -148,11 +152,11 @@ def _single_tests(seen: NDArray[np.bool_]) -> list[tuple[int, int, int, float]]:
 
 def _pair_tests(seen: NDArray[np.bool_]) -> list[tuple[int, int, int, float]]:
     spread = seen.sum(axis=1)
-    return [
-        (_SAME, a, b, bits)
-        for a, b, bits in _PAIRS
-        if (spread[a] > 1 or spread[b] > 1)
-    ]
+    kept = [(a, b, bits) for a, b, bits in _PAIRS if spread[a] > 1 or spread[b] > 1]
+    same: list[tuple[int, int, int, float]] = [(_SAME, a, b, bits) for a, b, bits in kept]
+    both = [(_LESS, i, j, bits + 0.5)
+            for a, b, bits in kept if not FEATURES[a].color for i, j in ((a, b), (b, a))]  # fmt: skip
+    return same + both
 
 
 def _mask(cells: Cells) -> NDArray[np.bool_]:
@@ -217,8 +221,10 @@ def _answers(table, valid, kinds, first, second):  # type: ignore[no-untyped-def
                     answer = v == second[t]
                 elif kinds[t] == 1:
                     answer = v <= second[t]
-                else:
+                elif kinds[t] == 2:
                     answer = v == table[second[t], 64 * k + b]
+                else:
+                    answer = v <= table[second[t], 64 * k + b]
                 word |= np.uint64(answer) << np.uint64(b)
             bits[t, k] = word & valid[k]
     return bits
