@@ -21,7 +21,7 @@ from solver.synth.part_split import WAYS, split
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-MAX_OBJECTS = 120  # a grid of more objects is no scene of objects
+MAX_OBJECTS = 180  # a grid of more objects is no scene of objects
 
 MODES = {
     "8": "mono-coloured, 8 neighbours",
@@ -32,6 +32,7 @@ MODES = {
     "a4": "mono-coloured, 4 neighbours, the background's regions too",
     "h4": "regions of the background, 4 neighbours",
     "px": "single cells that are not background",
+    "ink": "all cells that are not background, as one object",
 }
 PART_MODES = tuple(f"p {way}" for way in WAYS)  # rectangular parts, see `part_split`
 BACKGROUNDS = ("0", "most")
@@ -46,7 +47,8 @@ _RELATIONS = (
     "longest", "shortest", "box", "square", "line", "wide", "same_shape", "same_d8",
     "same_look", "same_color", "same_area", "color_cells", "contains", "inside", "touching",
     "touch_color", "inner_color", "mid_row", "mid_col", "missing", "sym_any", "same_row",
-    "same_col", "count", "ink", "pieces",
+    "same_col", "count", "ink", "pieces", "full_square", "odd", "diagonal", "anti", "order",
+    "kinds",
 )  # fmt: skip
 FEATURES = _KERNEL + _RELATIONS
 COLUMN = {name: i for i, name in enumerate(FEATURES)}
@@ -133,6 +135,9 @@ def label(grid: Grid, ground: int, mode: str) -> tuple[NDArray[np.int16], int]:
     """(H, W) labels 1..n in reading order of the first cell, 0 for no object; and n."""
     if mode.startswith("p "):
         return _label_parts(grid, ground, mode[2:])
+    if mode == "ink":
+        ink = np.asarray(grid != ground, dtype=np.int16)
+        return ink, int(ink.max())
     if mode == "px":
         return _label_cells(grid, ground)
     if mode == "c":
@@ -359,6 +364,12 @@ def _relations(grid: Grid, labels: NDArray[np.int16], ground: int, out: Ints) ->
     out[:, put["same_row"]] = (top[:, None] == top[None]).sum(1)
     out[:, put["same_col"]] = (left[:, None] == left[None]).sum(1)
     out[:, put["count"]] = n
+    out[:, put["full_square"]] = (height == width) & (area == height * width)
+    out[:, put["odd"]] = np.maximum(height, width) % 2
+    out[:, put["diagonal"]] = 2 * (top + left) + height + width
+    out[:, put["anti"]] = 2 * (top - left) + height - width
+    out[:, put["order"]] = np.arange(n)
+    out[:, put["kinds"]] = len(np.unique(grid))
     ink = grid != ground
     pieces, _ = _label(grid, ground, True, True)
     for i in range(n):

@@ -1,8 +1,8 @@
 """Cutting a grid into a table of rectangular parts.
 
 Ways: `sep` cuts at full rows and columns of one colour that is not the background, `gap` at
-full rows and columns of background, `RxC` (such as `2x2`) into equal parts, `nxn` into square
-parts as many as ... the shorter side goes into the longer, `seps` like `sep` with colour 0 too.
+full rows and columns of background, `RxC` (such as `2x2`) into equal parts, `long` into squares
+of the shorter side.
 """
 
 from __future__ import annotations
@@ -68,14 +68,17 @@ def _at_lines(grid: Grid, ground: int) -> Split | None:
         if color == ground:
             continue
         found = _spans(grid, color)
-        if found and (best is None or _lines(grid, color) > _lines(grid, best.color)):
+        if found and (best is None or _weight(grid, color) > _weight(grid, best.color)):
             best = found
     return best
 
 
-def _lines(grid: Grid, color: int) -> int:
+def _weight(grid: Grid, color: int) -> tuple[bool, int]:
+    """Whether the colour stands in its lines only, and how many lines it has."""
     hit = grid == color
-    return int(hit.all(0).sum() + hit.all(1).sum())
+    rows, columns = hit.all(1), hit.all(0)
+    pure = not hit[~rows][:, ~columns].any()
+    return pure, int(rows.sum() + columns.sum())
 
 
 def _spans(grid: Grid, color: int) -> Split | None:

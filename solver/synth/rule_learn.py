@@ -22,7 +22,8 @@ ALWAYS: Test = ("", "all", 0)
 
 _PLAIN = ("color", "area", "height", "width", "holes", "longest", "same_shape", "same_color")
 _ODD = ("top", "left", "bottom", "right", "mid_row", "mid_col", "hole_area", "edges", "count",
-        "minor_area", "shape", "shape_d8", "look", "same_row", "same_col", "missing")  # fmt: skip
+        "minor_area", "shape", "shape_d8", "look", "same_row", "same_col", "missing", "odd",
+        "diagonal", "anti", "order", "kinds")  # fmt: skip
 _FLAGS = ("sym_lr", "sym_ud", "sym_diag", "full", "square", "line", "wide", "sym_any")
 FEATURE_COST = {
     name: 2.0 if name in _PLAIN else 4.5 if name in _ODD else 3.0 for name in FEATURES
@@ -113,7 +114,7 @@ def enumerate_tests(train: Sequence[Scene], tests: Sequence[Scene]) -> Table:
 
 
 def _operators(feature: str, values: list[int]) -> Iterator[tuple[str, int]]:
-    if feature != "count":
+    if feature not in ("count", "kinds"):
         if feature not in NOMINAL and len(values) > 2:
             yield from (("max", 0), ("min", 0))
             yield from (("rank", k) for k in range(1, 3))
@@ -170,6 +171,34 @@ def choose(
                         continue
                     bits = table.costs[t] + actions.costs[a] + actions.costs[b]
                     found.append((float(bits), ((table.tests[t], a), (ALWAYS, b))))
+    found.sort(key=lambda entry: entry[0])
+    return found
+
+
+def choose_three(
+    table: Table, actions: Actions, need: float, keep: int, tries: int = 12
+) -> list[tuple[float, RuleList]]:
+    """Rule lists of three branches: the most useful first branches, and `choose` for the rest."""
+    n = actions.right.shape[1]
+    if not len(table.tests):
+        return []
+    yes = table.truth[:, :n].astype(np.float32)
+    starts = []
+    for t, (_, picks) in enumerate(_sides(actions, yes, keep, 2)):
+        starts += [(gain - 0.1 * (table.costs[t] + actions.costs[a]), t, a, gain)
+                   for a, gain in picks if gain > 0]  # fmt: skip
+    starts.sort(key=lambda entry: -entry[0])
+    found: list[tuple[float, RuleList]] = []
+    for _, t, a, gain in starts[:tries]:
+        rest = ~table.truth[t, :n]
+        if not rest.any():
+            continue
+        part = Actions(actions.right[:, rest], actions.gain[:, rest], actions.costs)
+        kept = Table(table.tests, table.truth[:, :n][:, rest], table.costs)
+        bits = float(table.costs[t] + actions.costs[a])
+        for more, rules in choose(kept, part, need - gain, keep)[:4]:
+            if len(rules) == 2:
+                found.append((bits + more, ((table.tests[t], a), *rules)))
     found.sort(key=lambda entry: entry[0])
     return found
 

@@ -35,6 +35,14 @@ class Menu:
     explained: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
     source: NDArray[np.int64]
 
+    def covers(self, changed: NDArray[np.bool_]) -> bool:
+        """True if every changed cell is explained by some action right for its object."""
+        open_cells = changed.copy()
+        for k, (who, cell) in enumerate(self.explained):
+            able = self.right[self.source == k].any(0)
+            open_cells[cell[able[who]]] = False
+        return not bool(open_cells.any())
+
     def gains(self, open_cells: NDArray[np.float32]) -> Actions:
         """What every action is worth while only `open_cells` (1 or 0 each) are unexplained."""
         n = self.right.shape[1]

@@ -33,7 +33,7 @@ from solver.synth.rules import all_scenes
 from solver.views import turn
 
 CROPS = ("crop", "alone", "inner")
-_OBJECT_MODES = ("8", "4", "m8", "m4", "c", "a4", "h4")
+_OBJECT_MODES = ("8", "4", "m8", "m4", "c", "a4", "h4", "ink")
 _SELECT_MODES = (*_OBJECT_MODES, *PART_MODES)
 _LAYOUTS = ("row", "column", "bars right", "bars left", "bars up", "bars down")
 

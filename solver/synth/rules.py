@@ -9,6 +9,7 @@ over object properties, that explains all changes (`rule_learn`), and is run to 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,26 +17,28 @@ from numpy.typing import NDArray
 from solver.deadline import Deadline
 from solver.grid import Grid, Task
 from solver.synth.object_paints import KEEP, Action, draw, paint
-from solver.synth.objects import FEATURES, MODES, Scene, segment
+from solver.synth.objects import FEATURES, MODES, PART_MODES, Scene, segment
 from solver.synth.program import Op, Solution
 from solver.synth.rule_cover import Covers, Rules
 from solver.synth.rule_fit import distinct, fit, same_size
 from solver.synth.rule_learn import (
     choose,
     choose_by_value,
+    choose_three,
     enumerate_tests,
     holds,
     readout,
 )
 from solver.synth.rule_menu import menu_of
 
-_MOST_BITS = 45.0  # sets of rules longer than this are rarely right
+_RULE_MODES = (*MODES, *PART_MODES)
+_MOST_BITS = 48.0  # sets of rules longer than this are rarely right
 
 
 def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     """Object rules that reproduce every demonstration, cheapest ideas first."""
     if same_size(task):
-        for base, train, tests in all_scenes(task, MODES):
+        for base, train, tests in all_scenes(task, _RULE_MODES):
             if deadline.passed():
                 return
             yield from distinct(_rules(task, train, tests, base, deadline), 3)
@@ -47,7 +50,7 @@ def backgrounds(task: Task) -> tuple[str, ...]:
     grids = _inputs(task)
     if all(np.bincount(grid.ravel()).argmax() == 0 for grid in grids):
         return ("0",)
-    return ("0", "most") if any((grid == 0).any() for grid in grids) else ("most",)
+    return ("0", "most") if any((grid == 0).any() for grid in grids) else ("most", "0")
 
 
 Cut = tuple[float, list[Scene], list[Scene]]  # bits, and the scenes of train and tests
@@ -80,31 +83,35 @@ def _rules(
     menu = menu_of(train, outputs, deadline)
     if menu is None:
         return
+    changed = np.concatenate([(p.input != p.output).ravel() for p in task.train])
+    if not menu.covers(changed):
+        return
     table = enumerate_tests(train, tests)
-    size = sum(out.size for out in outputs)
-    judged = menu.gains(np.ones(size, dtype=np.float32))
-    for bits, rules in choose(table, judged, need, 0)[:60]:
+    judged = menu.gains(np.ones(len(changed), dtype=np.float32))
+    simple = choose(table, judged, need, 0)[:60]
+    for bits, rules in chain(simple, choose_three(table, judged, need, 0)[:20]):
         if deadline.passed():
             return
         named = tuple((test, menu.actions[a]) for test, a in rules)
-        yield fit(task, "object_rule", object_rule, (mode, how, named), base + bits)
+        if base + bits < _MOST_BITS:
+            yield fit(task, "object_rule", object_rule, (mode, how, named), base + bits)
     for bits, (feature, by, rows) in choose_by_value(train, judged, need, 0)[:20]:
         if deadline.passed():
             return
         named_rows = tuple((value, menu.actions[a]) for value, a in rows)
         args = (mode, how, feature, by, named_rows)
-        yield fit(task, "object_table", object_table, args, base + bits)
-    changed = np.concatenate([(p.input != p.output).ravel() for p in task.train])
+        if base + bits < _MOST_BITS:
+            yield fit(task, "object_table", object_table, args, base + bits)
     covers = Covers(menu, table, [s.n for s in train], [out.size for out in outputs])
     for bits, cover, trust in covers.find(changed.astype(np.float32)):
         bits += 30.0 * (1.0 - trust)
-        if bits < _MOST_BITS:
+        if base + bits < _MOST_BITS:
             yield fit(task, "object_rules", object_rules, (mode, how, cover), base + bits)
 
 
 def object_rule(grid: Grid, mode: str, how: str, rules: Rules) -> NDArray[np.uint8] | None:
     """Cut the grid into objects; each does the action of the first rule whose test it meets."""
-    scene = segment(grid, mode, how) if mode in MODES else None
+    scene = segment(grid, mode, how)
     if scene is None or scene.n == 0:
         return None
     picks = np.full(scene.n, len(rules), dtype=np.int64)
@@ -115,7 +122,7 @@ def object_rule(grid: Grid, mode: str, how: str, rules: Rules) -> NDArray[np.uin
 
 def object_rules(grid: Grid, mode: str, how: str, rules: Rules) -> NDArray[np.uint8] | None:
     """Like `object_rule`, but an object does the actions of all rules whose test it meets."""
-    scene = segment(grid, mode, how) if mode in MODES else None
+    scene = segment(grid, mode, how)
     if scene is None or scene.n == 0:
         return None
     canvas: NDArray[np.uint8] = scene.grid
@@ -129,7 +136,7 @@ def object_table(
     grid: Grid, mode: str, how: str, feature: str, by: str, rows: tuple[tuple[int, Action], ...]
 ) -> NDArray[np.uint8] | None:
     """Each object does what the table says for its property; None for a value not in it."""
-    scene = segment(grid, mode, how) if mode in MODES and feature in FEATURES else None
+    scene = segment(grid, mode, how) if feature in FEATURES else None
     if scene is None or scene.n == 0:
         return None
     column = readout(scene, feature, by)
