@@ -109,6 +109,9 @@ FEATURES = tuple(Feature(*row, family) for family, rows in _FAMILIES.items() for
 INDEX = {feature.name: i for i, feature in enumerate(FEATURES)}
 _START = {family: INDEX[rows[0][0]] for family, rows in _FAMILIES.items()}
 
+# Colour rows that only some grids and frames fill.
+_ABSENT = [i for i, f in enumerate(FEATURES) if f.color and f.family in ("part", "frame")]
+
 
 def features(grid: Grid, background: str = "0") -> Features:
     """All features of all cells of a grid (H, W): uint8 (len(FEATURES), H * W).
@@ -119,6 +122,7 @@ def features(grid: Grid, background: str = "0") -> Features:
     counts = np.bincount(g.ravel(), minlength=10)
     back = int(counts.argmax()) if background == "most" else 0
     table = np.zeros((len(FEATURES), *g.shape), dtype=np.uint8)
+    table[_ABSENT] = OUT
     _local(g, back, table[_START["local"] :])
     _rays(g, back, table[_START["rays"] :])
     _lines(g, back, table[_START["lines"] :])

@@ -10,15 +10,15 @@ of the votes would have predicted it tells how far a vocabulary can be trusted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from solver.deadline import Deadline
-from solver.synth.cell_features import FEATURES
-from solver.synth.cell_tests import Bits, Cells, Tests, pack
+from solver.synth.cell_leaves import Leaves
+from solver.synth.cell_tests import Bits, Cells, Tests
 from solver.synth.cell_tree import Rule, negate
 from solver.synth.jit import kernel
 
@@ -26,16 +26,6 @@ SLACK = 10.0  # bits above the best clause that still get a vote
 MAX_CLAUSES = 300
 BEAM = 3  # clauses tried at each step of a longer list
 WORST = 6.0  # bits charged for a demonstration that no kept rule predicts
-
-
-@dataclass(frozen=True, eq=False)
-class Leaves:
-    """Output functions sorted by cost: `values` (J, 64 * words), `wrong` (J, train words)."""
-
-    rules: tuple[Rule, ...]
-    costs: NDArray[np.float64]
-    values: NDArray[np.uint8]
-    wrong: Bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,41 +80,12 @@ def _literal(tests: Tests, code: int) -> Rule:
     return negate(name) if code % 2 else name
 
 
-def enumerate_leaves(cells: Cells, targets: Sequence[NDArray[np.uint8]]) -> Leaves:
-    """Constants of the outputs and features to copy, without duplicates, cheapest first."""
-    total = cells.table.shape[1]
-    wanted = np.full(total, 255, dtype=np.uint8)
-    for i, target in enumerate(targets):
-        wanted[cells.grid(i)] = target.ravel()
-    train = 64 * cells.train_words
-    used = np.unique(wanted[:train])
-    found: list[tuple[float, Rule, NDArray[np.uint8]]] = [
-        (3.0, ("const", int(c)), np.full(total, c, dtype=np.uint8)) for c in used if c < 10
-    ]
-    for i, feature in enumerate(FEATURES):
-        if feature.color:
-            found.append((feature.bits + 0.5, ("copy", feature.name), cells.table[i]))
-    found.sort(key=lambda leaf: leaf[0])
-    seen: set[bytes] = set()
-    kept = []
-    for leaf in found:
-        right = (leaf[2][:train] == wanted[:train]).any()
-        if right and leaf[2].tobytes() not in seen:
-            seen.add(leaf[2].tobytes())
-            kept.append(leaf)
-    values = np.array([leaf[2] for leaf in kept], dtype=np.uint8).reshape(len(kept), total)
-    wrong = pack((values[:, :train] != wanted[:train]).view(np.uint8))
-    wrong &= cells.valid[: cells.train_words]
-    costs = np.array([leaf[0] for leaf in kept])
-    return Leaves(tuple(leaf[1] for leaf in kept), costs, values, wrong)
-
-
 def vocabularies(leaves: Leaves, limit: int) -> list[tuple[float, tuple[int, ...]]]:
     """Minimal sets of leaves that explain every training cell, cheapest first."""
     found: list[tuple[float, tuple[int, ...]]] = []
     if len(leaves.rules) == 0:
         return found
-    for size in range(1, 5):
+    for size in range(1, 7):
         covers = _covers(leaves.wrong, leaves.costs, size, 4000)
         sets = [set(v) for _, v in found]
         for row in covers:
@@ -139,11 +100,11 @@ def vocabularies(leaves: Leaves, limit: int) -> list[tuple[float, tuple[int, ...
 
 @kernel
 def _covers(wrong, costs, size, limit):  # type: ignore[no-untyped-def]
-    """Sets of `size` leaves that are never all wrong: rows of indices (n, 4)."""
-    n = min(len(wrong), 100 if size < 4 else 30)
-    found = np.full((limit, 4), -1, np.int64)
+    """Sets of `size` leaves that are never all wrong: rows of indices (n, 6)."""
+    n = min(len(wrong), (200, 200, 100, 30, 14, 10)[size - 1])
+    found = np.full((limit, 6), -1, np.int64)
     count = 0
-    index = np.arange(4)
+    index = np.arange(6)
     if n < size:
         return found[:0]
     steps = 0
@@ -410,7 +371,7 @@ def surprise(
         right, total = 0.0, 0.0
         for batch in batches:
             weights = 2.0 ** (lowest - batch.costs)
-            right += float(weights[batch.hits(tests, leaves.wrong, held)].sum())
+            right += float(weights[batch.hits(tests, leaves.wrong_held, held)].sum())
             total += float(weights.sum())
         lost.append(min(WORST, -float(np.log2(right / total)) if right else WORST))
     return lost

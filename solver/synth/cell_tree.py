@@ -1,6 +1,7 @@
 """Cell rules as values: nested tuples that say how to colour a cell.
 
     rule  = ("const", 3) | ("copy", feature) | ("if", test, rule, rule)
+            | ("map", feature, ((value, colour), ...))      other values keep their colour
     test  = (feature, "==" or "<=" or "!=" or ">", number or feature)
             | ("and", test, test, ...)
 
@@ -35,6 +36,11 @@ def paint(rule: Rule, table: Features) -> NDArray[np.uint8]:
             return np.full(table.shape[1], color, dtype=np.uint8)
         case ("copy", str(name)) if name in INDEX:
             return table[INDEX[name]]
+        case ("map", str(name), tuple(entries)) if name in INDEX:
+            colors = table[INDEX["self"]].copy()
+            for value, color in entries:
+                colors[table[INDEX[name]] == value] = color
+            return colors
         case ("if", tuple(test), tuple(yes), tuple(no)):
             return np.where(holds(test, table), paint(yes, table), paint(no, table))
     raise ValueError(f"no cell rule: {str(rule)[:60]}")

@@ -14,17 +14,19 @@ from solver.synth.cell_frames import Framed, candidate_frames, framed
 from solver.synth.cell_learn import (
     SLACK,
     as_rule,
-    enumerate_leaves,
     learn,
     predictions,
     surprise,
     vocabularies,
 )
+from solver.synth.cell_leaves import enumerate_leaves
 from solver.synth.cell_tests import enumerate_tests, gather
 from solver.synth.cell_tree import paint
 from solver.synth.program import INPUT, Call, Op, Solution
 
 MAX_VOCABULARIES = 40
+WORST_COST = 48.0  # bits; of rules above it less than half are right
+MAX_ANSWERS = 8  # distinct answers of one frame
 
 
 def cell_rule(
@@ -93,6 +95,9 @@ def _search_frame(
                     frozen = tuple(freeze(o.copy()) for o in outputs)
                     best[identity] = (cost, Solution(program, frozen, cost))
         lowest = min(lowest, min(cost for cost, _ in best.values()) if best else lowest)
-    for identity in sorted(votes, key=lambda k: -votes[k]):
-        cost, solution = best[identity]
-        yield Solution(solution.program, solution.outputs, -float(np.log2(votes[identity])))
+    total = sum(votes.values())
+    for identity in sorted(votes, key=lambda k: -votes[k])[:MAX_ANSWERS]:
+        cost = -2.0 * float(np.log2(votes[identity])) + float(np.log2(total))
+        if cost > WORST_COST:
+            break
+        yield Solution(best[identity][1].program, best[identity][1].outputs, cost)
