@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 from solver.deadline import Deadline
@@ -20,6 +21,10 @@ Search = Callable[[Task, Deadline], Iterator[Solution | None]]
 # Where each sub-engine's `search(task, deadline)` lives; imported on first use.
 SUBENGINES = {
     "grids": "solver.synth.grids",
+    "completion": "solver.synth.completion",
+    "parts": "solver.synth.parts",
+    "rule_select": "solver.synth.rule_select",
+    "placement": "solver.synth.placement",
     "rules": "solver.synth.rules",
     "cells": "solver.synth.cells",
 }
@@ -28,6 +33,7 @@ SUBENGINES = {
 def synth(task: Task, deadline: Deadline, context: object = None) -> Iterator[Candidate]:
     """Answers of accepted programs for every test input, as they are found.
 
+    A candidate's `view` names the sub-engine, its `logprob` is the program's cost in nats.
     `context` is the common argument of all engines and is not used here.
     """
     del context
@@ -38,6 +44,8 @@ def synth(task: Task, deadline: Deadline, context: object = None) -> Iterator[Ca
                 test,
                 grid,
                 engine="synth",
+                view=found.engine,
+                logprob=-found.solution.cost * math.log(2),
                 program=str(found.solution.program),
                 cost_s=found.seconds,
             )

@@ -25,7 +25,6 @@ MOST_STATES = 400_000
 MOST_PIXELS = 192 << 20
 MOST_COST = 40
 CHUNK = 4_000_000  # work units of one expansion, a few milliseconds
-MAP_BITS = 3.0
 REPORTS = 3  # programs reported for one and the same answer
 
 
@@ -109,7 +108,7 @@ def _mapped(run: Run, state: int) -> Solution | None:
     jd.color_map(run.space, state, run.target, table)
     outputs = [freeze(table[_cells(run.space, state, k)].astype(np.uint8)) for k in _tests(run)]
     pairs = tuple((c, int(t)) for c, t in enumerate(table.tolist()) if t >= 0 and t != c)
-    bits = _bits(run, state) + MAP_BITS * len(pairs) + 4
+    bits = _bits(run, state) + jd.MAP_BITS * len(pairs) + 4
     return _solution(run, lambda: Call("map_colors", (program_of(run, state), pairs)), outputs, bits)
 
 
@@ -129,9 +128,11 @@ def _stacks(run: Run, deadline: Deadline) -> Iterator[Solution | None]:
 
 def _stack_program(run: Run, layers: Sequence[pc.Layer]) -> Call:
     assert run.rule is not None
-    parts = tuple(
-        (pc.MODES[mode], program_of(run, int(run.pieces.state[piece]))) for piece, mode in layers
-    )
+    parts = []
+    for piece, mode in layers:
+        part = program_of(run, int(run.pieces.state[piece]))
+        pairs = tuple((c, t) for c, t in enumerate(run.pieces.map[piece].tolist()) if c != t)
+        parts.append((pc.MODES[mode], Call("map_colors", (part, pairs)) if pairs else part))
     return Call("layers", (run.rule.program, *parts))
 
 

@@ -19,6 +19,7 @@ from solver.synth.space import ONE, STATES, block_image, mixed
 
 NO, EXACT, MAPPED = range(3)
 NONZERO, ALL, ZERO = range(3)  # which cells of a piece cover
+MAP_BITS = 3  # cost of one entry of a colour map
 
 
 class Target(NamedTuple):
@@ -35,6 +36,7 @@ class Pieces(NamedTuple):
     full: NDArray[np.uint64]  # (P, W) nonzero
     state: NDArray[np.int32]  # (P,)
     cost: NDArray[np.int16]  # (P,)
+    map: NDArray[np.uint8]  # (P, 10) what each colour of the state becomes
     table: NDArray[np.int32]  # open addressing by the hash of both bit sets
     hash: NDArray[np.uint64]  # (P,)
     used: NDArray[np.int64]  # (2,): pieces, states looked at
@@ -49,6 +51,7 @@ def new_pieces(target: Target, most: int, memory: int = 128 << 20) -> Pieces:
         full=np.empty((room, words), np.uint64),
         state=np.empty(room, np.int32),
         cost=np.empty(room, np.int16),
+        map=np.empty((room, 10), np.uint8),
         table=np.zeros(1 << (2 * room - 1).bit_length(), np.int32),
         hash=np.empty(room, np.uint64),
         used=np.zeros(2, np.int64),
@@ -107,26 +110,58 @@ def judge(space, target, begin, verdict):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def bits_of(space, s, target, right, full):  # type: ignore[no-untyped-def]
-    """Fill the bit sets of one state; (cells right, cells nonzero and wrong)."""
+def place(space, s, k, h, w):  # type: ignore[no-untyped-def]
+    """(image, y, x) of the state for input k as a layer in a frame of h x w."""
+    r = space.first[s, k]
+    a = block_image(space, space.ref[r, 0])
+    y, x = np.int64(space.ref[r, 1]), np.int64(space.ref[r, 2])
+    if a.shape[0] == h and a.shape[1] == w:
+        y, x = np.int64(0), np.int64(0)
+    return a, y, x
+
+
+@kernel
+def layer_map(space, s, target, table):  # type: ignore[no-untyped-def]
+    """Fill table (10,) with what each nonzero colour of the state becomes if the output has
+    one colour wherever it has that one; True if so for all of them and some change."""
+    for c in range(10):
+        table[c] = c
+    seen = np.zeros(10, np.bool_)
+    for k in range(len(target.shape)):
+        h, w, at = target.shape[k, 0], target.shape[k, 1], target.shape[k, 2]
+        a, y, x = place(space, s, k, h, w)
+        for i in range(max(0, y), min(h, y + a.shape[0])):
+            for j in range(max(0, x), min(w, x + a.shape[1])):
+                v, t = a[i - y, j - x], target.cells[at + i * w + j]
+                if v == 0 or (seen[v] and table[v] == t):
+                    continue
+                if seen[v]:
+                    return False
+                seen[v] = True
+                table[v] = t
+    changed = False
+    for c in range(1, 10):
+        changed |= table[c] != c
+    return changed
+
+
+@kernel
+def bits_of(space, s, target, table, right, full):  # type: ignore[no-untyped-def]
+    """Fill the bit sets of one state under a colour map; (cells right, nonzero and wrong)."""
     right[:] = np.uint64(0)
     full[:] = np.uint64(0)
     one = np.uint64(1)
     good, bad = 0, 0
     for k in range(len(target.shape)):
-        r = space.first[s, k]
-        a = block_image(space, space.ref[r, 0])
         h, w, at = target.shape[k, 0], target.shape[k, 1], target.shape[k, 2]
-        y, x = np.int64(space.ref[r, 1]), np.int64(space.ref[r, 2])
-        if a.shape[0] == h and a.shape[1] == w:
-            y, x = 0, 0
+        a, y, x = place(space, s, k, h, w)
         for i in range(h):
             p = i - y
             for j in range(w):
                 q = j - x
-                v = np.uint8(0)
+                v = np.int64(0)
                 if 0 <= p < a.shape[0] and 0 <= q < a.shape[1]:
-                    v = a[p, q]
+                    v = table[a[p, q]]
                 n = at + i * w + j
                 bit = one << np.uint64(n & 63)
                 if v:
@@ -140,6 +175,29 @@ def bits_of(space, s, target, right, full):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def add_piece(pieces, s, cost, table, right, full):  # type: ignore[no-untyped-def]
+    """Store a piece if its bit sets are new."""
+    mask = len(pieces.table) - 1
+    code = np.uint64(7)
+    for m in range(len(right)):
+        code = mixed(mixed(code, right[m]), full[m])
+    slot = np.int64(code & np.uint64(mask))
+    while pieces.table[slot]:
+        if pieces.hash[pieces.table[slot] - 1] == code:
+            return
+        slot = (slot + 1) & mask
+    n = pieces.used[0]
+    pieces.used[0] += 1
+    pieces.right[n] = right
+    pieces.full[n] = full
+    pieces.state[n], pieces.cost[n] = s, cost
+    for c in range(10):
+        pieces.map[n, c] = table[c]
+    pieces.hash[n] = code
+    pieces.table[slot] = n + 1
+
+
+@kernel
 def collect(space, target, pieces, limit):  # type: ignore[no-untyped-def]
     """Turn states not looked at yet into pieces, at most about `limit` cells of work; True
     if states are left."""
@@ -148,33 +206,27 @@ def collect(space, target, pieces, limit):  # type: ignore[no-untyped-def]
     room, words = pieces.right.shape
     right = np.empty(words, np.uint64)
     full = np.empty(words, np.uint64)
-    mask = len(pieces.table) - 1
-    while pieces.used[1] < space.used[STATES] and pieces.used[0] < room:
+    table = np.empty(10, np.int64)
+    while pieces.used[1] < space.used[STATES] and pieces.used[0] + 2 <= room:
         if spent > limit:
             return True
         s = pieces.used[1]
         pieces.used[1] += 1
         if space.kind[s] != ONE:
             continue
-        good, bad = bits_of(space, s, target, right, full)
-        spent += total
-        if good == 0 or bad * 3 > total:
-            continue
-        code = np.uint64(7)
-        for m in range(words):
-            code = mixed(mixed(code, right[m]), full[m])
-        slot = np.int64(code & np.uint64(mask))
-        while pieces.table[slot] and pieces.hash[pieces.table[slot] - 1] != code:
-            slot = (slot + 1) & mask
-        if pieces.table[slot]:
-            continue
-        n = pieces.used[0]
-        pieces.used[0] += 1
-        pieces.right[n] = right
-        pieces.full[n] = full
-        pieces.state[n], pieces.cost[n] = s, space.cost[s]
-        pieces.hash[n] = code
-        pieces.table[slot] = n + 1
+        spent += 2 * total
+        if layer_map(space, s, target, table):
+            good, _ = bits_of(space, s, target, table, right, full)
+            cost = space.cost[s]
+            for c in range(10):
+                cost += MAP_BITS * (table[c] != c)
+            if good > 0:
+                add_piece(pieces, s, cost, table, right, full)
+        for c in range(10):
+            table[c] = c
+        good, bad = bits_of(space, s, target, table, right, full)
+        if good > 0 and bad * 3 <= total:
+            add_piece(pieces, s, space.cost[s], table, right, full)
     return False
 
 
@@ -188,8 +240,9 @@ def ones(v):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def gain(pieces, n, mode, free):  # type: ignore[no-untyped-def]
-    """Free cells that piece n covers, all rightly; 0 if it covers one wrongly."""
+def gain(pieces, n, mode, free, wanted):  # type: ignore[no-untyped-def]
+    """Wanted cells among the free ones that piece n covers; 0 if it covers a free one
+    wrongly."""
     total = 0
     for m in range(len(free)):
         cover = free[m]
@@ -199,22 +252,22 @@ def gain(pieces, n, mode, free):  # type: ignore[no-untyped-def]
             cover &= ~pieces.full[n, m]
         if cover & ~pieces.right[n, m]:
             return 0
-        total += ones(cover)
+        total += ones(cover & wanted[m])
     return total
 
 
 @kernel
-def best_pieces(pieces, free, weight, top):  # type: ignore[no-untyped-def]
-    """The pieces that gain most on the free cells: rows (piece, mode, gain) in `top`, best
-    first; every bit of cost counts as `weight` cells less. Returns how many."""
+def best_pieces(pieces, free, wanted, layer_cost, top):  # type: ignore[no-untyped-def]
+    """The layers that gain most wanted cells for each bit they cost: rows (piece, mode) in
+    `top`, best first. Returns how many."""
     found = 0
-    best = np.full(len(top), -1.0e18)
+    best = np.zeros(len(top))
     for n in range(pieces.used[0]):
         for mode in range(3):
-            g = gain(pieces, n, mode, free)
+            g = gain(pieces, n, mode, free, wanted)
             if g == 0:
                 continue
-            value = g - weight * pieces.cost[n]
+            value = g / (pieces.cost[n] + layer_cost)
             if found == len(top) and value <= best[found - 1]:
                 continue
             at = min(found, len(top) - 1)
@@ -223,8 +276,32 @@ def best_pieces(pieces, free, weight, top):  # type: ignore[no-untyped-def]
                 top[at] = top[at - 1]
                 at -= 1
             best[at] = value
-            top[at, 0], top[at, 1], top[at, 2] = n, mode, g
+            top[at, 0], top[at, 1] = n, mode
             found = min(found + 1, len(top))
+    return found
+
+
+@kernel
+def best_bases(pieces, layer_cost, top):  # type: ignore[no-untyped-def]
+    """The pieces with the fewest wrong cells in view of their cost (as if every five wrong
+    cells cost a layer): piece numbers in `top`, best first. Returns how many."""
+    found = 0
+    best = np.zeros(len(top))
+    for n in range(pieces.used[0]):
+        right = 0
+        for m in range(pieces.right.shape[1]):
+            right += ones(pieces.right[n, m])
+        value = right - pieces.cost[n] - layer_cost
+        if found == len(top) and value <= best[found - 1]:
+            continue
+        at = min(found, len(top) - 1)
+        while at > 0 and best[at - 1] < value:
+            best[at] = best[at - 1]
+            top[at] = top[at - 1]
+            at -= 1
+        best[at] = value
+        top[at] = n
+        found = min(found + 1, len(top))
     return found
 
 
@@ -244,15 +321,12 @@ def cover(pieces, n, mode, free):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def test_layer(space, s, k, h, w):  # type: ignore[no-untyped-def]
-    """The state's image for input k in a frame of h x w, as `collect` sees it."""
+def test_layer(space, s, k, h, w, table):  # type: ignore[no-untyped-def]
+    """The state's image for input k in a frame of h x w under a colour map, as `collect`
+    sees it."""
     out = np.zeros((h, w), np.uint8)
-    r = space.first[s, k]
-    a = block_image(space, space.ref[r, 0])
-    y, x = np.int64(space.ref[r, 1]), np.int64(space.ref[r, 2])
-    if a.shape[0] == h and a.shape[1] == w:
-        y, x = 0, 0
+    a, y, x = place(space, s, k, h, w)
     for i in range(max(0, y), min(h, y + a.shape[0])):
         for j in range(max(0, x), min(w, x + a.shape[1])):
-            out[i, j] = a[i - y, j - x]
+            out[i, j] = table[a[i - y, j - x]]
     return out

@@ -22,7 +22,10 @@ PARTS = (
     "solver.synth.cells",
     "solver.synth.objects",
     "solver.synth.rules",
+    "solver.synth.rule_select",
     "solver.synth.parts",
+    "solver.synth.completion",
+    "solver.synth.placement",
 )
 
 

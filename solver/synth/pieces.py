@@ -15,14 +15,26 @@ import numpy as np
 
 from solver.deadline import Deadline
 from solver.grid import Grid, Task, freeze
-from solver.synth.judge import NONZERO, Pieces, Target, ZERO, best_pieces, cover, test_layer
+from solver.synth.judge import (
+    ALL,
+    NONZERO,
+    ZERO,
+    Pieces,
+    Target,
+    best_bases,
+    best_pieces,
+    cover,
+    test_layer,
+)
 from solver.synth.program import Image, Op
 from solver.synth.space import Space
 
 MODES = ("nonzero", "all", "zero")
 MOST_LAYERS = 7
-FIRST = 8  # different first layers
+FIRST = 3  # different first layers on one base
+BASES = 8
 LAYER_BITS = 5
+GREEDY_BITS = 1000
 
 Layer = tuple[int, int]  # piece, mode
 
@@ -38,45 +50,67 @@ def target_of(task: Task) -> Target:
 
 
 def stacks(pieces: Pieces, target: Target, deadline: Deadline) -> Iterator[list[Layer] | None]:
-    """Complete stacks, top layer first; None where the caller may pause."""
-    total = len(target.cells)
-    for weight in (0.0, total / 150):
-        firsts = _best(pieces, _all_free(total), weight, FIRST)
-        for piece, mode in firsts:
+    """Complete stacks, top layer first; None where the caller may pause.
+
+    The base is chosen first (blank ground, or one of the pieces with fewest wrong cells);
+    the layers above it only have to gain the cells that the base gets wrong. Last come
+    stacks without a base, whose layers are chosen by what they gain whatever they cost.
+    """
+    free = _all_free(len(target.cells))
+    plans = [(base, _wrong(pieces, target, base), LAYER_BITS) for base in (None, *_bases(pieces))]
+    for base, wanted, layer_cost in [*plans, (None, free, GREEDY_BITS)]:
+        for first in _best(pieces, free, wanted, FIRST, layer_cost):
             yield None
             if deadline.passed():
                 return
-            layers = _finish(pieces, total, (piece, mode), weight)
+            layers = _finish(pieces, free.copy(), wanted, first, layer_cost)
             if layers:
-                yield layers
+                yield layers if base is None else [*layers, (base, ALL)]
 
 
 def layered(space: Space, pieces: Pieces, layers: Sequence[Layer], k: int, shape: Any) -> Grid:
     """What a stack gives for input k in a frame of `shape` = (height, width)."""
     drawn = []
     for piece, mode in layers:
-        cells = test_layer(space, int(pieces.state[piece]), k, shape[0], shape[1])
+        state, table = int(pieces.state[piece]), pieces.map[piece]
+        cells = test_layer(space, state, k, shape[0], shape[1], table)
         drawn.append((cells, mode))
     return _lay(drawn, shape)
 
 
-def _finish(pieces: Pieces, total: int, first: Layer, weight: float) -> list[Layer] | None:
-    free = _all_free(total)
+def _finish(
+    pieces: Pieces, free: Any, wanted: Any, first: Layer, layer_cost: int
+) -> list[Layer] | None:
     layers = [first]
-    left = cover(pieces, first[0], first[1], free)
-    while left and len(layers) < MOST_LAYERS:
-        nexts = _best(pieces, free, weight, 1)
+    cover(pieces, first[0], first[1], free)
+    while (free & wanted).any():
+        nexts = _best(pieces, free, wanted, 1, layer_cost) if len(layers) < MOST_LAYERS else []
         if not nexts:
             return None
         layers += nexts
-        left = cover(pieces, nexts[0][0], nexts[0][1], free)
-    return layers if left == 0 else None
+        cover(pieces, nexts[0][0], nexts[0][1], free)
+    return layers
 
 
-def _best(pieces: Pieces, free: Any, weight: float, most: int) -> list[Layer]:
-    top = np.empty((most, 3), np.int64)
-    n = best_pieces(pieces, free, weight, top)
-    return [(piece, mode) for piece, mode, _ in top[:n].tolist()]
+def _bases(pieces: Pieces) -> list[int]:
+    top = np.empty(BASES, np.int64)
+    n = best_bases(pieces, LAYER_BITS, top)
+    bases: list[int] = top[:n].tolist()
+    return bases
+
+
+def _wrong(pieces: Pieces, target: Target, base: int | None) -> Any:
+    if base is not None:
+        return ~pieces.right[base] & _all_free(len(target.cells))
+    bits = np.zeros(len(_all_free(len(target.cells))) * 64, np.uint8)
+    bits[: len(target.cells)] = target.cells != 0
+    return np.packbits(bits, bitorder="little").view(np.uint64)
+
+
+def _best(pieces: Pieces, free: Any, wanted: Any, most: int, layer_cost: int) -> list[Layer]:
+    top = np.empty((most, 2), np.int64)
+    n = best_pieces(pieces, free, wanted, layer_cost, top)
+    return [(piece, mode) for piece, mode in top[:n].tolist()]
 
 
 def _all_free(total: int) -> Any:

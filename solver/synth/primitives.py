@@ -54,13 +54,14 @@ def _frames(palette: Palette) -> Sequence[int]:
 
 
 _none = _fixed(0)
+_never = _fixed()
 
 # In the order of the dispatch tuples: the position is the code.
 IMAGES = (
     Primitive("keep_color", "keep one colour", _colors),
     Primitive("erase_color", "erase one colour", _colors),
-    Primitive("paint", "everything takes one colour", _colors),
-    Primitive("paint_ground", "ground takes one colour", _colors),
+    Primitive("paint", "everything takes one colour", _never),
+    Primitive("paint_ground", "ground takes one colour", _never),
     Primitive("negative", "ground and the rest change roles", _none),
     Primitive("keep_ranked", "keep or erase the commonest or rarest colour", _fixed(0, 1, 2, 3)),
     Primitive("paint_ranked", "everything takes the commonest or rarest colour", _fixed(0, 1)),
