@@ -22,8 +22,10 @@ from solver.synth.cell_tests import Bits, Cells, Tests
 from solver.synth.cell_tree import Rule, negate
 from solver.synth.jit import kernel
 
-SLACK = 10.0  # bits above the best clause that still get a vote
+SLACK = 9.0  # bits above the best clause that still get a vote
 MAX_CLAUSES = 300
+MAX_VOCABULARIES = 40
+MAX_GROUPS = 30  # distinct answers of one batch
 BEAM = 3  # clauses tried at each step of a longer list
 WORST = 6.0  # bits charged for a demonstration that no kept rule predicts
 
@@ -257,7 +259,7 @@ def predictions(
     groups: dict[int, list[int]] = {}
     for i in order.tolist():
         groups.setdefault(int(prints[i]), []).append(i)
-    for rows in groups.values():
+    for rows in list(groups.values())[:MAX_GROUPS]:
         first = float(batch.costs[rows[0]])
         weight = float((2.0 ** (first - batch.costs[rows])).sum())
         region = unpack(_region(tests.bits, batch.rows[rows[0]]))
@@ -354,14 +356,47 @@ def _disjoint2(a, b):  # type: ignore[no-untyped-def]
     return True
 
 
-def surprise(
-    tests: Tests, leaves: Leaves, chosen: tuple[int, ...], cells: Cells, deadline: Deadline
-) -> list[float]:
-    """For each demonstration, the bits by which rules learned without it miss it.
+@dataclass(frozen=True, eq=False)
+class Trusted:
+    """Rules over one vocabulary, and the bits they pay for what they failed to foresee."""
 
-    Zero where all votes predict it, `WORST` where next to none does.
+    batch: Batch
+    penalty: float
+
+
+def trusted(
+    tests: Tests, leaves: Leaves, cells: Cells, bound: float, deadline: Deadline
+) -> Iterator[Trusted]:
+    """Rules that are right on all demonstrations and cost at most `bound` bits, or `SLACK`
+    more than the best: cheap vocabularies first."""
+    train = cells.valid[: cells.train_words]
+    for bits, chosen in vocabularies(leaves, MAX_VOCABULARIES):
+        if deadline.passed() or bits > bound:
+            return
+        batches = learn(tests, leaves, chosen, train, deadline)
+        cost = min((float(batch.costs.min()) for batch in batches), default=bound)
+        if cost >= bound:
+            continue
+        penalty = surprise(tests, leaves, chosen, cells, bound - cost, deadline)
+        if cost + penalty <= bound:
+            bound = min(bound, cost + penalty + SLACK)
+            yield from (Trusted(batch, penalty) for batch in batches)
+
+
+def surprise(
+    tests: Tests,
+    leaves: Leaves,
+    chosen: tuple[int, ...],
+    cells: Cells,
+    limit: float,
+    deadline: Deadline,
+) -> float:
+    """The bits by which rules learned without a demonstration miss it, over all of them.
+
+    Each costs -log2 of the share of votes that predict it, at most `WORST`. The count stops
+    once it exceeds `limit`.
     """
-    lost = []
+    lost = 0.0
     train = cells.valid[: cells.train_words]
     for i in range(cells.demos):
         held = np.zeros_like(train)
@@ -373,5 +408,7 @@ def surprise(
             weights = 2.0 ** (lowest - batch.costs)
             right += float(weights[batch.hits(tests, leaves.wrong_held, held)].sum())
             total += float(weights.sum())
-        lost.append(min(WORST, -float(np.log2(right / total)) if right else WORST))
+        lost += min(WORST, -float(np.log2(right / total)) if right else WORST)
+        if lost > limit:
+            break
     return lost

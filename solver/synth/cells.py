@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from solver.deadline import Deadline
 from solver.grid import Grid, Task, freeze
-from solver.synth.cell_features import features
 from solver.synth.cell_frames import Framed, candidate_frames, framed
 from solver.synth.cell_learn import (
     SLACK,
+    Batch,
     as_rule,
-    learn,
     predictions,
-    surprise,
-    vocabularies,
+    trusted,
 )
 from solver.synth.cell_leaves import enumerate_leaves
 from solver.synth.cell_tests import enumerate_tests, gather
 from solver.synth.cell_tree import paint
 from solver.synth.program import INPUT, Call, Op, Solution
 
-MAX_VOCABULARIES = 40
 WORST_COST = 48.0  # bits; of rules above it less than half are right
 MAX_ANSWERS = 8  # distinct answers of one frame
 
@@ -51,53 +50,68 @@ OPS = {"cell_rule": Op(cell_rule, "colours every cell by a rule learned from the
 
 def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     """Cell rules that reproduce every demonstration, most trusted first."""
+    bound = WORST_COST
     for frame in candidate_frames(task):
-        yield from _search_frame(task, frame, "0", deadline)
         yield None
+        answers = search_frame(task, frame, "0", INPUT, bound, deadline)
+        yield from answers
+        bound = min([bound] + [answer.cost + SLACK for answer in answers])
 
 
-def _search_frame(
-    task: Task, frame: str, background: str, deadline: Deadline
-) -> Iterator[Solution | None]:
+def search_frame(
+    task: Task, frame: str, background: str, source: Call, bound: float, deadline: Deadline
+) -> list[Solution]:
+    """Answers of cell rules in one frame that cost at most `bound` bits, best first.
+
+    `source` is the program that made the task's inputs out of the original ones.
+    """
     inputs = [pair.input for pair in task.train] + list(task.tests)
     views = [framed(grid, frame, background) for grid in inputs]
     shown: list[Framed] = [view for view in views if view is not None]
     if len(shown) < len(views):
-        return
+        return []
     cells = gather([table for _, table in shown], len(task.train))
     leaves = enumerate_leaves(cells, [pair.output for pair in task.train])
     tests = enumerate_tests(cells)
-    train = cells.valid[: cells.train_words]
-    votes: dict[tuple[bytes, ...], float] = {}
-    best: dict[tuple[bytes, ...], tuple[float, Solution]] = {}
-    lowest = 1e9
-    for bits, chosen in vocabularies(leaves, MAX_VOCABULARIES):
-        if deadline.passed() or bits > lowest + SLACK:
+    votes = Votes([shape for shape, _ in shown[cells.demos :]])
+    for rules in trusted(tests, leaves, cells, bound, deadline):
+        for row, length, colors in predictions(tests, leaves, rules.batch, cells):
+            outputs = [colors[cells.grid(i)] for i in range(cells.demos, len(cells.sizes))]
+            if max(int(o.max()) for o in outputs) <= 9:
+                votes.add(outputs, length + rules.penalty, (rules.batch, row))
+    answers = []
+    for grids, cost, (batch, row) in votes.answers():
+        if cost > bound:
             break
-        batches = learn(tests, leaves, chosen, train, deadline)
-        if not batches:
-            continue
-        penalty = sum(surprise(tests, leaves, chosen, cells, deadline))
-        for batch in batches:
-            for row, length, colors in predictions(tests, leaves, batch, cells):
-                outputs = tuple(
-                    colors[cells.grid(cells.demos + i)].reshape(shape)
-                    for i, (shape, _) in enumerate(shown[cells.demos :])
-                )
-                if max(o.max() for o in outputs) > 9:
-                    continue
-                identity = tuple(o.tobytes() for o in outputs)
-                votes[identity] = votes.get(identity, 0.0) + 2.0 ** -(length + penalty)
-                cost = float(batch.costs[row]) + penalty
-                if identity not in best or best[identity][0] > cost:
-                    rule = as_rule(batch, row, tests, leaves)
-                    program = Call("cell_rule", (INPUT, rule, frame, background, 1))
-                    frozen = tuple(freeze(o.copy()) for o in outputs)
-                    best[identity] = (cost, Solution(program, frozen, cost))
-        lowest = min(lowest, min(cost for cost, _ in best.values()) if best else lowest)
-    total = sum(votes.values())
-    for identity in sorted(votes, key=lambda k: -votes[k])[:MAX_ANSWERS]:
-        cost = -2.0 * float(np.log2(votes[identity])) + float(np.log2(total))
-        if cost > WORST_COST:
-            break
-        yield Solution(best[identity][1].program, best[identity][1].outputs, cost)
+        rule = as_rule(batch, row, tests, leaves)
+        program = Call("cell_rule", (source, rule, frame, background, 1))
+        answers.append(Solution(program, grids, cost))
+    return answers
+
+
+@dataclass
+class Votes:
+    """Distinct answers for the test inputs of the given shapes, and the weight behind each."""
+
+    shapes: list[tuple[int, int]]
+    weights: dict[bytes, float] = field(default_factory=dict)
+    best: dict[bytes, tuple[float, list[NDArray[np.uint8]], tuple[Batch, int]]] = field(
+        default_factory=dict
+    )
+
+    def add(self, outputs: list[NDArray[np.uint8]], bits: float, rule: tuple[Batch, int]) -> None:
+        """Count rules that give `outputs` with a weight of 2^-bits; `rule` is one of them."""
+        identity = b"".join(o.tobytes() for o in outputs)
+        self.weights[identity] = self.weights.get(identity, 0.0) + 2.0**-bits
+        if identity not in self.best or bits < self.best[identity][0]:
+            self.best[identity] = (bits, outputs, rule)
+
+    def answers(self) -> Iterator[tuple[tuple[Grid, ...], float, tuple[Batch, int]]]:
+        """The answers of most weight, with a cost in bits: the length of all their rules
+        together, and the share of the votes that went elsewhere."""
+        total = sum(self.weights.values())
+        for identity in sorted(self.weights, key=lambda k: -self.weights[k])[:MAX_ANSWERS]:
+            _, outputs, rule = self.best[identity]
+            cost = -2.0 * np.log2(self.weights[identity]) + np.log2(total)
+            grids = (o.reshape(s) for o, s in zip(outputs, self.shapes, strict=True))
+            yield tuple(freeze(grid.copy()) for grid in grids), float(cost), rule
