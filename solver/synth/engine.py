@@ -21,6 +21,7 @@ Search = Callable[[Task, Deadline], Iterator[Solution | None]]
 # Where each sub-engine's `search(task, deadline)` lives; imported on first use.
 SUBENGINES = {
     "grids": "solver.synth.grids",
+    "normal": "solver.synth.normal",
     "completion": "solver.synth.completion",
     "parts": "solver.synth.parts",
     "rule_select": "solver.synth.rule_select",

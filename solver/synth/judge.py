@@ -139,10 +139,36 @@ def layer_map(space, s, target, table):  # type: ignore[no-untyped-def]
                     return False
                 seen[v] = True
                 table[v] = t
+    return generalise(table, seen)
+
+
+@kernel
+def generalise(table, seen):  # type: ignore[no-untyped-def]
+    """Let unseen nonzero colours become what the seen ones do, if that is one colour; True
+    if some seen colour changes."""
     changed = False
+    one, several, kinds = -1, False, 0
     for c in range(1, 10):
-        changed |= table[c] != c
+        if seen[c]:
+            kinds += 1
+            changed |= table[c] != c
+            several |= one >= 0 and table[c] != one
+            one = table[c]
+    if kinds > 1 and not several:
+        for c in range(1, 10):
+            table[c] = one
     return changed
+
+
+@kernel
+def map_cost(table):  # type: ignore[no-untyped-def]
+    """Bits to write a colour map down: `MAP_BITS` an entry, two entries for a uniform one."""
+    entries, uniform = 0, True
+    for c in range(1, 10):
+        entries += table[c] != c
+        uniform &= table[c] == table[1]
+    entries += table[0] != 0
+    return MAP_BITS * (min(entries, 2) if uniform else entries)
 
 
 @kernel
@@ -217,11 +243,8 @@ def collect(space, target, pieces, limit):  # type: ignore[no-untyped-def]
         spent += 2 * total
         if layer_map(space, s, target, table):
             good, _ = bits_of(space, s, target, table, right, full)
-            cost = space.cost[s]
-            for c in range(10):
-                cost += MAP_BITS * (table[c] != c)
             if good > 0:
-                add_piece(pieces, s, cost, table, right, full)
+                add_piece(pieces, s, space.cost[s] + map_cost(table), table, right, full)
         for c in range(10):
             table[c] = c
         good, bad = bits_of(space, s, target, table, right, full)

@@ -19,6 +19,7 @@ PARTS = (
     "solver.synth.sizes",
     "solver.synth.pieces",
     "solver.synth.grids",
+    "solver.synth.normal",
     "solver.synth.cells",
     "solver.synth.objects",
     "solver.synth.rules",
