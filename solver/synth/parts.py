@@ -300,7 +300,8 @@ def _expansions(task: Task) -> Iterator[Solution | None]:
         if clash:
             continue
         rows = tuple((slot, tuple(map(tuple, block.tolist()))) for slot, block in table.items())
-        yield fit(task, "expand", expand, (int(own), rows), 6 + 0.7 * a * b * len(rows))
+        if 2 * len(rows) <= sum(len(np.unique(pair.input)) for pair in task.train):
+            yield fit(task, "expand", expand, (int(own), rows), 6 + 0.7 * a * b * len(rows))
 
 
 def expand(

@@ -12,12 +12,18 @@ from solver.grid import Grid, Task, freeze, is_grid, key
 from solver.synth.program import INPUT, Call, Solution
 
 Cells = NDArray[np.uint8]
+MOST_BITS = 48.0
 
 
 def fit(
     task: Task, name: str, op: Callable[..., Cells | None], args: tuple[Any, ...], cost: float
 ) -> Solution | None:
-    """`name(input, *args)` as a solution if it reproduces all demonstrations, else None."""
+    """`name(input, *args)` as a solution if it reproduces all demonstrations, else None.
+
+    A program of more than `MOST_BITS` is no explanation but a copy of the demonstrations.
+    """
+    if cost > MOST_BITS:
+        return None
     for pair in task.train:
         made = op(pair.input, *args)
         if made is None or made.shape != pair.output.shape or not (made == pair.output).all():

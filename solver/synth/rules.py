@@ -32,7 +32,6 @@ from solver.synth.rule_learn import (
 from solver.synth.rule_menu import menu_of
 
 _RULE_MODES = (*MODES, *PART_MODES)
-_MOST_BITS = 48.0  # sets of rules longer than this are rarely right
 
 
 def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
@@ -93,20 +92,17 @@ def _rules(
         if deadline.passed():
             return
         named = tuple((test, menu.actions[a]) for test, a in rules)
-        if base + bits < _MOST_BITS:
-            yield fit(task, "object_rule", object_rule, (mode, how, named), base + bits)
+        yield fit(task, "object_rule", object_rule, (mode, how, named), base + bits)
     for bits, (feature, by, rows) in choose_by_value(train, judged, need, 0)[:20]:
         if deadline.passed():
             return
         named_rows = tuple((value, menu.actions[a]) for value, a in rows)
         args = (mode, how, feature, by, named_rows)
-        if base + bits < _MOST_BITS:
-            yield fit(task, "object_table", object_table, args, base + bits)
+        yield fit(task, "object_table", object_table, args, base + bits)
     covers = Covers(menu, table, [s.n for s in train], [out.size for out in outputs])
     for bits, cover, trust in covers.find(changed.astype(np.float32)):
         bits += 30.0 * (1.0 - trust)
-        if base + bits < _MOST_BITS:
-            yield fit(task, "object_rules", object_rules, (mode, how, cover), base + bits)
+        yield fit(task, "object_rules", object_rules, (mode, how, cover), base + bits)
 
 
 def object_rule(grid: Grid, mode: str, how: str, rules: Rules) -> NDArray[np.uint8] | None:
