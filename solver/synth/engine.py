@@ -71,6 +71,13 @@ def ladder(
             yield Found(name, step, clock.now() - start)
 
 
+def prepare() -> None:
+    """Compile, or load from disk, all kernels, so that no task's time is spent on it."""
+    for name in available():
+        module = importlib.import_module(SUBENGINES[name])
+        getattr(module, "prepare", lambda: None)()
+
+
 def subengine(name: str) -> Search:
     """The search function of a sub-engine. Raises `KeyError` for an unknown name."""
     module = importlib.import_module(SUBENGINES[name])

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from solver.deadline import Deadline
-from solver.grid import Grid, Task, freeze, is_grid, key
+from solver.grid import Grid, Pair, Task, freeze, is_grid, key
 from solver.synth import judge as jd
 from solver.synth import pieces as pc
 from solver.synth import space as sp
@@ -53,6 +53,19 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
         rules = yield from _rules_from_states(task, deadline)
     for rule in rules[:2] or [None]:
         yield from _explore(_new_run(task, rule), deadline)
+
+
+def prepare() -> None:
+    """Compile, or load from disk, every kernel that `search` calls."""
+    small = freeze(np.array([[0, 1], [1, 2]], dtype=np.uint8))
+    task = Task("prepare", (Pair(small, small),), (small,))
+    run = _new_run(task, next(size_rules(task)))
+    sp.expand(run.space, run.ops, run.inst, MOST_COST, CHUNK // 100)
+    _judge(run, 0)
+    jd.color_map(run.space, 0, run.target, np.empty(10, np.int64))
+    jd.collect(run.space, run.target, run.pieces, CHUNK)
+    for _ in _stacks(run, Deadline.after(60.0)):
+        pass
 
 
 def _new_run(task: Task, rule: SizeRule | None) -> Run:
