@@ -213,10 +213,19 @@ def _masked(grid: Grid, ref: str) -> NDArray[np.uint8]:
     return np.where(grid == mask_color(grid, ref), UNKNOWN, grid).astype(np.uint8)
 
 
-def repair(grid: Grid, ref: str, kinds: str) -> Cells | None:
-    """The grid with the cells of one colour filled by the symmetries of the rest."""
+def repair(grid: Grid, ref: str, kinds: str, partly: int) -> Cells | None:
+    """The grid with the cells of one colour filled by the symmetries of the rest.
+
+    Cells that no symmetry reaches stay as they are if `partly`, else there is no answer.
+    """
     cells = _masked(grid, ref)
-    return complete(cells, kinds) if (cells == UNKNOWN).any() else np.asarray(grid)
+    if not (cells == UNKNOWN).any():
+        return np.asarray(grid)
+    if not partly:
+        return complete(cells, kinds)
+    for kind in kinds.split():
+        _apply(cells, kind)
+    return np.where(cells == UNKNOWN, grid, cells)
 
 
 def patch(grid: Grid, ref: str, kinds: str, d8: int) -> Cells | None:
@@ -250,7 +259,9 @@ def _whole(task: Task) -> Iterator[Solution | None]:
         if not _only_mask_changes(task, ref):
             continue
         for j, kinds in enumerate(KINDS):
-            yield fit(task, "repair", repair, (ref, kinds), 5.0 + j + 0.5 * k)
+            for partly in (0, 1):
+                bits = 5.0 + j + 0.5 * k + 3 * partly
+                yield fit(task, "repair", repair, (ref, kinds, partly), bits)
 
 
 def _only_mask_changes(task: Task, ref: str) -> bool:
@@ -345,7 +356,7 @@ def _periodic(task: Task) -> Iterator[Solution | None]:
     if not same_size(task):
         return
     for ref in ("", *_mask_refs(task)):
-        for kind in ("lattice", "rows", "columns", "both mirrors"):
+        for kind in ("lattice", "rows", "columns", "stripes", "both mirrors"):
             yield fit(task, "regular", regular, (ref, kind), 9.0 + (ref != ""))
 
 
@@ -353,13 +364,16 @@ def regular(grid: Grid, ref: str, kind: str) -> Cells | None:
     """Every cell takes the majority colour of its class, cells of colour `ref` not voting.
 
     Classes: cells alike modulo the best period of both axes (`lattice`) or of one
-    (`rows`, `columns`), or alike under both mirror images (`both mirrors`).
+    (`rows`, `columns`), in one row or in one column, whichever fits (`stripes`), or alike under both mirror images (`both mirrors`).
     """
     cells = _masked(grid, ref) if ref else grid
     h, w = grid.shape
     r, c = np.mgrid[:h, :w]
     if kind == "both mirrors":
         return _majority(cells, np.minimum(r, h - 1 - r) * 64 + np.minimum(c, w - 1 - c))
+    if kind == "stripes":
+        both = [made for made in (_majority(cells, r), _majority(cells, c)) if made is not None]
+        return max(both, key=lambda made: int((made == cells).sum()), default=None)
     best: tuple[float, Cells] | None = None
     for p in range(1, h // 2 + 1) if kind != "rows" else (h,):
         for q in range(1, w // 2 + 1) if kind != "columns" else (w,):

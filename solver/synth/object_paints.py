@@ -21,7 +21,7 @@ Action = tuple[Any, ...]
 Paint = NDArray[np.int8]  # (n, H, W), -1 for nothing
 
 KEEP: Action = ("keep",)
-ERASING = frozenset({"move", "fall", "turn", "approach"})
+ERASING = frozenset({"move", "shift", "fall", "turn", "approach"})
 
 
 def paint(scene: Scene, action: Action) -> Paint:
@@ -95,6 +95,12 @@ def _move(scene: Scene, dy: int, dx: int) -> Paint:
     return _placed(scene, 0, np.tile(np.array([[dy, dx]], dtype=np.int64), (scene.n, 1)))
 
 
+def _ghost(scene: Scene, dy: int, dx: int, ref: str) -> Paint:
+    """The object's shape in another colour, moved."""
+    colors = color_ref(scene, ref).astype(np.int8)[:, None, None]
+    return np.where(_move(scene, dy, dx) >= 0, colors, np.int8(-1))
+
+
 def _sized(scene: Scene, direction: str, gap: int) -> Ints:
     """(n, 2): shifts by an object's own size plus a gap."""
     dr, dc = DIRECTIONS[direction]
@@ -150,8 +156,8 @@ def _fall(scene: Scene, direction: str) -> Paint:
     return out
 
 
-def _approach(scene: Scene, ref: str) -> Paint:
-    """Move straight (row or column) to touch the object that `ref` names."""
+def _approach(scene: Scene, ref: str, most: int) -> Paint:
+    """Move straight or diagonally to touch the object that `ref` names, at most `most` steps."""
     own = own_cells(scene)
     out = own.copy()
     goal = _goal(scene, ref)
@@ -163,8 +169,9 @@ def _approach(scene: Scene, ref: str) -> Paint:
             continue
         t, l, b, r = scene.box(i)
         dy, dx = _gap(t, b, top, bottom), _gap(l, r, left, right)
-        if dy and dx:
+        if dy and dx and abs(dy) != abs(dx):
             continue
+        dy, dx = max(-most, min(most, dy)), max(-most, min(most, dx))
         out[i] = shifted(own[i : i + 1], dy, dx)[0]
     return out
 
@@ -227,6 +234,8 @@ VERBS: dict[str, Callable[..., Paint]] = {
     "paint": _fill,
     "move": _move,
     "copy": _move,
+    "ghost": _ghost,
+    "shift": _ghost,
     "step": _step,
     "fall": _fall,
     "approach": _approach,

@@ -101,7 +101,7 @@ def _cast(grid, labels, n, ground, dr, dc, way):  # type: ignore[no-untyped-def]
 
     `way` 0 stops at the first cell that is not ground, 1 goes on below it, 2 over it,
     3 stops like 0 but only counts if something stops it before the border,
-    4 like 3 and only if what stops it has the object's colour.
+    4 like 3 and only if what stops it has the object's colour, 5 if it has another.
     """
     h, w = grid.shape
     out = np.zeros((n, h, w), np.bool_)
@@ -131,13 +131,15 @@ def _cast(grid, labels, n, ground, dr, dc, way):  # type: ignore[no-untyped-def]
                 stopped = False
             if way == 4 and stopped and grid[y, x] != grid[r, c]:
                 stopped = False
+            if way == 5 and stopped and grid[y, x] == grid[r, c]:
+                stopped = False
             if way >= 3 and not stopped:
                 for k in range(1, steps + 1):
                     out[i, r + k * dr, c + k * dc] = False
     return out
 
 
-WAYS = {"stop": 0, "under": 1, "over": 2, "hit": 3, "same": 4}
+WAYS = {"stop": 0, "under": 1, "over": 2, "hit": 3, "same": 4, "other": 5}
 
 
 def _rays(scene: Scene, direction: str, way: str) -> Mask:
@@ -154,6 +156,18 @@ def _rays(scene: Scene, direction: str, way: str) -> Mask:
 def _bands(scene: Scene, axis: int) -> Mask:
     lines = scene.masks.any(axis=2 - axis, keepdims=True)
     return np.broadcast_to(lines, scene.masks.shape).copy()
+
+
+def _middle_band(scene: Scene, axis: int) -> Mask:
+    """Blank cells of the middle row (axis 0) or column (axis 1), or the two middle ones."""
+    h, w = scene.grid.shape
+    out = np.zeros((scene.n, h, w), dtype=bool)
+    for i in range(scene.n):
+        box = scene.box(i)
+        low, high = (box[axis] + box[axis + 2] - 1) // 2, (box[axis] + box[axis + 2]) // 2 + 1
+        out[i, low:high] |= axis == 0
+        out[i, :, low:high] |= axis == 1
+    return out & _blank(scene)
 
 
 def _mirrored(scene: Scene, lr: bool, ud: bool, diag: bool) -> Mask:
@@ -256,6 +270,9 @@ REGIONS: dict[str, Callable[[Scene], Mask]] = {
     "rows": lambda s: _bands(s, 0) & _blank(s),
     "columns": lambda s: _bands(s, 1) & _blank(s),
     "cross": lambda s: (_bands(s, 0) | _bands(s, 1)) & _blank(s),
+    "middle_row": lambda s: _middle_band(s, 0),
+    "middle_column": lambda s: _middle_band(s, 1),
+    "middle_cross": lambda s: _middle_band(s, 0) | _middle_band(s, 1),
     "rows_over": lambda s: _bands(s, 0) & ~s.masks,
     "columns_over": lambda s: _bands(s, 1) & ~s.masks,
     "mirror_lr": lambda s: _mirrored(s, True, False, False),
@@ -282,7 +299,7 @@ _SETS = (
 )  # fmt: skip
 RAYS = tuple(f"ray {way} {names}" for way in ("stop", "under", "over") for names in _SETS)
 LINKS = tuple(
-    f"ray {way} {names}" for way in ("hit", "same") for names in ("left right", "up down",
+    f"ray {way} {names}" for way in ("hit", "same", "other") for names in ("left right", "up down",
     "up down left right", "up", "down", "left", "right", "ul ur dl dr")
 )  # fmt: skip
 ALL_REGIONS = (*REGIONS, *RAYS, *LINKS)

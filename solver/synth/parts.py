@@ -28,7 +28,7 @@ CONTENTS = (*TURNS, "blank", "not", "own")
 
 def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     """Programs over parts and copies that reproduce every demonstration."""
-    for stage in (_combinations, _blocks, _fractals, _expansions, _mirrors):
+    for stage in (_combinations, _products, _blocks, _fractals, _expansions, _mirrors):
         if deadline.passed():
             return
         yield from distinct(stage(task), 3)
@@ -65,6 +65,9 @@ def _combinations(task: Task) -> Iterator[Solution | None]:
                 yield fit(task, "overlay", overlay, (way, order), 0.5 * k + 6)
         yield _table(task, way, [parts for parts, _ in found], 0.5 * k)
         yield _mask_table(task, way, [parts for parts, _ in found], 0.5 * k)
+        if n in (2, 4):
+            for order in permutations(range(n)):
+                yield fit(task, "fold", fold, (way, order), 0.5 * k + 8)
         for rule in ("most", "least", "odd", "any"):
             yield fit(task, "vote", vote, (way, rule), 0.5 * k + 6)
 
@@ -77,6 +80,21 @@ def overlay(grid: Grid, way: str, order: tuple[int, ...]) -> Cells | None:
     out = np.zeros(found[0].shape[1:], dtype=np.uint8)
     for k in reversed(order):
         out = np.where(found[0][k] != 0, found[0][k], out)
+    return out
+
+
+def fold(grid: Grid, way: str, order: tuple[int, ...]) -> Cells | None:
+    """Like `overlay`, but the parts are folded onto the first like a sheet of paper."""
+    cut = split(grid, way, 0)
+    if cut is None or not cut.even or cut.n != len(order):
+        return None
+    parts = cut.parts(grid)
+    columns = len(cut.columns)
+    out = np.zeros_like(parts[0])
+    for k in reversed(order):
+        part = parts[k][::-1] if k // columns % 2 else parts[k]
+        part = part[:, ::-1] if k % columns % 2 else part
+        out = np.where(part != 0, part, out)
     return out
 
 
@@ -172,6 +190,29 @@ def combine_masks(grid: Grid, way: str, table: tuple[tuple[int, int], ...]) -> C
             return None
         out = np.where(code == value, parts[color - 10] if color >= 10 else color, out)
     return None if (out == 255).any() else out.astype(np.uint8)
+
+
+def _products(task: Task) -> Iterator[Solution | None]:
+    for k, way in enumerate(WAYS):
+        for first in (0, 1):
+            for colors in ("mask", "block"):
+                args = (way, first, colors)
+                yield fit(task, "product", product, args, 0.5 * k + 7)
+
+
+def product(grid: Grid, way: str, first: int, colors: str) -> Cells | None:
+    """Two parts: the second drawn in every filled cell of the `first` (0 or 1), with the
+    colours of the small picture (`block`) or of the cell (`mask`)."""
+    cut = split(grid, way, 0)
+    if cut is None or cut.n != 2:
+        return None
+    parts = cut.parts(grid)
+    mask, block = parts[first], parts[1 - first]
+    if mask.shape[0] * block.shape[0] > 30 or mask.shape[1] * block.shape[1] > 30:
+        return None
+    if colors == "mask":
+        return np.kron(mask, (block != 0).astype(np.uint8)).astype(np.uint8)
+    return np.kron((mask != 0).astype(np.uint8), block).astype(np.uint8)
 
 
 # --- matrices of copies ---------------------------------------------------------------
@@ -349,6 +390,8 @@ def unfold(grid: Grid, rows: int, columns: int) -> Cells:
 
 OPS = {
     "overlay": Op(overlay, "equal parts laid over one another in an order"),
+    "fold": Op(fold, "equal parts folded onto one another"),
+    "product": Op(product, "one part drawn wherever the other part is filled"),
     "vote": Op(vote, "equal parts merged by the most or least common colour, or the odd part"),
     "combine": Op(combine, "equal parts combined cell by cell by a table of colours"),
     "combine_masks": Op(combine_masks, "equal parts combined by which of them are blank"),

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.grid import Grid, Task, freeze, is_grid, key
-from solver.synth.program import INPUT, Call, Solution
+from solver.grid import COLORS, Grid, Task, freeze, is_grid, key
+from solver.synth.program import INPUT, Call, Op, Solution
 
 Cells = NDArray[np.uint8]
 MOST_BITS = 48.0
@@ -20,21 +20,77 @@ def fit(
 ) -> Solution | None:
     """`name(input, *args)` as a solution if it reproduces all demonstrations, else None.
 
-    A program of more than `MOST_BITS` is no explanation but a copy of the demonstrations.
+    If it does so but for one exchange of colours, that exchange is learned too. A program of
+    more than `MOST_BITS` is no explanation but a copy of the demonstrations.
     """
     if cost > MOST_BITS:
         return None
+    table: dict[int, int] = {}
+    exact = True
     for pair in task.train:
         made = op(pair.input, *args)
-        if made is None or made.shape != pair.output.shape or not (made == pair.output).all():
+        if made is None or made.shape != pair.output.shape:
             return None
+        exact = exact and bool((made == pair.output).all())
+        if not exact and not _learn_colors(made, pair.output, table):
+            return None
+    if not exact:
+        return _recolored(task, name, op, args, cost, table)
+    outputs = _outputs(task, op, args)
+    return outputs and Solution(Call(name, (INPUT, *args)), outputs, 8.0 + cost)
+
+
+def _learn_colors(made: Cells, out: Grid, table: dict[int, int]) -> bool:
+    """Add to the table what each colour became; False if one became two."""
+    for code in np.unique(made.ravel().astype(np.int64) * COLORS + out.ravel()).tolist():
+        old, new = divmod(code, COLORS)
+        if table.setdefault(old, new) != new:
+            return False
+    return True
+
+
+def _outputs(
+    task: Task, op: Callable[..., Cells | None], args: tuple[Any, ...]
+) -> tuple[Grid, ...] | None:
     outputs = []
     for grid in task.tests:
         made = op(grid, *args)
         if made is None or made.size == 0 or not is_grid(made):
             return None
         outputs.append(freeze(made))
-    return Solution(Call(name, (INPUT, *args)), tuple(outputs), 8.0 + cost)
+    return tuple(outputs)
+
+
+def _recolored(
+    task: Task,
+    name: str,
+    op: Callable[..., Cells | None],
+    args: tuple[Any, ...],
+    cost: float,
+    table: dict[int, int],
+) -> Solution | None:
+    for pair in task.train:  # those that matched before the first that did not
+        made = op(pair.input, *args)
+        if made is None or not _learn_colors(made, pair.output, table):
+            return None
+    changes = tuple(sorted((old, new) for old, new in table.items() if old != new))
+    bits = cost + 6.0 + 3.0 * len(changes)
+    if len(changes) > 4 or len(set(table.values())) < 2 or bits > MOST_BITS:
+        return None
+    plain = _outputs(task, op, args)
+    if plain is None:
+        return None
+    outputs = tuple(freeze(recolored(grid, changes)) for grid in plain)
+    program = Call("recolored", (Call(name, (INPUT, *args)), changes))
+    return Solution(program, outputs, 8.0 + bits)
+
+
+def recolored(grid: Grid, changes: tuple[tuple[int, int], ...]) -> Cells:
+    """The grid with colours exchanged: pairs (old, new)."""
+    table = np.arange(COLORS, dtype=np.uint8)
+    for old, new in changes:
+        table[old] = new
+    return table[grid]
 
 
 def distinct(solutions: Iterable[Solution | None], limit: int) -> Iterator[Solution]:
@@ -56,7 +112,4 @@ def same_size(task: Task) -> bool:
     return all(pair.input.shape == pair.output.shape for pair in task.train)
 
 
-def scalar(grid: Grid) -> int | None:
-    """The colour of a grid of one colour, else None."""
-    first = int(grid.flat[0])
-    return first if bool((grid == first).all()) else None
+OPS = {"recolored": Op(recolored, "colours exchanged by pairs (old, new)")}

@@ -143,7 +143,14 @@ def _others(scenes: Sequence[Scene], outputs: Sequence[Grid]) -> Iterator[tuple[
     if scenes[0].mode != "px":
         yield from _shape_actions(sides)
     shown = np.unique(np.concatenate([scene.column("color") for scene in scenes]))
-    yield from ((("approach", ref), 4.0) for ref in ("largest", *map(str, shown)))
+    for ref in ("largest", *map(str, shown)):
+        yield from ((("approach", ref, most), 4.0) for most in (30, 1))
+    colors = np.unique(outputs[0][outputs[0] != scenes[0].grid]).tolist()
+    for dy, dx in _ghosts(scenes[0], outputs[0]):
+        for ref in map(str, colors):
+            far = 0.5 * (abs(dy) + abs(dx))
+            yield ("ghost", dy, dx, ref), 6.0 + far
+            yield ("shift", dy, dx, ref), 6.0 + far
     for direction in (*sides, "ul", "ur", "dl", "dr"):
         yield from ((("step", direction, size), 4.0 + size) for size in (1, 2))
     for dy, dx in _offsets(scenes, outputs):
@@ -157,6 +164,21 @@ def _shape_actions(sides: Sequence[str]) -> Iterator[tuple[Action, float]]:
     yield from ((("turn", k), 4.0) for k in range(1, 8))
     yield ("swap",), 4.0
     yield from ((("mirror", side, gap), 4.0 + abs(gap)) for side in sides for gap in (0, 1, -1))
+
+
+def _ghosts(scene: Scene, out: Grid) -> list[tuple[int, int]]:
+    """Small shifts that put the largest object's shape on cells of one other colour."""
+    mask = scene.masks[int(scene.column("area").argmax())]
+    rows, columns = np.nonzero(mask)
+    found = []
+    for dy in range(-3, 4):
+        for dx in range(-3, 4):
+            y, x = rows + dy, columns + dx
+            inside = (y >= 0) & (x >= 0) & (y < out.shape[0]) & (x < out.shape[1])
+            colors = np.unique(out[y[inside], x[inside]])
+            if (dy or dx) and len(colors) == 1 and colors[0] != scene.background:
+                found.append((dy, dx))
+    return sorted(found, key=lambda d: abs(d[0]) + abs(d[1]))[:4]
 
 
 def _offsets(scenes: Sequence[Scene], outputs: Sequence[Grid]) -> list[tuple[int, int]]:
