@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,15 @@ from solver.synth.cell_learn import (
     predictions,
     trusted,
 )
+from solver.synth.cell_iterate import MAX_STEPS, Stage, iterated, repeat
 from solver.synth.cell_leaves import enumerate_leaves
 from solver.synth.cell_tests import enumerate_tests, gather
 from solver.synth.cell_tree import paint
 from solver.synth.program import INPUT, Call, Op, Solution
 
 WORST_COST = 48.0  # bits; of rules above it less than half are right
+STAGE_BITS = 6.0  # for a rule that is not checked on demonstrations left out
+MAX_STAGES = 16
 MAX_ANSWERS = 8  # distinct answers of one frame
 
 
@@ -45,7 +48,15 @@ def cell_rule(
     return cells
 
 
-OPS = {"cell_rule": Op(cell_rule, "colours every cell by a rule learned from the demonstrations")}
+def cell_rule_repeated(grid: Grid, rule: tuple[Any, ...], background: str) -> Grid | None:
+    """Colour every cell by a rule again and again until nothing changes."""
+    return repeat(grid, rule, background, MAX_STEPS)
+
+
+OPS = {
+    "cell_rule": Op(cell_rule, "colours every cell by a rule learned from the demonstrations"),
+    "cell_rule_repeated": Op(cell_rule_repeated, "colours every cell by a rule until it settles"),
+}
 
 
 def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
@@ -56,6 +67,30 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
         answers = search_frame(task, frame, "0", INPUT, bound, deadline)
         yield from answers
         bound = min([bound] + [answer.cost + SLACK for answer in answers])
+    if all(pair.input.shape == pair.output.shape for pair in task.train):
+        yield from _search_staged(task, "0", bound, deadline)
+
+
+def _search_staged(
+    task: Task, background: str, bound: float, deadline: Deadline
+) -> Iterator[Solution | None]:
+    """Rules applied until nothing changes, and rules that go on where such a rule ended."""
+    stages: list[Stage] = []
+    for stage in iterated(task, background, bound - STAGE_BITS, deadline):
+        if stage is not None and stage.progress == 1.0:
+            program = Call("cell_rule_repeated", (INPUT, stage.rule, background))
+            yield Solution(program, stage.task.tests, stage.bits + STAGE_BITS)
+        elif stage is not None and stage.progress > 0:
+            stages.append(stage)
+        else:
+            yield None
+    stages.sort(key=lambda stage: stage.bits - 10.0 * stage.progress)
+    for stage in stages[:MAX_STAGES]:
+        source = Call("cell_rule_repeated", (INPUT, stage.rule, background))
+        rest = bound - STAGE_BITS - stage.bits
+        for answer in search_frame(stage.task, "same", background, source, rest, deadline):
+            yield replace(answer, cost=answer.cost + STAGE_BITS + stage.bits)
+        yield None
 
 
 def search_frame(
