@@ -57,7 +57,7 @@ EXAMPLES = {
     "scale_down": (("1122 1122", 0), (0, 0, "12")),
     "tile": (("12", 112), (0, 0, "1221")),
     "kaleidoscope": (("12 34", 0), (0, 0, "1231 3442 2443 1321")),
-    "fractal": (("1. 11", 0), (0, 0, "1... 11.. 1.1. 1111")),
+    "self_copies": (("1. 11", 0), (0, 0, "1... 11.. 1.1. 1111")),
     "shifted": (("12 ..", 0), (0, 0, ".. 12")),
     "moved": (("12 34", 2), (0, 2, "12 34")),
     "sorted_lines": (("1.. 11. ...", 1), (0, 0, "11. 1.. ...")),
@@ -80,7 +80,7 @@ EXAMPLES = {
     "reflowed": (("1.2 .3.", 1, (2, 2)), (0, 0, "12 3.")),
     "stretched": (("12", 0, (2, 4)), (0, 0, "1122 1122")),
     "repeated": (("12", 2, (1, 5)), (0, 0, "12211")),
-    "continued": (("121", 0, (1, 6)), (0, 0, "121212")),
+    "go_on": (("121", 0, (1, 6)), (0, 0, "121212")),
     "color_frame": (("1", 13, (3, 3)), (0, 0, "333 3.3 333")),
     "with_input": (("1. .1", 0, grid("23 45")), (0, 0, "2. .5")),
     "input_there": (("1", 0, grid("23 45")), (0, 0, "2")),
@@ -92,7 +92,7 @@ EXAMPLES = {
     "split_strips": (("12 34", 0), [(0, 0, "12"), (1, 0, "34")]),
     "split_holes": (("111 1.1 111", 0), [(1, 1, "1")]),
     "split_marked": (("3..3 .1.. .2.. 3..3", 0), [(1, 1, "1. 2.")]),
-    "overlay": ((THREE, 0), (0, 0, "112 1.. ... 33. 33.")),
+    "draw_all": ((THREE, 0), (0, 0, "112 1.. ... 33. 33.")),
     "stacked": ((THREE, 0), (0, 0, "11233 1..33")),
     "combined": ((TWO, 2), (0, 0, ".1 2.")),
     "overview": ((TWO, 0), (0, 0, "12")),
@@ -168,7 +168,7 @@ def test_parts_drawn_together_are_the_content(cells):
     if parts is None:
         assert crop is None
     else:
-        assert shown(OPS["overlay"].function(parts, 0)) == shown(crop)
+        assert shown(OPS["draw_all"].function(parts, 0)) == shown(crop)
 
 
 def test_operations_are_sorted_by_cost_and_need_a_size_for_frames():
@@ -209,7 +209,7 @@ def fuzz(seed=0):
         for images in lists[:12]:
             for name in (*(p.name for p in JOINS), "pick", "keep", "drop", "sort"):
                 for arg in range(0, 34, 3):
-                    OPS[name].function(images, min(arg, 7) if name == "overlay" else arg)
+                    OPS[name].function(images, min(arg, 7) if name == "draw_all" else arg)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def synth(task: Task, deadline: Deadline, context: object = None) -> Iterator[Ca
     `context` is the common argument of all engines and is not used here.
     """
     del context
-    for found in ladder(task, deadline):
+    for found in ladder(task, deadline, available()):
         for test, grid in enumerate(found.solution.outputs):
             yield Candidate(
                 task.id,
@@ -52,9 +52,7 @@ def synth(task: Task, deadline: Deadline, context: object = None) -> Iterator[Ca
             )
 
 
-def ladder(
-    task: Task, deadline: Deadline, engines: Sequence[str] = tuple(SUBENGINES)
-) -> Iterator[Found]:
+def ladder(task: Task, deadline: Deadline, engines: Sequence[str]) -> Iterator[Found]:
     """Run sub-engines side by side in one thread, always going on with the least-used."""
     clock = deadline.clock
     start = clock.now()

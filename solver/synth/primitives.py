@@ -87,7 +87,7 @@ IMAGES = (
         10,
     ),
     Primitive("kaleidoscope", "four copies, each turned on", _fixed(0, 1, 2, 3), 10),
-    Primitive("fractal", "copies of the image in place of its own cells", _fixed(0, 1, 2, 3), 10),
+    Primitive("self_copies", "copies of the image in place of its own cells", _fixed(0, 1, 2, 3), 10),
     Primitive("shifted", "move by one cell within the frame", _fixed(*range(8)), 10),
     Primitive("moved", "change place by its own size or one cell", _fixed(*range(8)), 11),
     Primitive("sorted_lines", "sort rows or columns by content", _fixed(0, 1, 2, 3), 10),
@@ -122,7 +122,7 @@ SIZES = (
     Primitive("reflowed", "cells in reading order", _fixed(0, 1, 2, 3), 10),
     Primitive("stretched", "scaled to the frame", _none, 8),
     Primitive("repeated", "copies fill the frame", _fixed(0, 1, 2, 3, 4), 9),
-    Primitive("continued", "a periodic pattern goes on", _fixed(0, 1, 2, 3), 9),
+    Primitive("go_on", "a periodic pattern goes on", _fixed(0, 1, 2, 3), 9),
     Primitive("color_frame", "a frame of one colour", _frames, 9),
 )
 PAIRS = (
@@ -140,7 +140,7 @@ SPLITS = (
     Primitive("split_marked", "rectangles marked by corners or frames", _fixed(0, 1, 2, 3), 6),
 )
 JOINS = (
-    Primitive("overlay", "draw all in their places", _fixed(0, 1, 2, 3), 4),
+    Primitive("draw_all", "draw all in their places", _fixed(0, 1, 2, 3), 4),
     Primitive("stacked", "side by side, one below the other", _fixed(*range(8)), 6),
     Primitive("combined", "cell by cell: all, none, one, commonest", _fixed(*range(8)), 5),
     Primitive("overview", "one cell for each image", _fixed(0, 1, 2), 5),

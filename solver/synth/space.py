@@ -99,7 +99,7 @@ def mixed(h, v):  # type: ignore[no-untyped-def]
 @kernel
 def cells_hash(cells, start, h, w):  # type: ignore[no-untyped-def]
     """Hash of h * w cells from `start` and of their shape."""
-    code = mixed(np.uint64(h), np.uint64(w))
+    code = mixed(np.uint64(h * 64 + w), np.uint64(0x51ED270B))
     word = np.uint64(0)
     for m in range(h * w):
         word = word * np.uint64(11) + np.uint64(cells[start + m])
