@@ -40,7 +40,7 @@ def all_ops() -> Mapping[str, Op]:
         if importlib.util.find_spec(part) is None:
             continue
         ops: dict[str, Op] = getattr(importlib.import_module(part), "OPS", {})
-        twice = merged.keys() & ops.keys()
+        twice = {name for name in merged.keys() & ops.keys() if merged[name] is not ops[name]}
         if twice:
             raise ValueError(f"{part} defines {sorted(twice)} again")
         merged.update(ops)
