@@ -86,7 +86,7 @@ def _place(grid, labels, boxes, d8, shifts, repeat, out):  # type: ignore[no-unt
 
 def _placed(scene: Scene, d8: int, shifts: Ints, repeat: bool = False) -> Paint:
     out = _nothing(scene)
-    boxes = scene.features[:, [4, 5, 2, 3]]
+    boxes = np.ascontiguousarray(scene.features[:, [4, 5, 2, 3]])
     _place(scene.grid, scene.labels, boxes, d8, shifts, repeat, out)
     return out
 
@@ -126,9 +126,8 @@ def _slide(labels, grid, free, order, dr, dc, out):  # type: ignore[no-untyped-d
                 for c in range(w):
                     if labels[r, c] == i + 1:
                         y, x = r + steps * dr, c + steps * dc
-                        if y < 0 or y >= h or x < 0 or x >= w:
-                            clear = False
-                        elif not free[y, x] and labels[y, x] != i + 1:
+                        inside = 0 <= y < h and 0 <= x < w
+                        if not inside or (not free[y, x] and labels[y, x] != i + 1):
                             clear = False
             if not clear:
                 break
@@ -167,8 +166,8 @@ def _approach(scene: Scene, ref: str, most: int) -> Paint:
     for i in range(scene.n):
         if i == goal:
             continue
-        t, l, b, r = scene.box(i)
-        dy, dx = _gap(t, b, top, bottom), _gap(l, r, left, right)
+        box = scene.box(i)
+        dy, dx = _gap(box[0], box[2], top, bottom), _gap(box[1], box[3], left, right)
         if dy and dx and abs(dy) != abs(dx):
             continue
         dy, dx = max(-most, min(most, dy)), max(-most, min(most, dx))
@@ -254,9 +253,11 @@ def draw(scene: Scene, actions: list[Action], picks: NDArray[np.int64]) -> NDArr
             canvas[scene.masks[picks == a].any(0)] = scene.background
     if scene.n == 0:
         return canvas
-    cells = np.choose(picks[:, None, None], [paint(scene, a) for a in actions]) if len(
-        actions
-    ) <= 30 else _gather(scene, actions, picks)
+    cells = (
+        np.choose(picks[:, None, None], [paint(scene, a) for a in actions])
+        if len(actions) <= 30
+        else _gather(scene, actions, picks)
+    )
     for picture in cells:
         canvas = np.where(picture >= 0, picture.astype(np.uint8), canvas)
     return canvas

@@ -228,7 +228,7 @@ def _corners(scene: Scene, inside: bool) -> Mask:
 def _minor(scene: Scene) -> Mask:
     colors = scene.column("minor")[:, None, None]
     many = (scene.column("colors") > 1)[:, None, None]
-    return scene.masks & (scene.grid[None] == colors) & many
+    return np.asarray(scene.masks & (scene.grid[None] == colors) & many)
 
 
 def _sheltered(scene: Scene) -> Mask:
@@ -379,12 +379,10 @@ def _nearest(scene: Scene) -> Ints:
 
 def _container(scene: Scene) -> Ints:
     """Colour of the smallest object whose box contains this one."""
-    out = np.full(scene.n, -1)
-    boxes = [scene.box(i) for i in range(scene.n)]
-    area = scene.column("area")
-    for i, (t, l, b, r) in enumerate(boxes):
-        around = [j for j, (t2, l2, b2, r2) in enumerate(boxes)
-                  if j != i and t2 <= t and l2 <= l and b2 >= b and r2 >= r]  # fmt: skip
-        if around:
-            out[i] = scene.column("color")[min(around, key=lambda j: area[j])]
-    return out
+    top, left, height, width = (scene.column(k) for k in ("top", "left", "height", "width"))
+    bottom, right, area = top + height, left + width, scene.column("area")
+    within = (top[:, None] <= top) & (left[:, None] <= left)
+    within &= (bottom[:, None] >= bottom) & (right[:, None] >= right)
+    np.fill_diagonal(within, False)
+    smallest = np.where(within, area[:, None], 10**6).argmin(0) if scene.n else area
+    return np.where(within.any(0), scene.column("color")[smallest], -1)

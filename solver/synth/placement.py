@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solver.deadline import Deadline
-from solver.grid import Grid, Task
+from solver.grid import Grid, Task, freeze
 from solver.synth.jit import kernel
 from solver.synth.objects import background, segment
 from solver.synth.program import Op, Solution
@@ -35,6 +35,13 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
             return
         yield from distinct(_until(stage(task), deadline), 2)
         yield None
+
+
+def prepare() -> None:
+    """Compile, or load, the kernels that placements use."""
+    grid = np.diag([1, 2, 0, 0]).astype(np.uint8)
+    segment(grid, "8")
+    travel(grid, 1, 2, 0, "stop")
 
 
 def _until(found: Iterator[Solution | None], deadline: Deadline) -> Iterator[Solution | None]:
@@ -197,9 +204,9 @@ def _reflect(
         }[kind]
         for b, a in images:
             p, q = (b + t) // 2, (a + s) // 2
-            if (b + t) % 2 == 0 and (a + s) % 2 == 0 and 0 <= p < h and 0 <= q < w:
-                if out[p, q] == ground:
-                    out[p, q] = grid[r, c]
+            on_cell = (b + t) % 2 == 0 and (a + s) % 2 == 0 and 0 <= p < h and 0 <= q < w
+            if on_cell and out[p, q] == ground:
+                out[p, q] = grid[r, c]
 
 
 # --- crossings ------------------------------------------------------------------------
@@ -268,6 +275,7 @@ def travel(grid: Grid, source: int, paint: int, first: int, at_wall: str) -> Cel
     """
     if not 0 <= first < 8:
         return None
+    grid = freeze(grid)
     out = grid.copy()
     wall = {"stop": 0, "right": 1, "left": 2, "back": 3, "bounce": 4}[at_wall]
     dy, dx = _STEPS[first]

@@ -69,7 +69,7 @@ class Covers:
     def _fits(self, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """(A, T): the action is right for all kept objects of the test."""
         wrong = (~self.menu.right & kept).astype(np.float32) @ self.truth.astype(np.float32).T
-        return (wrong == 0) & self.plain[:, None]
+        return np.asarray((wrong == 0) & self.plain[:, None])
 
     def _greedy(
         self,

@@ -35,6 +35,12 @@ _SEARCHES: tuple[Search, ...] = (
 )  # fmt: skip
 
 
+def prepare() -> None:
+    """Compile, or load, the kernels of all the searches used here."""
+    rules.prepare()
+    completion.prepare()
+
+
 def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     """Programs that first cut something out."""
     seen = {_mark(task)}

@@ -37,7 +37,7 @@ def fit(
     if not exact:
         return _recolored(task, name, op, args, cost, table)
     outputs = _outputs(task, op, args)
-    return outputs and Solution(Call(name, (INPUT, *args)), outputs, 8.0 + cost)
+    return Solution(Call(name, (INPUT, *args)), outputs, 8.0 + cost) if outputs else None
 
 
 def _learn_colors(made: Cells, out: Grid, table: dict[int, int]) -> bool:
@@ -93,11 +93,15 @@ def recolored(grid: Grid, changes: tuple[tuple[int, int], ...]) -> Cells:
     return table[grid]
 
 
-def distinct(solutions: Iterable[Solution | None], limit: int) -> Iterator[Solution]:
-    """The first `limit` solutions that say different things about the tests."""
+def distinct(solutions: Iterable[Solution | None], limit: int) -> Iterator[Solution | None]:
+    """The first `limit` solutions that say different things about the tests.
+
+    None passes through: it is where a search may pause.
+    """
     seen: set[tuple[bytes, ...]] = set()
     for solution in solutions:
         if solution is None:
+            yield None
             continue
         mark = tuple(key(grid) for grid in solution.outputs)
         if mark not in seen:

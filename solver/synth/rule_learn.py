@@ -25,9 +25,7 @@ _ODD = ("top", "left", "bottom", "right", "mid_row", "mid_col", "hole_area", "ed
         "minor_area", "shape", "shape_d8", "look", "same_row", "same_col", "missing", "odd",
         "diagonal", "anti", "order", "kinds")  # fmt: skip
 _FLAGS = ("sym_lr", "sym_ud", "sym_diag", "full", "square", "line", "wide", "sym_any")
-FEATURE_COST = {
-    name: 2.0 if name in _PLAIN else 4.5 if name in _ODD else 3.0 for name in FEATURES
-}
+FEATURE_COST = {name: 2.0 if name in _PLAIN else 4.5 if name in _ODD else 3.0 for name in FEATURES}
 _OP_COST = {"all": 0.0, "max": 1.0, "min": 1.0, "one": 1.5, "mode": 2.0, "==": 2.0, ">=": 3.0,
             "rank": 3.5, "many": 2.0}  # fmt: skip
 
@@ -53,22 +51,17 @@ def holds(test: Test, scene: Scene) -> Mask:
 def _apply(column: Ints, op: str, value: int) -> Mask:
     if len(column) == 0:
         return np.zeros(0, dtype=bool)
-    if op == "==":
-        return column == value
-    if op == ">=":
-        return column >= value
-    if op == "max":
-        return column == column.max()
-    if op == "min":
-        return column == column.min()
+    if op in ("==", ">=", "max", "min"):
+        wanted = {"max": column.max(), "min": column.min()}.get(op, value)
+        return np.asarray(column >= wanted if op == ">=" else column == wanted)
     if op == "rank":
-        return ranks(column) == value
+        return np.asarray(ranks(column) == value)
     counts = (column[:, None] == column[None]).sum(1)
     if op == "one":
-        return counts == 1
+        return np.asarray(counts == 1)
     if op == "many":
-        return counts > 1
-    return (counts == counts.max()) & (counts > 1)  # mode
+        return np.asarray(counts > 1)
+    return np.asarray((counts == counts.max()) & (counts > 1))  # mode
 
 
 def ranks(column: Ints) -> Ints:

@@ -130,7 +130,9 @@ def _judge_others(scenes: Sequence[Scene], outputs: Sequence[Grid]) -> Iterator[
             if action[0] in ERASING:
                 cells = np.where((cells < 0) & scene.masks, np.int8(scene.background), cells)
             masks.append((cells == wanted) & (out != scene.grid)[None])
-            if k == 1 and not any((m.any((1, 2)) & o).any() for m, o in zip(masks, ok, strict=True)):
+            if k == 1 and not any(
+                (m.any((1, 2)) & o).any() for m, o in zip(masks, ok, strict=True)
+            ):
                 break  # of no use in two demonstrations: not worth a look at the others
         else:
             yield _pairs(masks), [(action, cost, np.concatenate(ok))]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from solver.deadline import Deadline
 from solver.grid import Grid, Task
+from solver.synth import objects
 from solver.synth.object_regions import REFS, color_ref
 from solver.synth.objects import PART_MODES, Scene, segment
 from solver.synth.program import Op, Solution
@@ -29,6 +30,11 @@ from solver.views import turn
 CROPS = ("crop", "alone", "inner")
 _OBJECT_MODES = ("8", "4", "m8", "m4", "c", "a4", "h4", "ink")
 _SELECT_MODES = (*_OBJECT_MODES, *PART_MODES)
+
+
+def prepare() -> None:
+    """Compile, or load, the kernels that scenes use."""
+    objects.prepare()
 
 
 def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
@@ -130,9 +136,7 @@ def _how(scene: Scene) -> str:
     return str(scene.memo["how"])
 
 
-def select(
-    grid: Grid, mode: str, how: str, crop: str, change: str, test: Test
-) -> Cells | None:
+def select(grid: Grid, mode: str, how: str, crop: str, change: str, test: Test) -> Cells | None:
     """The picture of the first object that meets the test, `changed`."""
     scene = segment(grid, mode, how)
     if scene is None or scene.n == 0:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from solver.deadline import Deadline
 from solver.grid import Grid, Task
+from solver.synth import objects
 from solver.synth.object_regions import REFS, color_ref
 from solver.synth.objects import COLUMN, FEATURES, NOMINAL, PART_MODES, Scene, segment
 from solver.synth.program import Op, Solution
@@ -31,6 +32,11 @@ from solver.synth.rules import all_scenes
 
 _OBJECT_MODES = ("8", "4", "m8", "m4", "c", "a4", "h4", "ink")
 _LAYOUTS = ("row", "column", "bars right", "bars left", "bars up", "bars down")
+
+
+def prepare() -> None:
+    """Compile, or load, the kernels that scenes use."""
+    objects.prepare()
 
 
 def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
@@ -89,7 +95,7 @@ def _places(
     costs = np.array([9.0] + [2.0 + 0.2 * k for k in range(len(names))])
     actions = Actions(right, right.astype(np.float32), costs)
     mode, how = train[0].mode, _how(train[0])
-    named = (("", *names))
+    named = ("", *names)
     for bits, rules in choose(enumerate_tests(train, tests), actions, float(len(target)), 0)[:20]:
         args = (mode, how, tuple((test, named[a]) for test, a in rules))
         yield fit(task, "places", places, args, base + bits)
@@ -107,9 +113,7 @@ def _draw_places(scene: Scene, colors: NDArray[np.int64]) -> Cells | None:
     return out
 
 
-def places(
-    grid: Grid, mode: str, how: str, rules: tuple[tuple[Test, str], ...]
-) -> Cells | None:
+def places(grid: Grid, mode: str, how: str, rules: tuple[tuple[Test, str], ...]) -> Cells | None:
     """A cell for every object in its place, coloured by the first rule whose test it meets."""
     scene = segment(grid, mode, how)
     if scene is None or scene.n == 0:
@@ -137,9 +141,7 @@ def places_table(
 # --- lists ----------------------------------------------------------------------------
 
 
-def _lists(
-    task: Task, train: Sequence[Scene], base: float
-) -> Iterator[Solution | None]:
+def _lists(task: Task, train: Sequence[Scene], base: float) -> Iterator[Solution | None]:
     """The objects (or their colours) in the order of a property."""
     mode, how = train[0].mode, _how(train[0])
     first, out = train[0], task.train[0].output
@@ -188,9 +190,7 @@ def listing(
     return _bars(colors, values[order], layout, scene.background)
 
 
-def _bars(
-    colors: Cells, lengths: NDArray[np.int64], layout: str, ground: int
-) -> Cells | None:
+def _bars(colors: Cells, lengths: NDArray[np.int64], layout: str, ground: int) -> Cells | None:
     longest = int(lengths.max())
     if not 1 <= longest <= 30 or lengths.min() < 0:
         return None
@@ -217,11 +217,11 @@ def _lookups(
     for feature in FEATURES:
         rows: dict[int, tuple[tuple[int, ...], ...]] = {}
         values = [int(_leader(scene, feature)) for scene in train]
-        if all(rows.setdefault(v, p) == p for v, p in zip(values, pictures, strict=True)):
-            if len(rows) < len(pictures):
-                args = (mode, how, feature, tuple(sorted(rows.items())))
-                cost = base + FEATURE_COST[feature] + 4.0 + 4.0 * len(rows)
-                yield fit(task, "lookup", lookup, args, cost)
+        told = all(rows.setdefault(v, p) == p for v, p in zip(values, pictures, strict=True))
+        if told and len(rows) < len(pictures):
+            args = (mode, how, feature, tuple(sorted(rows.items())))
+            cost = base + FEATURE_COST[feature] + 4.0 + 4.0 * len(rows)
+            yield fit(task, "lookup", lookup, args, cost)
 
 
 def _leader(scene: Scene, feature: str) -> int:

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solver.deadline import Deadline
-from solver.grid import Grid, Task
+from solver.grid import Grid, Task, freeze
 from solver.synth.object_paints import KEEP, Action, draw, paint
+from solver.synth.object_regions import region
 from solver.synth.objects import FEATURES, MODES, PART_MODES, Scene, segment
 from solver.synth.program import Op, Solution
 from solver.synth.rule_cover import Covers, Rules
@@ -42,6 +43,17 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
                 return
             yield from distinct(_rules(task, train, tests, base, deadline), 3)
             yield None
+
+
+def prepare() -> None:
+    """Compile, or load, the kernels that rules over objects use."""
+    grid = freeze(np.diag([1, 1, 2, 2]).astype(np.uint8))
+    scene = segment(grid, "8")
+    if scene is not None:
+        region(scene, "holes")
+        region(scene, "ray stop up")
+        paint(scene, ("move", 0, 1))
+        paint(scene, ("fall", "down"))
 
 
 def backgrounds(task: Task) -> tuple[str, ...]:
@@ -80,12 +92,14 @@ def _rules(
     outputs = [pair.output for pair in task.train]
     need = float(sum((p.input != p.output).sum() for p in task.train))
     menu = menu_of(train, outputs, deadline)
+    yield None
     if menu is None:
         return
     changed = np.concatenate([(p.input != p.output).ravel() for p in task.train])
     if not menu.covers(changed):
         return
     table = enumerate_tests(train, tests)
+    yield None
     judged = menu.gains(np.ones(len(changed), dtype=np.float32))
     simple = choose(table, judged, need, 0)[:60]
     for bits, rules in chain(simple, choose_three(table, judged, need, 0)[:20]):
@@ -99,6 +113,7 @@ def _rules(
         named_rows = tuple((value, menu.actions[a]) for value, a in rows)
         args = (mode, how, feature, by, named_rows)
         yield fit(task, "object_table", object_table, args, base + bits)
+    yield None
     covers = Covers(menu, table, [s.n for s in train], [out.size for out in outputs])
     for bits, cover, trust in covers.find(changed.astype(np.float32)):
         bits += 30.0 * (1.0 - trust)
