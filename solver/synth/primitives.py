@@ -58,27 +58,27 @@ _never = _fixed()
 
 # In the order of the dispatch tuples: the position is the code.
 IMAGES = (
-    Primitive("keep_color", "keep one colour", _colors),
-    Primitive("erase_color", "erase one colour", _colors),
+    Primitive("keep_color", "keep one colour", _colors, 9),
+    Primitive("erase_color", "erase one colour", _colors, 9),
     Primitive("paint", "everything takes one colour", _never),
     Primitive("paint_ground", "ground takes one colour", _never),
-    Primitive("negative", "ground and the rest change roles", _none),
-    Primitive("keep_ranked", "keep or erase the commonest or rarest colour", _fixed(0, 1, 2, 3)),
-    Primitive("paint_ranked", "everything takes the commonest or rarest colour", _fixed(0, 1)),
-    Primitive("ground_swap", "the most frequent colour becomes ground", _fixed(0, 1)),
-    Primitive("swap_two", "exchange the only two colours", _fixed(0, 1)),
-    Primitive("solid", "a full rectangle of the image's size", _none),
-    Primitive("one_cell", "one cell of the commonest or rarest colour", _fixed(0, 1)),
-    Primitive("color_row", "the colours, commonest first, as a line or as bars", _fixed(0, 1, 2, 3)),
-    Primitive("count_drawn", "a count drawn as a square, a row or a column", _fixed(*range(12)), 10),
-    Primitive("turned", "rotate, flip, transpose", _fixed(1, 2, 3, 4, 5, 6, 7)),
-    Primitive("crop", "cut down to the content", _none, 6),
-    Primitive("to_origin", "take the place (0, 0)", _none, 7),
-    Primitive("color_box", "cut down to the box of one colour, or to its inside", _boxes),
+    Primitive("negative", "ground and the rest change roles", _none, 8),
+    Primitive("keep_ranked", "keep or erase the commonest or rarest colour", _fixed(0, 1, 2, 3), 8),
+    Primitive("paint_ranked", "everything takes the commonest or rarest colour", _fixed(0, 1), 8),
+    Primitive("ground_swap", "the most frequent colour becomes ground", _fixed(0, 1), 8),
+    Primitive("swap_two", "exchange the only two colours", _fixed(0, 1), 9),
+    Primitive("solid", "a full rectangle of the image's size", _none, 8),
+    Primitive("one_cell", "one cell of the commonest or rarest colour", _fixed(0, 1), 9),
+    Primitive("color_row", "the colours, commonest first, as a line or as bars", _fixed(0, 1, 2, 3), 10),
+    Primitive("count_drawn", "a count drawn as a square, a row or a column", _fixed(*range(12)), 11),
+    Primitive("turned", "rotate, flip, transpose", _fixed(1, 2, 3, 4, 5, 6, 7), 7),
+    Primitive("crop", "cut down to the content", _none, 7),
+    Primitive("to_origin", "take the place (0, 0)", _none, 8),
+    Primitive("color_box", "cut down to the box of one colour, or to its inside", _boxes, 10),
     Primitive("part", "halves, quarters, thirds, inside, edges", _fixed(*range(15)), 9),
-    Primitive("framed", "one more cell on every side", _any_color, 9),
-    Primitive("squeeze", "drop blank, repeated or uniform lines", _fixed(0, 1, 2)),
-    Primitive("scale_up", "every cell becomes a square of cells", _fixed(0, 2, 3), 9),
+    Primitive("framed", "one more cell on every side", _any_color, 10),
+    Primitive("squeeze", "drop blank, repeated or uniform lines", _fixed(0, 1, 2), 8),
+    Primitive("scale_up", "every cell becomes a square of cells", _fixed(0, 2, 3), 8),
     Primitive("scale_down", "every square of cells becomes a cell", _fixed(0, 2, 3), 9),
     Primitive(
         "tile",
@@ -86,15 +86,15 @@ IMAGES = (
         _fixed(12, 21, 22, 33, 13, 31, 112, 221, 322, 512, 621, 722, 122, 222, 522, 622),
         10,
     ),
-    Primitive("kaleidoscope", "four copies, each turned on", _fixed(0, 1, 2, 3), 10),
-    Primitive("self_copies", "copies of the image in place of its own cells", _fixed(0, 1, 2, 3), 10),
+    Primitive("kaleidoscope", "four copies, each turned on", _fixed(0, 1, 2, 3), 9),
+    Primitive("self_copies", "copies of the image in place of its own cells", _fixed(0, 1, 2, 3), 8),
     Primitive("shifted", "move by one cell within the frame", _fixed(*range(8)), 10),
-    Primitive("moved", "change place by its own size or one cell", _fixed(*range(8)), 11),
+    Primitive("moved", "change place by its own size or one cell", _fixed(*range(8)), 10),
     Primitive("sorted_lines", "sort rows or columns by content", _fixed(0, 1, 2, 3), 10),
-    Primitive("falling", "cells fall to one side", _fixed(0, 1, 2, 3), 9),
-    Primitive("filled", "enclosed ground: filled, alone, or all but it", _fixed(*range(6))),
+    Primitive("falling", "cells fall to one side", _fixed(0, 1, 2, 3), 8),
+    Primitive("filled", "enclosed ground: filled, alone, or all but it", _fixed(*range(6)), 8),
     Primitive("hull", "boxes around components", _fixed(0, 1, 2, 3), 9),
-    Primitive("rim", "edge cells, inner cells, outlines", _fixed(*range(8))),
+    Primitive("rim", "edge cells, inner cells, outlines", _fixed(*range(8)), 7),
     Primitive(
         "smear",
         "cells run over ground",
@@ -102,10 +102,10 @@ IMAGES = (
         9,
     ),
     Primitive("full_lines", "rows and columns filled", _fixed(1, 2, 3, 5, 6, 7), 9),
-    Primitive("connected", "equal colours are joined by lines", _fixed(1, 2, 3, 4, 7, 9, 10, 11), 9),
+    Primitive("connected", "equal colours are joined by lines", _fixed(1, 2, 3, 4, 7, 9, 10, 11), 8),
     Primitive("spread", "colours grow over ground", _fixed(0, 1, 2, 3), 9),
     Primitive("flooded", "rare colours flood ground", _fixed(0, 1), 9),
-    Primitive("sized_parts", "components chosen by size or touch", _fixed(*range(12)), 9),
+    Primitive("sized_parts", "components chosen by size or touch", _fixed(*range(12)), 8),
     Primitive("smoothed", "lone cells take what surrounds them", _fixed(0, 1), 9),
     Primitive("mirrored", "ground takes the mirror image", _fixed(1, 2, 3, 4, 7, 9, 10, 11, 15), 9),
     Primitive("mirrored_best", "one colour is replaced by symmetry", _any_color, 9),
@@ -113,45 +113,45 @@ IMAGES = (
         "periodic",
         "one colour is replaced by a periodic pattern",
         lambda palette: [c + 10 * mode for mode in range(4) for c in palette],
-        9,
+        10,
     ),
     Primitive("largest_rectangle", "the largest rectangle of ground or colour", _fixed(0, 1), 9),
 )
 SIZES = (
-    Primitive("placed", "put into a frame", _fixed(0, 1, 2, 3, 4, 5), 9),
+    Primitive("placed", "put into a frame", _fixed(0, 1, 2, 3, 4, 5), 8),
     Primitive("reflowed", "cells in reading order", _fixed(0, 1, 2, 3), 10),
     Primitive("stretched", "scaled to the frame", _none, 8),
-    Primitive("repeated", "copies fill the frame", _fixed(0, 1, 2, 3, 4), 9),
+    Primitive("repeated", "copies fill the frame", _fixed(0, 1, 2, 3, 4), 7),
     Primitive("go_on", "a periodic pattern goes on", _fixed(0, 1, 2, 3), 9),
-    Primitive("color_frame", "a frame of one colour", _frames, 9),
+    Primitive("color_frame", "a frame of one colour", _frames, 10),
 )
 PAIRS = (
-    Primitive("with_input", "mask by the input, lay over it", _fixed(0, 1, 2, 3, 4, 5), 8),
-    Primitive("input_there", "what the input has in this box", _fixed(0, 1), 8),
-    Primitive("input_times", "copies in place of cells, with the input", _fixed(0, 1, 2, 3), 10),
+    Primitive("with_input", "mask by the input, lay over it", _fixed(0, 1, 2, 3, 4, 5), 9),
+    Primitive("input_there", "what the input has in this box", _fixed(0, 1), 9),
+    Primitive("input_times", "copies in place of cells, with the input", _fixed(0, 1, 2, 3), 9),
 )
 SPLITS = (
-    Primitive("split_colors", "one image for each colour", _fixed(0, 1), 5),
-    Primitive("split_parts", "connected components", _fixed(0, 1, 2, 3, 4, 5, 6, 7), 5),
-    Primitive("split_lines", "parts between separators", _fixed(0, 1), 4),
-    Primitive("split_even", "equal parts", _fixed(0, 12, 21, 13, 31, 22, 33), 5),
-    Primitive("split_strips", "rows, columns, blocks between blank lines", _fixed(0, 1, 2, 3), 6),
-    Primitive("split_holes", "regions of ground", _fixed(0, 1), 6),
-    Primitive("split_marked", "rectangles marked by corners or frames", _fixed(0, 1, 2, 3), 6),
+    Primitive("split_colors", "one image for each colour", _fixed(0, 1), 6),
+    Primitive("split_parts", "connected components", _fixed(0, 1, 2, 3, 4, 5, 6, 7), 7),
+    Primitive("split_lines", "parts between separators", _fixed(0, 1), 5),
+    Primitive("split_even", "equal parts", _fixed(0, 12, 21, 13, 31, 22, 33), 7),
+    Primitive("split_strips", "rows, columns, blocks between blank lines", _fixed(0, 1, 2, 3), 9),
+    Primitive("split_holes", "regions of ground", _fixed(0, 1), 7),
+    Primitive("split_marked", "rectangles marked by corners or frames", _fixed(0, 1, 2, 3), 8),
 )
 JOINS = (
     Primitive("draw_all", "draw all in their places", _fixed(0, 1, 2, 3), 4),
-    Primitive("stacked", "side by side, one below the other", _fixed(*range(8)), 6),
-    Primitive("combined", "cell by cell: all, none, one, commonest", _fixed(*range(8)), 5),
+    Primitive("stacked", "side by side, one below the other", _fixed(*range(8)), 8),
+    Primitive("combined", "cell by cell: all, none, one, commonest", _fixed(*range(8)), 6),
     Primitive("overview", "one cell for each image", _fixed(0, 1, 2), 5),
-    Primitive("list_count", "their number or colours as a shape", _fixed(*range(6)), 6),
+    Primitive("list_count", "their number or colours as a shape", _fixed(*range(6)), 7),
 )
 _MEASURED = tuple(range(2 * len(MEASURES)))
 _CHOICES = (*_MEASURED, 32, 33, 34, 48, 64, 66)
-PICKED = Primitive("pick", "the image that is extreme in a measure", _fixed(*_CHOICES[:-2]), 5)
-KEPT = Primitive("keep", "the images that are extreme in a measure", _fixed(*_CHOICES), 6)
-DROPPED = Primitive("drop", "all images but the extreme ones", _fixed(*_CHOICES), 6)
-SORTED = Primitive("sort", "order by a measure", _fixed(*_MEASURED[:18]), 6)
+PICKED = Primitive("pick", "the image that is extreme in a measure", _fixed(*_CHOICES[:-2]), 6)
+KEPT = Primitive("keep", "the images that are extreme in a measure", _fixed(*_CHOICES), 9)
+DROPPED = Primitive("drop", "all images but the extreme ones", _fixed(*_CHOICES), 9)
+SORTED = Primitive("sort", "order by a measure", _fixed(*_MEASURED[:18]), 10)
 
 # Image primitives that may be applied to every image of a list.
 _EACH = {
@@ -192,7 +192,7 @@ def operations(palette: Palette, sized: bool) -> np.ndarray[Any, np.dtype[np.int
         if sized or kind != SIZED
     ]
     codes = {primitive.name: code for code, primitive in enumerate(IMAGES)}
-    rows += [(MAP, codes[name], arg, 7) for name, args in _EACH.items() for arg in args]
+    rows += [(MAP, codes[name], arg, 9) for name, args in _EACH.items() for arg in args]
     return np.array(sorted(rows, key=lambda row: row[3]), dtype=np.int64)
 
 
