@@ -127,7 +127,7 @@ def _cast(grid, labels, n, ground, dr, dc, way):  # type: ignore[no-untyped-def]
                 x += dc
                 steps += 1
             stopped = 0 <= y < h and 0 <= x < w
-            if stopped and labels[y, x] == i + 1 and n > 1:
+            if stopped and labels[y, x] == i + 1 and way != 4:
                 stopped = False
             if way == 4 and stopped and grid[y, x] != grid[r, c]:
                 stopped = False
