@@ -25,6 +25,8 @@ MOST_STATES = 400_000
 MOST_PIXELS = 192 << 20
 MOST_COST = 40
 CHUNK = 4_000_000  # work units of one expansion, a few milliseconds
+MOST_RULES = 2  # output sizes tried
+ENOUGH_STATES = 5000  # looked at for a size, if one has been found
 REPORTS = 3  # programs reported for one and the same answer
 
 
@@ -40,6 +42,7 @@ class Run:
     target: jd.Target
     pieces: jd.Pieces
     reported: dict[bytes, int] = field(default_factory=dict)
+    rules: list[SizeRule] = field(default_factory=list)
 
     @property
     def demos(self) -> int:
@@ -50,9 +53,12 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     """Programs over grids that reproduce every demonstration, cheapest first."""
     rules = list(size_rules(task))
     if not rules:
-        rules = yield from _rules_from_states(task, deadline)
-    for rule in rules[:2] or [None]:
-        yield from _explore(_new_run(task, rule), deadline)
+        unsized = _new_run(task, None)
+        yield from _explore(unsized, deadline)
+        rules = unsized.rules
+    for n, rule in enumerate(rules[:MOST_RULES], 1):
+        share = deadline.slice(deadline.left() * (0.7 if n < len(rules[:MOST_RULES]) else 1.0))
+        yield from _explore(_new_run(task, rule), share)
 
 
 def prepare() -> None:
@@ -84,19 +90,41 @@ def _new_run(task: Task, rule: SizeRule | None) -> Run:
 
 
 def _explore(run: Run, deadline: Deadline) -> Iterator[Solution | None]:
+    """Expand until the deadline; without a size, until states have shown what it may be."""
     begin, stacked, status = 0, 0, sp.MORE
     while status == sp.MORE and not deadline.passed():
         status = sp.expand(run.space, run.ops, run.inst, MOST_COST, CHUNK)
+        before = begin
         begin, found = _judge(run, begin)
         yield from found
         yield None
         if run.rule is None:
+            run.rules.extend(_state_rules(run, before, begin))
+            if run.rules and (begin > ENOUGH_STATES or len(run.rules) >= MOST_RULES):
+                return
             continue
         while jd.collect(run.space, run.target, run.pieces, CHUNK) and not deadline.passed():
             yield None
         if run.pieces.used[0] > 2 * stacked or status != sp.MORE:
             stacked = int(run.pieces.used[0])
             yield from _stacks(run, deadline)
+
+
+def _state_rules(run: Run, begin: int, end: int) -> list[SizeRule]:
+    """Size rules from states that have the size of every output."""
+    wanted = run.target.shape[:, :2]
+    ones = np.flatnonzero(run.space.kind[begin:end] == sp.ONE) + begin
+    blocks = run.space.ref[run.space.first[ones, :-1], 0]  # (n, K)
+    shapes = run.space.block[blocks, 1:3]  # (n, K, 2)
+    fits = (shapes[:, : run.demos] == wanted).all(axis=(1, 2))
+    known = {rule.shapes for rule in run.rules}
+    rules = []
+    for state, shape in zip(ones[fits].tolist(), shapes[fits].tolist(), strict=True):
+        sizes = tuple((h, w) for h, w in shape)
+        if sizes not in known:
+            known.add(sizes)
+            rules.append(SizeRule(Call("size_of", (program_of(run, state),)), sizes))
+    return rules
 
 
 def _judge(run: Run, begin: int) -> tuple[int, list[Solution]]:
@@ -184,46 +212,6 @@ def _tests(run: Run) -> range:
 def _cells(space: sp.Space, state: int, k: int) -> Grid:
     block = space.ref[space.first[state, k], 0]
     return freeze(sp.block_image(space, block).copy())
-
-
-# --- sizes that are the size of a state ----------------------------------------------------
-
-
-def _rules_from_states(
-    task: Task, deadline: Deadline
-) -> Iterator[Solution | None]:
-    """Search without a size until a state has the size of every output."""
-    run = _new_run(task, None)
-    begin, status = 0, sp.MORE
-    hits: list[SizeRule] = []
-    known: set[tuple] = set()
-    looked = 0
-    while status == sp.MORE and not deadline.passed() and looked < 20_000:
-        status = sp.expand(run.space, run.ops, run.inst, MOST_COST, CHUNK)
-        begin, found = _judge(run, begin)
-        yield from found
-        yield None
-        looked, rules = _sized_states(run, looked, known)
-        hits += rules
-        if len(hits) >= 2:
-            break
-    return hits
-
-
-def _sized_states(run: Run, begin: int, known: set) -> tuple[int, list[SizeRule]]:
-    end = int(run.space.used[sp.STATES])
-    rules = []
-    wanted = run.target.shape[:, :2]
-    ones = np.flatnonzero(run.space.kind[begin:end] == sp.ONE) + begin
-    blocks = run.space.ref[run.space.first[ones, :-1], 0]  # (n, K)
-    shapes = run.space.block[blocks, 1:3]  # (n, K, 2)
-    fits = (shapes[:, : run.demos] == wanted).all(axis=(1, 2))
-    for state, shape in zip(ones[fits].tolist(), shapes[fits].tolist(), strict=True):
-        key = tuple(map(tuple, shape))
-        if key not in known:
-            known.add(key)
-            rules.append(SizeRule(Call("size_of", (program_of(run, state),)), key))
-    return end, rules
 
 
 def _map_colors(value, pairs) -> Image | None:

@@ -21,6 +21,7 @@ from solver.synth.kernels_list import MOST, POOL, ordered
 LEVELS = 128  # costs are integers below this
 IMAGE, SIZED, PAIR, SPLIT, JOIN, PICK, KEEP, DROP, SORT, MAP = range(10)
 ONE, MANY = range(2)  # kinds of state
+BLANK_COST = 3  # for a state that is blank for some input
 
 PIXELS, BLOCKS, REFS, STATES, LEVEL, STATE, OP, CALLS, WORK = range(9)  # indices into `used`
 MORE, DONE, FULL = range(3)
@@ -246,11 +247,32 @@ def on_list(space, kind, code, arg, s, k):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def signature(space, k, code):  # type: ignore[no-untyped-def]
+    """Take the result for input k into a state hash: (hash, nonzero cells, new pixels)."""
+    content, pixels = 0, 0
+    code = mixed(code, np.uint64(space.count[k]))
+    for m in range(k * MOST, k * MOST + space.count[k]):
+        box = space.box[m]
+        if box[5] >= 0:
+            space.hash[m] = space.block_hash[box[5]]
+            content += space.block[box[5], 3]
+        else:
+            space.hash[m] = cells_hash(space.out, box[4], box[2], box[3])
+            for c in range(box[4], box[4] + box[2] * box[3]):
+                content += space.out[c] != 0
+            pixels += box[2] * box[3]
+        code = mixed(code, space.hash[m])
+        code = mixed(code, np.uint64((box[0] + 512) * 1024 + box[1] + 512))
+    return code, content, pixels
+
+
+@kernel
 def attempt(space, inst, s, kind, code, arg):  # type: ignore[no-untyped-def]
     """Apply one operation for all inputs into the scratch arrays: (hash, kind of state,
-    images, pixels) of the result; no images if it does not apply or is blank throughout."""
-    total, pixels, content = 0, 0, 0
+    inputs with content, pixels); no content if it does not apply or is blank throughout."""
+    pixels, lively = 0, 0
     many = False
+    state = np.uint64(1)
     for k in range(len(inst)):
         if space.kind[s] == ONE:
             n = on_image(space, kind, code, arg, s, k, inst)
@@ -258,28 +280,12 @@ def attempt(space, inst, s, kind, code, arg):  # type: ignore[no-untyped-def]
             n = on_list(space, kind, code, arg, s, k)
         space.count[k] = n
         if n <= 0:
-            return np.uint64(0), ONE, 0, 0
+            return state, ONE, 0, pixels
         many |= n > 1
-        total += n
-    code64 = np.uint64(1)
-    for k in range(len(inst)):
-        code64 = mixed(code64, np.uint64(space.count[k]))
-        for m in range(k * MOST, k * MOST + space.count[k]):
-            box = space.box[m]
-            if box[5] >= 0:
-                block64 = space.block_hash[box[5]]
-                content += space.block[box[5], 3]
-            else:
-                block64 = cells_hash(space.out, box[4], box[2], box[3])
-                for c in range(box[4], box[4] + box[2] * box[3]):
-                    content += space.out[c] != 0
-                pixels += box[2] * box[3]
-            space.hash[m] = block64
-            code64 = mixed(code64, block64)
-            code64 = mixed(code64, np.uint64((box[0] + 512) * 1024 + box[1] + 512))
-    if content == 0:
-        return np.uint64(0), ONE, 0, pixels
-    return code64, MANY if many else ONE, total, pixels
+        state, content, new = signature(space, k, state)
+        pixels += new
+        lively += content > 0
+    return state, MANY if many else ONE, lively, pixels
 
 
 @kernel
@@ -385,10 +391,12 @@ def expand(space, ops, inst, max_cost, work):  # type: ignore[no-untyped-def]
             continue
         if not has_room(space):
             return FULL
-        code, result, images, pixels = attempt(space, inst, s, kind, ops[op, 1], ops[op, 2])
+        code, result, lively, pixels = attempt(space, inst, s, kind, ops[op, 1], ops[op, 2])
         u[CALLS] += 1
         spent += 300 + 4 * pixels
-        if images > 0:
+        if lively < len(inst):
+            cost += BLANK_COST
+        if lively > 0 and cost <= max_cost:
             slot = is_new(space, code)
             if slot >= 0:
                 store(space, code, slot, result, cost, np.int64(s), op)
