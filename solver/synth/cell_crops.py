@@ -50,27 +50,26 @@ def _add(found: dict[str, Box], grid: Grid, name: str, mask: NDArray[np.bool_]) 
         found[name] = box
 
 
-def _add_components(
-    found: dict[str, Box], grid: Grid, name: str, kind: int, back: int
-) -> None:
-    labels, n = label(grid, np.int64(back), np.int64(kind))
+def _add_components(found: dict[str, Box], grid: Grid, name: str, kind: int, back: int) -> None:
+    cells = np.array(grid, order="C")  # writable: kernels know one type
+    labels, n = label(cells, np.int64(back), np.int64(kind))
     boxes, measures = [], []
     for i in range(1, min(n, 60) + 1):
         mask = labels == i
-        cells = grid[mask]
-        if cells[0] == back and kind != 2:
+        own_cells = grid[mask]
+        if own_cells[0] == back and kind != 2:
             continue
         box = _box(mask)
         assert box is not None
         inside = grid[box[0] : box[1], box[2] : box[3]]
         area = inside.size
-        own = np.bincount(cells, minlength=10)
+        own = np.bincount(own_cells, minlength=10)
         boxes.append(box)
         measures.append(
-            (len(cells), area, len(np.unique(inside)), int((inside == back).sum()),
+            (len(own_cells), area, len(np.unique(inside)), int((inside == back).sum()),
              int(own.min(where=own > 0, initial=1000)) if kind == 2 else int(own.max()),
              -box[0], -box[2], int((inside != inside[:, ::-1]).any()),
-             int(len(cells) == area))
+             int(len(own_cells) == area))
         )  # fmt: skip
     if not boxes:
         return

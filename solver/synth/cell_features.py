@@ -118,7 +118,7 @@ def features(grid: Grid, background: str = "0") -> Features:
 
     `background` is "0" (black), or "most" for the grid's most frequent colour.
     """
-    g = np.ascontiguousarray(grid, dtype=np.uint8)
+    g = np.array(grid, dtype=np.uint8, order="C")  # writable: kernels know one type
     counts = np.bincount(g.ravel(), minlength=10)
     back = int(counts.argmax()) if background == "most" else 0
     table = np.zeros((len(FEATURES), *g.shape), dtype=np.uint8)

@@ -179,9 +179,7 @@ def _with_layers(table: Features, layers: NDArray[np.uint8]) -> Features:
     flat = layers.reshape(len(layers), -1)
     filled = flat != 0
     first = np.where(filled.any(axis=0), _pick(flat, filled.argmax(axis=0)), OUT)
-    last = np.where(
-        filled.any(axis=0), _pick(flat[::-1], filled[::-1].argmax(axis=0)), OUT
-    )
+    last = np.where(filled.any(axis=0), _pick(flat[::-1], filled[::-1].argmax(axis=0)), OUT)
     at = INDEX["layer_0"]
     for i in range(min(len(flat), _LAYERS)):
         table[at + i] = flat[i]

@@ -92,9 +92,7 @@ def _candidates(
         never = leaves.wrong[leaf]
         open_cells = leaves.wrong[own] & ~never
         needy = leaves.wrong[own][: starts[-1]]
-        wanted = [
-            i for i in range(demos) if needy[starts[i] : starts[i + 1]].any()
-        ]
+        wanted = [i for i in range(demos) if needy[starts[i] : starts[i + 1]].any()]
         if any(not open_cells[starts[i] : starts[i + 1]].any() for i in wanted) or not wanted:
             continue
         rest = bound - float(leaves.costs[leaf]) - 2.0
@@ -206,5 +204,3 @@ def _everywhere(a, b, starts, wanted):  # type: ignore[no-untyped-def]
         if not some:
             return False
     return True
-
-

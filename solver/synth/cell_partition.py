@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,4 +62,4 @@ def separated_parts(grid: Grid) -> Partition | None:
 
 def _between(lines: NDArray[np.intp], size: int) -> list[tuple[int, int]]:
     edges = [-1, *lines.tolist(), size]
-    return [(a + 1, b) for a, b in zip(edges, edges[1:], strict=False) if b > a + 1]
+    return [(a + 1, b) for a, b in pairwise(edges) if b > a + 1]

@@ -32,7 +32,7 @@ def pattern_features(g, back, table):  # type: ignore[no-untyped-def]
     h, w = g.shape
     top, left, bottom, right = _box(g, back)
     axis_x = _axis(g, back)
-    axis_y = _axis(g.T, back)
+    axis_y = _axis(np.ascontiguousarray(g.T), back)
     tiles = _tiles(g)
     for y in range(h):
         for x in range(w):
@@ -161,7 +161,7 @@ def _tiles(g):  # type: ignore[no-untyped-def]
                     break
                 if py > 1 and py < h and px == w:
                     continue
-                tiles = _tile(g, hidden, py, px, 0)
+                tiles = _tile(g, hidden, py, px, np.int64(0))
                 if tiles.size == 0 and py == 1:
                     for skew in range(1, px):
                         tiles = _tile(g, hidden, py, px, skew)

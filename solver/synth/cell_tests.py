@@ -29,21 +29,21 @@ MAX_VALUES = 12  # a number feature of more values is asked about its extremes
 
 def _pairs() -> list[tuple[int, int, float]]:
     colors = [i for i, f in enumerate(FEATURES) if f.color]
-    family = [f.family for f in FEATURES]
-    pairs = []
-    for a in colors:
-        for b in colors:
-            if a >= b:
-                continue
-            if a == INDEX["self"]:
-                pairs.append((a, b, _BITS[b] + 0.5))
-            elif family[a] == family[b] and family[a] in ("local", "rays", "pattern"):
-                pairs.append((a, b, 0.75 * (_BITS[a] + _BITS[b]) + 1.0))
-            elif family[b] == "global" and _BITS[b] < 4:
-                pairs.append((a, b, 0.75 * (_BITS[a] + _BITS[b]) + 1.0))
-    for a, b in _NUMBER_PAIRS:
-        pairs.append((INDEX[a], INDEX[b], 0.6 * (_BITS[INDEX[a]] + _BITS[INDEX[b]]) + 1.0))
-    return pairs
+    pairs = [(a, b, _pair_bits(a, b)) for a in colors for b in colors if a < b]
+    for left, right in _NUMBER_PAIRS:
+        a, b = INDEX[left], INDEX[right]
+        pairs.append((a, b, 0.6 * (_BITS[a] + _BITS[b]) + 1.0))
+    return [pair for pair in pairs if pair[2] < np.inf]
+
+
+def _pair_bits(a: int, b: int) -> float:
+    """What comparing two colour features costs; infinite where it makes little sense."""
+    if a == INDEX["self"]:
+        return float(_BITS[b] + 0.5)
+    family, other = FEATURES[a].family, FEATURES[b].family
+    alike = family == other and family in ("local", "rays", "pattern")
+    whole = other == "global" and _BITS[b] < 4
+    return float(0.75 * (_BITS[a] + _BITS[b]) + 1.0) if alike or whole else float("inf")
 
 
 _NUMBER_PAIRS = (

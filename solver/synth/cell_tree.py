@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from solver.synth.cell_features import INDEX, Features
 
 Rule = tuple[Any, ...]
 NEGATED = {"==": "!=", "<=": ">"}
+_COMPARE = {"==": operator.eq, "!=": operator.ne, "<=": operator.le, ">": operator.gt}
 
 
 def negate(test: Rule) -> Rule:
@@ -35,9 +37,10 @@ def paint(rule: Rule, table: Features) -> NDArray[np.uint8]:
         case ("const", int(color)):
             return np.full(table.shape[1], color, dtype=np.uint8)
         case ("copy", str(name)) if name in INDEX:
-            return table[INDEX[name]]
+            row: NDArray[np.uint8] = table[INDEX[name]]
+            return row
         case ("map", str(name), tuple(entries)) if name in INDEX:
-            colors = table[INDEX["self"]].copy()
+            colors: NDArray[np.uint8] = table[INDEX["self"]].copy()
             for value, color in entries:
                 colors[table[INDEX[name]] == value] = color
             return colors
@@ -50,14 +53,14 @@ def holds(test: Rule, table: Features) -> NDArray[np.bool_]:
     """Where a test holds, (N,). Raises `ValueError` if it is no test."""
     match test:
         case ("and", *parts):
-            return np.logical_and.reduce([holds(part, table) for part in parts])
+            both: NDArray[np.bool_] = np.all([holds(part, table) for part in parts], axis=0)
+            return both
         case (str(name), str(sign), int() | str() as other) if name in INDEX:
             left = table[INDEX[name]]
             if isinstance(other, str) and other not in INDEX:
                 raise ValueError(f"no feature {other!r}")
             right = table[INDEX[other]] if isinstance(other, str) else other
-            if sign in ("==", "!="):
-                return (left == right) if sign == "==" else (left != right)
-            if sign in ("<=", ">"):
-                return (left <= right) if sign == "<=" else (left > right)
+            if sign in _COMPARE:
+                where: NDArray[np.bool_] = _COMPARE[sign](left, right)
+                return where
     raise ValueError(f"no test: {str(test)[:60]}")

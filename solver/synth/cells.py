@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solver.deadline import Deadline
-from solver.grid import Grid, Task, freeze
+from solver.grid import Grid, Pair, Task, freeze
 from solver.synth.cell_frames import Framed, candidate_frames, framed
+from solver.synth.cell_iterate import MAX_STEPS, Stage, iterated, repeat
 from solver.synth.cell_learn import (
     SLACK,
     Batch,
@@ -19,10 +20,19 @@ from solver.synth.cell_learn import (
     predictions,
     trusted,
 )
-from solver.synth.cell_iterate import MAX_STEPS, Stage, iterated, repeat
 from solver.synth.cell_leaves import enumerate_leaves
+from solver.synth.cell_states import (
+    OPS as STATE_OPS,
+)
+from solver.synth.cell_states import (
+    State,
+    batches,
+    layered,
+    reachable,
+    used_layers,
+)
 from solver.synth.cell_tests import enumerate_tests, gather
-from solver.synth.cell_tree import paint
+from solver.synth.cell_tree import Rule, paint
 from solver.synth.program import INPUT, Call, Op, Solution
 
 WORST_COST = 48.0  # bits; of rules above it less than half are right
@@ -54,6 +64,7 @@ def cell_rule_repeated(grid: Grid, rule: tuple[Any, ...], background: str) -> Gr
 
 
 OPS = {
+    **STATE_OPS,
     "cell_rule": Op(cell_rule, "colours every cell by a rule learned from the demonstrations"),
     "cell_rule_repeated": Op(cell_rule_repeated, "colours every cell by a rule until it settles"),
 }
@@ -64,11 +75,27 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     bound = WORST_COST
     for frame in candidate_frames(task):
         yield None
+        if deadline.passed():
+            return
         answers = search_frame(task, frame, "0", INPUT, bound, deadline)
         yield from answers
         bound = min([bound] + [answer.cost + SLACK for answer in answers])
-    if all(pair.input.shape == pair.output.shape for pair in task.train):
+    same_size = all(pair.input.shape == pair.output.shape for pair in task.train)
+    if same_size and not deadline.passed():
         yield from _search_staged(task, "0", bound, deadline)
+    if not deadline.passed():
+        yield from _search_states(task, "0", bound, deadline)
+
+
+def prepare() -> None:
+    """Compile, or load from disk, every kernel that `search` calls."""
+    first = freeze(np.array([[0, 1, 0], [2, 0, 0], [0, 0, 1]], dtype=np.uint8))
+    pairs = tuple(
+        Pair(grid, freeze(np.where(grid == 1, 3, grid).astype(np.uint8)))
+        for grid in (first, freeze(first[::-1].copy()))
+    )
+    for _ in search(Task("prepare", pairs, (first,)), Deadline.after(60.0)):
+        pass
 
 
 def _search_staged(
@@ -86,10 +113,36 @@ def _search_staged(
             yield None
     stages.sort(key=lambda stage: stage.bits - 10.0 * stage.progress)
     for stage in stages[:MAX_STAGES]:
+        if deadline.passed():
+            return
         source = Call("cell_rule_repeated", (INPUT, stage.rule, background))
         rest = bound - STAGE_BITS - stage.bits
         for answer in search_frame(stage.task, "same", background, source, rest, deadline):
             yield replace(answer, cost=answer.cost + STAGE_BITS + stage.bits)
+        yield None
+
+
+def _search_states(
+    task: Task, background: str, bound: float, deadline: Deadline
+) -> Iterator[Solution | None]:
+    """Rules over the states that the grid search reaches."""
+    states: list[State] = []
+    for step in reachable(task, deadline):
+        states = states if step is None else step
+        yield None
+    for base, layers in batches(task, states):
+        if deadline.passed():
+            return
+        stacks = zip(base.grids, *(layer.grids for layer in layers), strict=True)
+        views = [(own.shape, layered(own, tuple(rest), background)) for own, *rest in stacks]
+        for rule, outputs, cost in learn_views(task, views, bound - base.bits, deadline):
+            renamed, used = used_layers(rule, layers)
+            if not used:
+                continue
+            parts = tuple(layer.program for layer in used)
+            program = Call("cell_rule_layers", (base.program, parts, renamed, background))
+            bits = base.bits + sum(layer.bits for layer in used)
+            yield Solution(program, outputs, cost + bits)
         yield None
 
 
@@ -102,26 +155,33 @@ def search_frame(
     """
     inputs = [pair.input for pair in task.train] + list(task.tests)
     views = [framed(grid, frame, background) for grid in inputs]
-    shown: list[Framed] = [view for view in views if view is not None]
+    shown = [view for view in views if view is not None]
     if len(shown) < len(views):
         return []
-    cells = gather([table for _, table in shown], len(task.train))
+    return [
+        Solution(Call("cell_rule", (source, rule, frame, background, 1)), outputs, cost)
+        for rule, outputs, cost in learn_views(task, shown, bound, deadline)
+    ]
+
+
+def learn_views(
+    task: Task, views: Sequence[Framed], bound: float, deadline: Deadline
+) -> list[tuple[Rule, tuple[Grid, ...], float]]:
+    """Rules over the features of all grids (demonstrations first): rule, outputs, bits."""
+    cells = gather([table for _, table in views], len(task.train))
     leaves = enumerate_leaves(cells, [pair.output for pair in task.train])
     tests = enumerate_tests(cells)
-    votes = Votes([shape for shape, _ in shown[cells.demos :]])
+    votes = Votes([shape for shape, _ in views[cells.demos :]])
     for rules in trusted(tests, leaves, cells, bound, deadline):
         for row, length, colors in predictions(tests, leaves, rules.batch, cells):
             outputs = [colors[cells.grid(i)] for i in range(cells.demos, len(cells.sizes))]
             if max(int(o.max()) for o in outputs) <= 9:
                 votes.add(outputs, length + rules.penalty, (rules.batch, row))
-    answers = []
-    for grids, cost, (batch, row) in votes.answers():
-        if cost > bound:
-            break
-        rule = as_rule(batch, row, tests, leaves)
-        program = Call("cell_rule", (source, rule, frame, background, 1))
-        answers.append(Solution(program, grids, cost))
-    return answers
+    return [
+        (as_rule(batch, row, tests, leaves), grids, cost)
+        for grids, cost, (batch, row) in votes.answers()
+        if cost <= bound
+    ]
 
 
 @dataclass
