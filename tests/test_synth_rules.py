@@ -32,7 +32,8 @@ def squares(seed, n=3, colors=(1, 2, 3)):
     """Squares of different sizes and colours that do not touch."""
     rng = np.random.default_rng(seed)
     grid = np.zeros((14, 14), dtype=np.uint8)
-    for size, column, color in zip(rng.permutation([1, 2, 3])[:n], (0, 5, 10), colors, strict=False):
+    sizes = rng.permutation([1, 2, 3])[:n]
+    for size, column, color in zip(sizes, (0, 5, 10), colors, strict=False):
         row = int(rng.integers(0, 11))
         grid[row : row + size, column : column + size] = color
     return grid

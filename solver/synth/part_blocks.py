@@ -156,6 +156,8 @@ def expand(
     """Each cell becomes a block by its colour; with `own`, one block serves all colours but 0
     and its 10 stands for the cell's colour."""
     known = {slot: np.array(block) for slot, block in table}
+    if len({block.shape for block in known.values()}) != 1:
+        return None
     rows = []
     for line in grid.tolist():
         row = []

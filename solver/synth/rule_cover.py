@@ -6,16 +6,17 @@ demonstration out: the set learned from the others must explain it too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from solver.synth.object_paints import ERASING, Action
-from solver.synth.rule_learn import ALWAYS, Table, Test
+from solver.synth.rule_learn import ALWAYS, Actions, RuleList, Table, Test
 from solver.synth.rule_menu import Menu
 
 Rules = tuple[tuple[Test, Action], ...]
+RuleLearner = Callable[[Table, Actions, float, int], list[tuple[float, RuleList]]]
 Step = tuple[int, int]  # numbers of an action and a test
 
 
@@ -28,6 +29,7 @@ class Covers:
         self.menu = menu
         self.tests = (ALWAYS, *table.tests)
         self.truth = np.concatenate([np.ones((1, n), dtype=bool), table.truth[:, :n]])
+        self.test_bits = table.costs
         self.bits = menu.costs[:, None] + np.concatenate([[0.0], table.costs])[None]
         self.plain = np.array([action[0] not in ERASING for action in menu.actions])
         self.demo = np.repeat(np.arange(len(sizes)), sizes)
@@ -54,13 +56,39 @@ class Covers:
             fits = self._fits(kept)
             for first in self._best(fits, kept, rest, 1):
                 steps = self._greedy(first, fits, kept, rest)
-                hits += bool(steps) and self._explains(steps, d, changed)
+                drawn = [(a, self.truth[t]) for a, t in steps]
+                hits += bool(steps) and self._explains(drawn, d, changed)
         return hits / demos
 
-    def _explains(self, steps: list[Step], d: int, changed: NDArray[np.float32]) -> bool:
+    def trust(self, rule_list: RuleLearner, changed: NDArray[np.float32]) -> float:
+        """Share of demonstrations that the rule list learned from the others foretells."""
+        demos = int(self.cell_demo.max()) + 1
+        hits = 0
+        for d in range(demos):
+            kept = self.demo != d
+            rest = np.where(self.cell_demo == d, 0, changed).astype(np.float32)
+            judged = self.menu.gains(rest)
+            part = Actions(judged.right[:, kept], judged.gain[:, kept], judged.costs)
+            table = Table(self.tests[1:], self.truth[1:, kept], self.test_bits)
+            found = rule_list(table, part, float(rest.sum()), 0)
+            hits += bool(found) and self._explains(self._steps(found[0][1]), d, changed)
+        return hits / demos
+
+    def _steps(self, rules: RuleList) -> list[tuple[int, NDArray[np.bool_]]]:
+        """The branches of a rule list as (action, objects that it falls to)."""
+        steps, left = [], np.ones(len(self.demo), dtype=bool)
+        for test, a in rules:
+            who = left & self.truth[self.tests.index(test)]
+            steps.append((a, who))
+            left &= ~who
+        return steps
+
+    def _explains(
+        self, steps: list[tuple[int, NDArray[np.bool_]]], d: int, changed: NDArray[np.float32]
+    ) -> bool:
         open_cells = np.where(self.cell_demo == d, changed, 0)
-        for a, t in steps:
-            who = self.truth[t] & (self.demo == d)
+        for a, objects in steps:
+            who = objects & (self.demo == d)
             if not self.menu.right[a, who].all():
                 return False
             self._close(a, who, open_cells)

@@ -12,7 +12,7 @@ from solver.grid import COLORS, Grid, Task, freeze, is_grid, key
 from solver.synth.program import INPUT, Call, Op, Solution
 
 Cells = NDArray[np.uint8]
-MOST_BITS = 48.0
+MOST_BITS = 40.0
 
 
 def fit(

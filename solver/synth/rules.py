@@ -9,7 +9,7 @@ over object properties, that explains all changes (`rule_learn`), and is run to 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from solver.synth.object_regions import region
 from solver.synth.objects import FEATURES, MODES, PART_MODES, Scene, segment
 from solver.synth.program import Op, Solution
 from solver.synth.rule_cover import Covers, Rules
-from solver.synth.rule_fit import distinct, fit, same_size
+from solver.synth.rule_fit import MOST_BITS, distinct, fit, same_size
 from solver.synth.rule_learn import (
     choose,
     choose_by_value,
@@ -32,6 +32,7 @@ from solver.synth.rule_learn import (
 )
 from solver.synth.rule_menu import menu_of
 
+_DOUBT_BITS = 12.0  # for a rule that no demonstration is foretold by from the others
 _RULE_MODES = (*MODES, *PART_MODES)
 
 
@@ -101,12 +102,19 @@ def _rules(
     table = enumerate_tests(train, tests)
     yield None
     judged = menu.gains(np.ones(len(changed), dtype=np.float32))
-    simple = choose(table, judged, need, 0)[:60]
-    for bits, rules in chain(simple, choose_three(table, judged, need, 0)[:20]):
-        if deadline.passed():
-            return
-        named = tuple((test, menu.actions[a]) for test, a in rules)
-        yield fit(task, "object_rule", object_rule, (mode, how, named), base + bits)
+    covers = Covers(menu, table, [s.n for s in train], [out.size for out in outputs])
+    for learner, most in ((choose, 60), (choose_three, 20)):
+        found = learner(table, judged, need, 0)[:most]
+        doubt = 0.0
+        for k, (bits, rules) in enumerate(found):
+            if deadline.passed():
+                return
+            if k == 0 and base + bits < MOST_BITS:
+                doubt = _DOUBT_BITS * (1.0 - covers.trust(learner, changed.astype(np.float32)))
+            named = tuple((test, menu.actions[a]) for test, a in rules)
+            args: tuple[Any, ...] = (mode, how, named)
+            yield fit(task, "object_rule", object_rule, args, base + bits + doubt)
+        yield None
     for bits, (feature, by, rows) in choose_by_value(train, judged, need, 0)[:20]:
         if deadline.passed():
             return
@@ -114,7 +122,6 @@ def _rules(
         args = (mode, how, feature, by, named_rows)
         yield fit(task, "object_table", object_table, args, base + bits)
     yield None
-    covers = Covers(menu, table, [s.n for s in train], [out.size for out in outputs])
     for bits, cover, trust in covers.find(changed.astype(np.float32)):
         bits += 30.0 * (1.0 - trust)
         yield fit(task, "object_rules", object_rules, (mode, how, cover), base + bits)
