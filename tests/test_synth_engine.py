@@ -80,7 +80,8 @@ def test_preparing_compiles_everything_a_search_needs():
     events = pytest.importorskip("numba.core.event")
 
     class Listener(events.Listener):
-        compiled: list[str] = []
+        def __init__(self):
+            self.compiled = []
 
         def on_start(self, event):
             self.compiled.append(str(event.data["dispatcher"]))

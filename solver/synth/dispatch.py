@@ -18,8 +18,6 @@ from solver.synth.jit import kernel
 IMAGE = (
     kc.keep_color,
     kc.erase_color,
-    kc.paint,
-    kc.paint_ground,
     kc.negative,
     kc.keep_ranked,
     kc.paint_ranked,
@@ -99,86 +97,82 @@ def image_op(code, a, y, x, arg, out):  # type: ignore[no-untyped-def]
     if code == 1:
         return kc.erase_color(a, y, x, arg, out)
     if code == 2:
-        return kc.paint(a, y, x, arg, out)
-    if code == 3:
-        return kc.paint_ground(a, y, x, arg, out)
-    if code == 4:
         return kc.negative(a, y, x, arg, out)
-    if code == 5:
+    if code == 3:
         return kc.keep_ranked(a, y, x, arg, out)
-    if code == 6:
+    if code == 4:
         return kc.paint_ranked(a, y, x, arg, out)
-    if code == 7:
+    if code == 5:
         return kc.ground_swap(a, y, x, arg, out)
-    if code == 8:
+    if code == 6:
         return kc.swap_two(a, y, x, arg, out)
-    if code == 9:
+    if code == 7:
         return kc.solid(a, y, x, arg, out)
-    if code == 10:
+    if code == 8:
         return kc.one_cell(a, y, x, arg, out)
-    if code == 11:
+    if code == 9:
         return kc.color_row(a, y, x, arg, out)
-    if code == 12:
+    if code == 10:
         return kc.count_drawn(a, y, x, arg, out)
-    if code == 13:
+    if code == 11:
         return kr.turned(a, y, x, arg, out)
-    if code == 14:
+    if code == 12:
         return kr.crop(a, y, x, arg, out)
-    if code == 15:
+    if code == 13:
         return kr.to_origin(a, y, x, arg, out)
-    if code == 16:
+    if code == 14:
         return kr.color_box(a, y, x, arg, out)
-    if code == 17:
+    if code == 15:
         return kr.part(a, y, x, arg, out)
-    if code == 18:
+    if code == 16:
         return kr.framed(a, y, x, arg, out)
-    if code == 19:
+    if code == 17:
         return kr.squeeze(a, y, x, arg, out)
-    if code == 20:
+    if code == 18:
         return kr.scale_up(a, y, x, arg, out)
-    if code == 21:
+    if code == 19:
         return kr.scale_down(a, y, x, arg, out)
-    if code == 22:
+    if code == 20:
         return kr.tile(a, y, x, arg, out)
-    if code == 23:
+    if code == 21:
         return kr.kaleidoscope(a, y, x, arg, out)
-    if code == 24:
+    if code == 22:
         return kr.fractal(a, y, x, arg, out)
-    if code == 25:
+    if code == 23:
         return kr.shifted(a, y, x, arg, out)
-    if code == 26:
+    if code == 24:
         return kr.moved(a, y, x, arg, out)
-    if code == 27:
+    if code == 25:
         return kr.sorted_lines(a, y, x, arg, out)
-    if code == 28:
+    if code == 26:
         return kr.falling(a, y, x, arg, out)
-    if code == 29:
+    if code == 27:
         return kf.filled(a, y, x, arg, out)
-    if code == 30:
+    if code == 28:
         return kf.hull(a, y, x, arg, out)
-    if code == 31:
+    if code == 29:
         return kf.rim(a, y, x, arg, out)
-    if code == 32:
+    if code == 30:
         return kf.smear(a, y, x, arg, out)
-    if code == 33:
+    if code == 31:
         return kf.full_lines(a, y, x, arg, out)
-    if code == 34:
+    if code == 32:
         return kf.connected(a, y, x, arg, out)
-    if code == 35:
+    if code == 33:
         return kf.spread(a, y, x, arg, out)
-    if code == 36:
+    if code == 34:
         return kf.flooded(a, y, x, arg, out)
-    if code == 37:
+    if code == 35:
         return kf.sized_parts(a, y, x, arg, out)
-    if code == 38:
+    if code == 36:
         return kf.smoothed(a, y, x, arg, out)
-    if code == 39:
+    if code == 37:
         return kf.mirrored(a, y, x, arg, out)
-    if code == 40:
+    if code == 38:
         return kf.mirrored_best(a, y, x, arg, out)
-    if code == 41:
+    if code == 39:
         return kf.periodic(a, y, x, arg, out)
-    if code == 42:
+    if code == 40:
         return kf.largest_rectangle(a, y, x, arg, out)
     return kc.FAIL
 

@@ -7,17 +7,19 @@ the output up to a colour map, or be a layer of it (`pieces`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from solver.deadline import Deadline
 from solver.grid import Grid, Pair, Task, freeze, is_grid, key
 from solver.synth import judge as jd
 from solver.synth import pieces as pc
 from solver.synth import space as sp
-from solver.synth.primitives import call, operations
+from solver.synth.primitives import as_image, call, operations
 from solver.synth.program import INPUT, Call, Image, Op, Solution
 from solver.synth.sizes import SizeRule, size_rules
 
@@ -37,8 +39,8 @@ class Run:
     task: Task
     rule: SizeRule | None
     space: sp.Space
-    ops: np.ndarray
-    inst: np.ndarray
+    ops: NDArray[np.int64]  # (N, 4), see `space.expand`
+    inst: NDArray[np.int64]  # (K, 3), see `space.expand`
     target: jd.Target
     pieces: jd.Pieces
     reported: dict[bytes, int] = field(default_factory=dict)
@@ -177,7 +179,9 @@ def _stack_program(run: Run, layers: Sequence[pc.Layer]) -> Call:
     return Call("layers", (run.rule.program, *parts))
 
 
-def _solution(run: Run, program, outputs: Sequence[Grid], bits: float) -> Solution | None:
+def _solution(
+    run: Run, program: Callable[[], Call], outputs: Sequence[Grid], bits: float
+) -> Solution | None:
     """A solution, unless its answers have been reported often enough."""
     if not all(map(is_grid, outputs)):
         return None
@@ -214,9 +218,10 @@ def _cells(space: sp.Space, state: int, k: int) -> Grid:
     return freeze(sp.block_image(space, block).copy())
 
 
-def _map_colors(value, pairs) -> Image | None:
-    image = value[0] if isinstance(value, tuple) and len(value) == 1 else value
-    image = image if isinstance(image, Image) else Image(image)
+def _map_colors(value: Any, pairs: tuple[tuple[int, int], ...]) -> Image | None:
+    image = as_image(value)
+    if image is None:
+        return None
     table = np.arange(10, dtype=np.uint8)
     for color, becomes in pairs:
         table[color] = becomes

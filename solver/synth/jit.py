@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
-import numba.core.config
+from numba.core import config
 
 _HERE = Path(__file__).resolve().parent
 _IMPORT = re.compile(r"^(?:from|import) solver\.synth\.(\w+)", re.MULTILINE)
@@ -31,13 +31,13 @@ _IMPORT = re.compile(r"^(?:from|import) solver\.synth\.(\w+)", re.MULTILINE)
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile on first call, keep on disk; integer division by zero gives 0, it never raises."""
-    before = numba.core.config.CACHE_DIR
+    before = config.CACHE_DIR  # type: ignore[attr-defined]
     module = function.__module__.rpartition(".")[2]
-    numba.core.config.CACHE_DIR = str(cache_root() / _digest(module))
+    config.CACHE_DIR = str(cache_root() / _digest(module))  # type: ignore[attr-defined]
     try:
-        return numba.njit(cache=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+        return numba.njit(cache=True, error_model="numpy")(function)
     finally:
-        numba.core.config.CACHE_DIR = before
+        config.CACHE_DIR = before  # type: ignore[attr-defined]
 
 
 @functools.cache

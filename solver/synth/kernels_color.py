@@ -81,26 +81,6 @@ def erase_color(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def paint(a, y, x, arg, out):  # type: ignore[no-untyped-def]
-    h, w = a.shape
-    o = shaped(out, h, w)
-    for i in range(h):
-        for j in range(w):
-            o[i, j] = arg if a[i, j] != 0 else 0
-    return y, x, h, w
-
-
-@kernel
-def paint_ground(a, y, x, arg, out):  # type: ignore[no-untyped-def]
-    h, w = a.shape
-    o = shaped(out, h, w)
-    for i in range(h):
-        for j in range(w):
-            o[i, j] = arg if a[i, j] == 0 else a[i, j]
-    return y, x, h, w
-
-
-@kernel
 def negative(a, y, x, arg, out):  # type: ignore[no-untyped-def]
     """Ground takes `arg` (0: the commonest colour), everything else becomes ground."""
     h, w = a.shape

@@ -62,11 +62,12 @@ def label(a, ways, mixed):  # type: ignore[no-untyped-def]
                 i, j = stack[n] // w, stack[n] % w
                 for k in range(ways):
                     p, q = i + DY[k], j + DX[k]
-                    if 0 <= p < h and 0 <= q < w and a[p, q] and not lab[p, q]:
-                        if mixed or a[p, q] == a[i, j]:
-                            lab[p, q] = count
-                            stack[n] = p * w + q
-                            n += 1
+                    if p < 0 or p >= h or q < 0 or q >= w or a[p, q] == 0 or lab[p, q]:
+                        continue
+                    if mixed or a[p, q] == a[i, j]:
+                        lab[p, q] = count
+                        stack[n] = p * w + q
+                        n += 1
     return lab, count
 
 
@@ -135,9 +136,7 @@ def rim(a, y, x, arg, out):  # type: ignore[no-untyped-def]
             open_side = False
             for k in range(ways):
                 p, q = i + DY[k], j + DX[k]
-                if p < 0 or p >= h or q < 0 or q >= w:
-                    open_side = True
-                elif a[p, q] == 0:
+                if p < 0 or p >= h or q < 0 or q >= w or a[p, q] == 0:
                     open_side = True
                 elif near == 0:
                     near = a[p, q]
@@ -499,7 +498,7 @@ def periodic(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 @kernel
 def largest_rectangle(a, y, x, arg, out):  # type: ignore[no-untyped-def]
     """The largest rectangle of ground cells (0), or of cells of one nonzero colour (1),
-    alone: ground is drawn in colour 1... see `arg`: 0 draws it in the commonest colour."""
+    alone; ground is drawn in the commonest colour."""
     h, w = a.shape
     c = top_color(a)
     if arg == 0 and c == 0:

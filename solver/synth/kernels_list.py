@@ -13,7 +13,6 @@ import numpy as np
 from solver.synth.jit import kernel
 from solver.synth.kernels_color import FAIL, SIDE, shaped, top_color
 from solver.synth.kernels_fill import label, outside
-from solver.synth.kernels_frame import content_box
 
 POOL = 16384
 MOST = 64  # images in a list
@@ -349,9 +348,9 @@ def measure(pix, items, n, what, value):  # type: ignore[no-untyped-def]
         for i in range(h):
             for j in range(w):
                 count[a[i, j]] += 1
-        v = 0
+        v = h * w - count[0]
         if what == 0:
-            v = h * w - count[0]
+            pass
         elif what == 1:
             v = h * w
         elif what == 2:

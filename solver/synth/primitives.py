@@ -54,14 +54,11 @@ def _frames(palette: Palette) -> Sequence[int]:
 
 
 _none = _fixed(0)
-_never = _fixed()
 
 # In the order of the dispatch tuples: the position is the code.
 IMAGES = (
     Primitive("keep_color", "keep one colour", _colors, 9),
     Primitive("erase_color", "erase one colour", _colors, 9),
-    Primitive("paint", "everything takes one colour", _never),
-    Primitive("paint_ground", "ground takes one colour", _never),
     Primitive("negative", "ground and the rest change roles", _none, 8),
     Primitive("keep_ranked", "keep or erase the commonest or rarest colour", _fixed(0, 1, 2, 3), 8),
     Primitive("paint_ranked", "everything takes the commonest or rarest colour", _fixed(0, 1), 8),

@@ -52,7 +52,7 @@ class Space(NamedTuple):
     out: NDArray[np.uint8]  # (K * POOL,) scratch
     box: NDArray[np.int64]  # (K * MOST, 6): y, x, h, w, offset, block or -1
     hash: NDArray[np.uint64]  # (K * MOST,) scratch
-    count: NDArray[np.int64]  # (K,) scratch
+    number: NDArray[np.int64]  # (K,) scratch: images
     used: NDArray[np.int64]  # (16,)
 
 
@@ -78,7 +78,7 @@ def new_space(inputs: int, states: int, pixels: int) -> Space:
         out=np.empty(inputs * POOL, np.uint8),
         box=np.empty((inputs * MOST, 6), np.int64),
         hash=np.empty(inputs * MOST, np.uint64),
-        count=np.empty(inputs, np.int64),
+        number=np.empty(inputs, np.int64),
         used=np.zeros(16, np.int64),
     )
 
@@ -250,8 +250,8 @@ def on_list(space, kind, code, arg, s, k):  # type: ignore[no-untyped-def]
 def signature(space, k, code):  # type: ignore[no-untyped-def]
     """Take the result for input k into a state hash: (hash, nonzero cells, new pixels)."""
     content, pixels = 0, 0
-    code = mixed(code, np.uint64(space.count[k]))
-    for m in range(k * MOST, k * MOST + space.count[k]):
+    code = mixed(code, np.uint64(space.number[k]))
+    for m in range(k * MOST, k * MOST + space.number[k]):
         box = space.box[m]
         if box[5] >= 0:
             space.hash[m] = space.block_hash[box[5]]
@@ -278,7 +278,7 @@ def attempt(space, inst, s, kind, code, arg):  # type: ignore[no-untyped-def]
             n = on_image(space, kind, code, arg, s, k, inst)
         else:
             n = on_list(space, kind, code, arg, s, k)
-        space.count[k] = n
+        space.number[k] = n
         if n <= 0:
             return state, ONE, 0, pixels
         many |= n > 1
@@ -306,10 +306,10 @@ def store(space, code, slot, kind, cost, parent, op):  # type: ignore[no-untyped
     s = space.used[STATES]
     space.used[STATES] += 1
     r = space.used[REFS]
-    inputs = len(space.count)
+    inputs = len(space.number)
     for k in range(inputs):
         space.first[s, k] = r
-        for m in range(k * MOST, k * MOST + space.count[k]):
+        for m in range(k * MOST, k * MOST + space.number[k]):
             box = space.box[m]
             b = box[5]
             if b < 0:
@@ -342,7 +342,7 @@ def start(space, inputs, shapes):  # type: ignore[no-untyped-def]
         box[0], box[1], box[2], box[3] = 0, 0, h, w
         box[5] = add_block(space, inputs, at, h, w, cells_hash(inputs, at, h, w))
         blocks[k] = box[5]
-        space.count[k] = 1
+        space.number[k] = 1
         code = mixed(code, space.block_hash[box[5]])
         at += h * w
     zero = np.int64(0)
@@ -355,7 +355,7 @@ def start(space, inputs, shapes):  # type: ignore[no-untyped-def]
 def has_room(space):  # type: ignore[no-untyped-def]
     """True if one more state of any size fits."""
     u = space.used
-    inputs = len(space.count)
+    inputs = len(space.number)
     return (
         u[PIXELS] + inputs * POOL < len(space.pix)
         and u[BLOCKS] + inputs * MOST < len(space.block)
