@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise DataError(f"{args.source}: has no solutions to score against")
     tasks = pick_tasks(source.tasks, args.tasks, args.seed)
     names = args.engines.split(",") if args.engines else [*engine.available(), ALL]
+    print(prepare())
     runs = {name: measure(name, tasks, args.seconds, source.solutions) for name in names}
     print(f"\n{args.source}, {len(tasks)} tasks, {args.seconds:g} CPU s a test input")
     for name in names:
@@ -60,7 +61,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def measure(name: str, tasks: Sequence[Task], seconds: float, solutions: Solutions) -> list[Run]:
     """Run one engine over all tasks, with a line of progress for each."""
-    warm_up(name, tasks[0])
     runs = []
     for task in tasks:
         run = solve(name, task, seconds)
@@ -82,11 +82,12 @@ def solve(name: str, task: Task, seconds: float) -> Run:
     return Run(task, found, used, max(0.0, -deadline.left()))
 
 
-def warm_up(name: str, task: Task) -> None:
-    """Load or compile the kernels, so that no task pays for it."""
-    for _ in range(3):  # a first compilation may use up the time of a run
-        for _ in _founds(name, task, Deadline.after(1.0, CpuClock())):
-            pass
+def prepare() -> str:
+    """Load or compile the kernels, so that no task pays for it; a line saying what it took."""
+    clock = CpuClock()
+    start = clock.now()
+    engine.prepare()
+    return f"prepare() took {clock.now() - start:.1f} CPU s (cold: compiling; warm: loading)"
 
 
 def marks_of(run: Run, solutions: Solutions, cut: float) -> list[int]:
