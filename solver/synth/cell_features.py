@@ -65,21 +65,21 @@ _LINES = (
     + [("diagonal_color", True, 5.0), ("antidiagonal_color", True, 5.0)]
     + [("row_most", False, 5.0), ("column_most", False, 5.0)]
 )
-_PLACE = (
-    [("row", False, 4.5), ("column", False, 4.5), ("row_end", False, 4.5)]
-    + [("column_end", False, 4.5), ("border", False, 3.5)]
-    + [("row_mod2", False, 4.0), ("column_mod2", False, 4.0), ("sum_mod2", False, 4.0)]
-    + [("row_mod3", False, 5.0), ("column_mod3", False, 5.0), ("sum_mod3", False, 5.0)]
-    + [("difference_mod3", False, 5.0), ("sum_mod4", False, 6.0), ("row_end_mod2", False, 5.0)]
-    + [("column_end_mod2", False, 5.0), ("difference", False, 5.5), ("sum", False, 6.0)]
-)
-_GLOBAL = (
-    [("background", True, 2.5), ("most", True, 3.0), ("second", True, 4.5)]
-    + [("least", True, 3.0), ("corner_nw", True, 5.0), ("corner_ne", True, 5.0)]
-    + [("corner_se", True, 5.0), ("corner_sw", True, 5.0), ("center", True, 5.0)]
-    + [("rank", False, 4.0), ("rarity", False, 4.0), ("color_cells", False, 5.0)]
-    + [("colors", False, 5.0), ("height", False, 6.0), ("width", False, 6.0)]
-)
+_PLACE = [
+    ("row", False, 4.5), ("column", False, 4.5), ("row_end", False, 4.5),
+    ("column_end", False, 4.5), ("border", False, 3.5), ("row_mod2", False, 4.0),
+    ("column_mod2", False, 4.0), ("sum_mod2", False, 4.0), ("row_mod3", False, 5.0),
+    ("column_mod3", False, 5.0), ("sum_mod3", False, 5.0), ("difference_mod3", False, 5.0),
+    ("sum_mod4", False, 6.0), ("row_end_mod2", False, 5.0), ("column_end_mod2", False, 5.0),
+    ("difference", False, 5.5), ("sum", False, 6.0),
+]  # fmt: skip
+_GLOBAL = [
+    ("background", True, 2.5), ("most", True, 3.0), ("second", True, 4.5), ("least", True, 3.0),
+    ("corner_nw", True, 5.0), ("corner_ne", True, 5.0), ("corner_se", True, 5.0),
+    ("corner_sw", True, 5.0), ("center", True, 5.0), ("rank", False, 4.0), ("rarity", False, 4.0),
+    ("color_cells", False, 5.0), ("colors", False, 5.0), ("height", False, 6.0),
+    ("width", False, 6.0),
+]  # fmt: skip
 # Rows that only some frames fill (`cell_frames`); elsewhere they are constant.
 _FRAME = (
     [("inner", True, 2.5), ("swing", True, 2.5), ("copy_row", False, 3.0)]

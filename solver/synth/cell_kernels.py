@@ -145,10 +145,10 @@ def _triples(code, price, rest, n, slack, found, cost):  # type: ignore[no-untyp
 
 @kernel
 def _disjoint(a, b):  # type: ignore[no-untyped-def]
-    for k in range(len(a)):
-        if a[k] & b[k]:
-            return False
-    return True
+    k = 0
+    while k < len(a) and a[k] & b[k] == 0:
+        k += 1
+    return k == len(a)
 
 
 @kernel

@@ -15,15 +15,15 @@ from solver.synth.cell_partition import Partition, separated_parts
 OUT = 10
 LOST = 255
 
-PART_FEATURES = (
-    [("on_line", False, 2.0), ("line", True, 3.0), ("part_row", False, 4.0)]
-    + [("part_column", False, 4.0), ("in_row", False, 3.5), ("in_column", False, 3.5)]
-    + [("part_filled", False, 3.0), ("part_rank", False, 2.5), ("part_rank_up", False, 3.0)]
-    + [("part_colors", False, 3.5), ("part_same", False, 3.5), ("part_color", True, 2.5)]
-    + [("any_part", True, 2.5), ("parts_filled", False, 3.5), ("key_place", True, 3.0)]
-    + [("key_same", True, 3.0), ("low_key_place", True, 4.0), ("low_key_same", True, 4.0)]
-    + [("colors_key_place", True, 3.5), ("odd_key_place", True, 4.0), ("odd_key_same", True, 4.0)]
-)
+PART_FEATURES = [
+    ("on_line", False, 2.0), ("line", True, 3.0), ("part_row", False, 4.0),
+    ("part_column", False, 4.0), ("in_row", False, 3.5), ("in_column", False, 3.5),
+    ("part_filled", False, 3.0), ("part_rank", False, 2.5), ("part_rank_up", False, 3.0),
+    ("part_colors", False, 3.5), ("part_same", False, 3.5), ("part_color", True, 2.5),
+    ("any_part", True, 2.5), ("parts_filled", False, 3.5), ("key_place", True, 3.0),
+    ("key_same", True, 3.0), ("low_key_place", True, 4.0), ("low_key_same", True, 4.0),
+    ("colors_key_place", True, 3.5), ("odd_key_place", True, 4.0), ("odd_key_same", True, 4.0),
+]  # fmt: skip
 
 
 def part_features(grid: Grid, table: NDArray[np.uint8]) -> None:

@@ -154,9 +154,11 @@ def _pair_tests(seen: NDArray[np.bool_]) -> list[tuple[int, int, int, float]]:
     spread = seen.sum(axis=1)
     kept = [(a, b, bits) for a, b, bits in _PAIRS if spread[a] > 1 or spread[b] > 1]
     same: list[tuple[int, int, int, float]] = [(_SAME, a, b, bits) for a, b, bits in kept]
-    both = [(_LESS, i, j, bits + 0.5)
-            for a, b, bits in kept if not FEATURES[a].color for i, j in ((a, b), (b, a))]  # fmt: skip
-    return same + both
+    less: list[tuple[int, int, int, float]] = []
+    for a, b, bits in kept:
+        if not FEATURES[a].color:
+            less += [(_LESS, a, b, bits + 0.5), (_LESS, b, a, bits + 0.5)]
+    return same + less
 
 
 def _mask(cells: Cells) -> NDArray[np.bool_]:
