@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from solver.deadline import Deadline
 from solver.grid import COLORS, Grid, Task
-from solver.synth.completion_kernels import best_mirrors, fill_mirror, fill_shift, shifts
+from solver.synth.completion_kernels import agreement, best_mirrors, fill_mirror, fill_shift, shifts
 from solver.synth.program import Op, Solution
 from solver.synth.rule_fit import Cells, distinct, fit, same_size
 
@@ -38,6 +38,7 @@ def prepare() -> None:
     cells[0, 4] = UNKNOWN
     _apply(cells.copy(), "tile")
     _apply(cells, "mirror")
+    agreement(cells, 2, 2)
 
 
 def _until(found: Iterator[Solution | None], deadline: Deadline) -> Iterator[Solution | None]:
@@ -246,7 +247,7 @@ def regular(grid: Grid, ref: str, kind: str) -> Cells | None:
     (`rows`, `columns`), in one row or in one column, whichever fits (`stripes`), or alike
     under both mirror images (`both mirrors`).
     """
-    cells = _masked(grid, ref) if ref else grid
+    cells = _masked(grid, ref) if ref else grid.copy()
     h, w = grid.shape
     r, c = np.mgrid[:h, :w]
     if kind == "both mirrors":
@@ -254,17 +255,16 @@ def regular(grid: Grid, ref: str, kind: str) -> Cells | None:
     if kind == "stripes":
         both = [made for made in (_majority(cells, r), _majority(cells, c)) if made is not None]
         return max(both, key=lambda made: int((made == cells).sum()), default=None)
-    best: tuple[float, Cells] | None = None
-    for p in range(1, h // 2 + 1) if kind != "rows" else (h,):
-        for q in range(1, w // 2 + 1) if kind != "columns" else (w,):
-            made = _majority(cells, (r % p) * 64 + c % q)
-            if made is None:
-                continue
-            known = cells != UNKNOWN
-            score = float((made == cells)[known].mean()) - 0.004 * p * q
-            if best is None or score > best[0]:
-                best = (score, made)
-    return best[1] if best else None
+    known = max(1, int((cells != UNKNOWN).sum()))
+    periods = [
+        (int(agreement(cells, p, q)) / known - 0.004 * p * q, -p, -q)
+        for p in (range(1, h // 2 + 1) if kind != "rows" else (h,))
+        for q in (range(1, w // 2 + 1) if kind != "columns" else (w,))
+    ]
+    if not periods:
+        return None
+    _, p, q = max(periods)
+    return _majority(cells, (r % -p) * 64 + c % -q)
 
 
 def _majority(cells: NDArray[np.uint8], classes: NDArray[np.int64]) -> Cells | None:

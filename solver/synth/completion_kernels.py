@@ -5,6 +5,8 @@ Cells are (H, W) uint8 with 255 for unknown.
 
 from __future__ import annotations
 
+import numpy as np
+
 from solver.synth.jit import kernel
 
 
@@ -131,3 +133,22 @@ def shifts(cells, kind, allowed, out):  # type: ignore[no-untyped-def]
                     out[n, 0], out[n, 1] = dy, dx
                     n += 1
     return n
+
+
+@kernel
+def agreement(cells, p, q):  # type: ignore[no-untyped-def]
+    """Known cells that have the majority colour of their class modulo (p, q); -1 if a class
+    has no known cell."""
+    h, w = cells.shape
+    votes = np.zeros((p * q, 10), np.int64)
+    for r in range(h):
+        for c in range(w):
+            if cells[r, c] != 255:
+                votes[(r % p) * q + c % q, cells[r, c]] += 1
+    total = 0
+    for k in range(p * q):
+        most = votes[k].max()
+        if most == 0:
+            return -1
+        total += most
+    return total

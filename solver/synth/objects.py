@@ -22,6 +22,7 @@ Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 MAX_OBJECTS = 180  # a grid of more objects is no scene of objects
+MAX_CELLS = 100_000  # nor is one whose (n, H, W) masks would be larger
 
 MODES = {
     "8": "mono-coloured, 8 neighbours",
@@ -108,12 +109,12 @@ def background(grid: Grid, how: str) -> int:
     return 0 if how == "0" else int(np.bincount(grid.ravel(), minlength=COLORS).argmax())
 
 
-_KEPT_SCENES = 24
+_KEPT_SCENES = 12
 _scenes: dict[tuple[bytes, str, str], Scene | None] = {}
 
 
 def segment(grid: Grid, mode: str, how: str = "0") -> Scene | None:
-    """Cut a grid into objects; None if there are more than `MAX_OBJECTS`.
+    """Cut a grid into objects; None if there are too many.
 
     The latest scenes are kept, so a learner and the program it tries share their regions.
     """
@@ -130,7 +131,7 @@ def segment(grid: Grid, mode: str, how: str = "0") -> Scene | None:
 def _segment(grid: Grid, mode: str, how: str) -> Scene | None:
     ground = background(grid, how)
     labels, n = label(grid, ground, mode)
-    if n > MAX_OBJECTS:
+    if n > MAX_OBJECTS or n * grid.size > MAX_CELLS:
         return None
     features = np.zeros((n, len(FEATURES)), dtype=np.int64)
     if n:

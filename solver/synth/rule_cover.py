@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from solver.deadline import Deadline
 from solver.synth.object_paints import ERASING, Action
 from solver.synth.rule_learn import ALWAYS, Actions, RuleList, Table, Test
 from solver.synth.rule_menu import Menu
@@ -23,9 +24,12 @@ Step = tuple[int, int]  # numbers of an action and a test
 class Covers:
     """Greedy search for sets of rules over a menu of actions and a table of tests."""
 
-    def __init__(self, menu: Menu, table: Table, sizes: list[int], cells: list[int]) -> None:
+    def __init__(
+        self, menu: Menu, table: Table, sizes: list[int], cells: list[int], deadline: Deadline
+    ) -> None:
         """`sizes` and `cells` are the numbers of objects and of cells of the demonstrations."""
         n = menu.right.shape[1]
+        self.deadline = deadline
         self.menu = menu
         self.tests = (ALWAYS, *table.tests)
         self.truth = np.concatenate([np.ones((1, n), dtype=bool), table.truth[:, :n]])
@@ -40,6 +44,8 @@ class Covers:
         everything = np.ones(len(self.demo), dtype=bool)
         fits = self._fits(everything)
         for first in self._best(fits, everything, changed, 3):
+            if self.deadline.passed():
+                return
             steps = self._greedy(first, fits, everything, changed)
             if not 1 < len(steps) <= 4:
                 continue
@@ -51,6 +57,8 @@ class Covers:
         hits = 0
         demos = int(self.cell_demo.max()) + 1
         for d in range(demos):
+            if self.deadline.passed():
+                break
             kept = self.demo != d
             rest = np.where(self.cell_demo == d, 0, changed).astype(np.float32)
             fits = self._fits(kept)
@@ -65,6 +73,8 @@ class Covers:
         demos = int(self.cell_demo.max()) + 1
         hits = 0
         for d in range(demos):
+            if self.deadline.passed():
+                break
             kept = self.demo != d
             rest = np.where(self.cell_demo == d, 0, changed).astype(np.float32)
             judged = self.menu.gains(rest)

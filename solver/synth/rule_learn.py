@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from solver.deadline import Deadline
 from solver.synth.objects import COLUMN, FEATURES, NOMINAL, Ints, Mask, Scene
 
 Test = tuple[str, str, int]
@@ -169,7 +170,13 @@ def choose(
 
 
 def choose_three(
-    table: Table, actions: Actions, need: float, keep: int, tries: int = 12
+    table: Table,
+    actions: Actions,
+    need: float,
+    keep: int,
+    *,
+    deadline: Deadline,
+    tries: int = 12,
 ) -> list[tuple[float, RuleList]]:
     """Rule lists of three branches: the most useful first branches, and `choose` for the rest."""
     n = actions.right.shape[1]
@@ -183,6 +190,8 @@ def choose_three(
     starts.sort(key=lambda entry: -entry[0])
     found: list[tuple[float, RuleList]] = []
     for _, t, a, gain in starts[:tries]:
+        if deadline.passed():
+            break
         rest = ~table.truth[t, :n]
         if not rest.any():
             continue

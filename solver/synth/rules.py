@@ -9,7 +9,8 @@ over object properties, that explains all changes (`rule_learn`), and is run to 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from solver.synth.object_regions import region
 from solver.synth.objects import FEATURES, MODES, PART_MODES, Scene, segment
 from solver.synth.program import Op, Solution
 from solver.synth.rule_cover import Covers, Rules
-from solver.synth.rule_fit import MOST_BITS, distinct, fit, same_size
+from solver.synth.rule_fit import distinct, fit, same_size
 from solver.synth.rule_learn import (
     choose,
     choose_by_value,
@@ -102,19 +103,23 @@ def _rules(
     table = enumerate_tests(train, tests)
     yield None
     judged = menu.gains(np.ones(len(changed), dtype=np.float32))
-    covers = Covers(menu, table, [s.n for s in train], [out.size for out in outputs])
-    for learner, most in ((choose, 60), (choose_three, 20)):
-        found = learner(table, judged, need, 0)[:most]
-        doubt = 0.0
-        for k, (bits, rules) in enumerate(found):
+    covers = Covers(menu, table, [s.n for s in train], [out.size for out in outputs], deadline)
+    three = partial(choose_three, deadline=deadline)
+    for learner, most in ((choose, 60), (three, 20)):
+        doubt = -1.0
+        for bits, rules in learner(table, judged, need, 0)[:most]:
             if deadline.passed():
                 return
-            if k == 0 and base + bits < MOST_BITS:
-                doubt = _DOUBT_BITS * (1.0 - covers.trust(learner, changed.astype(np.float32)))
             named = tuple((test, menu.actions[a]) for test, a in rules)
-            args: tuple[Any, ...] = (mode, how, named)
-            yield fit(task, "object_rule", object_rule, args, base + bits + doubt)
+            fitted = fit(task, "object_rule", object_rule, (mode, how, named), base + bits)
+            if fitted is None:
+                continue
+            if doubt < 0:
+                doubt = _DOUBT_BITS * (1.0 - covers.trust(learner, changed.astype(np.float32)))
+            yield replace(fitted, cost=fitted.cost + doubt)
         yield None
+        if doubt >= 0:  # a rule of two branches will do
+            break
     for bits, (feature, by, rows) in choose_by_value(train, judged, need, 0)[:20]:
         if deadline.passed():
             return
