@@ -24,9 +24,10 @@ from solver.synth import (
 )
 from solver.synth.cell_components import label
 from solver.synth.cell_crops import crops
-from solver.synth.cell_features import FEATURES, INDEX, OUT, features
+from solver.synth.cell_features import features
 from solver.synth.cell_learn import learn, surprise, vocabularies
 from solver.synth.cell_leaves import Leaves, enumerate_leaves
+from solver.synth.cell_names import FEATURES, INDEX, OUT
 from solver.synth.cell_partition import equal_parts, separated_parts
 from solver.synth.cell_tests import Cells, enumerate_tests, gather, pack
 from solver.synth.cell_tree import holds, negate, paint

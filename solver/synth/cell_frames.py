@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from solver.grid import MAX_SIDE, Grid, Task
 from solver.synth.cell_crops import crops
-from solver.synth.cell_features import FEATURES, INDEX, OUT, Features, features
+from solver.synth.cell_features import features
+from solver.synth.cell_layers import fill_layers
+from solver.synth.cell_names import FEATURES, INDEX, OUT, Features
 from solver.synth.cell_partition import Partition, equal_parts, separated_parts
 
 Framed = tuple[tuple[int, int], Features]  # output shape, table (F, H * W)
 _FIRST = INDEX["inner"]
-_LAYERS = 9
 _COLOR_ROWS = np.array([feature.color for feature in FEATURES])
 
 
@@ -172,36 +173,7 @@ def _overlay(grid: Grid, words: list[str], background: str) -> Framed | None:
         return None
     cells = parts.cells(grid)  # (n, h, w)
     table = features(cells[0], background)
-    return parts.part_shape, _with_layers(table, cells)
-
-
-def _with_layers(table: Features, layers: NDArray[np.uint8]) -> Features:
-    flat = layers.reshape(len(layers), -1)
-    filled = flat != 0
-    first = np.where(filled.any(axis=0), _pick(flat, filled.argmax(axis=0)), OUT)
-    last = np.where(filled.any(axis=0), _pick(flat[::-1], filled[::-1].argmax(axis=0)), OUT)
-    at = INDEX["layer_0"]
-    for i in range(min(len(flat), _LAYERS)):
-        table[at + i] = flat[i]
-    table[INDEX["layers_filled"]] = np.minimum(filled.sum(axis=0), 255)
-    table[INDEX["layer_first"]] = first
-    table[INDEX["layer_last"]] = last
-    counts = np.array([(flat == c).sum(axis=0) for c in range(10)])
-    table[INDEX["layer_most"]] = counts.argmax(axis=0)
-    counts[0] = 0
-    table[INDEX["layer_color"]] = np.where(counts.max(axis=0) > 0, counts.argmax(axis=0), OUT)
-    order = np.argsort(filled.sum(axis=1), kind="stable")
-    table[INDEX["layer_fullest"]] = flat[order[-1]]
-    table[INDEX["layer_emptiest"]] = flat[order[0]]
-    same = (layers[:, None] == layers[None]).all(axis=(2, 3)).sum(axis=1)
-    table[INDEX["layer_odd"]] = flat[int(same.argmin())]
-    table[INDEX["layer_usual"]] = flat[int(same.argmax())]
-    return table
-
-
-def _pick(flat: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-    picked: NDArray[np.uint8] = flat[rows, np.arange(flat.shape[1])]
-    return picked
+    return parts.part_shape, fill_layers(table, cells)
 
 
 def _blocks(grid: Grid, words: list[str], background: str) -> Framed | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.synth.cell_features import FEATURES, INDEX
+from solver.synth.cell_names import FEATURES, INDEX
 from solver.synth.cell_tests import Bits, Cells, pack
 from solver.synth.cell_tree import Rule
 from solver.synth.jit import kernel

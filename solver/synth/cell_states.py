@@ -17,12 +17,13 @@ from solver.deadline import Deadline
 from solver.grid import Grid, Task, freeze
 from solver.synth import grids as gr
 from solver.synth import space as sp
-from solver.synth.cell_features import INDEX, Features, features
+from solver.synth.cell_features import features
+from solver.synth.cell_layers import LAYERS
+from solver.synth.cell_names import INDEX, Features
 from solver.synth.cell_tree import Rule, paint
 from solver.synth.program import INPUT, Call, Op, as_output
 from solver.synth.sizes import size_rules
 
-LAYERS = 9
 MOST_STATES = 4000
 BATCHES = 12
 _FIRST = INDEX["layer_0"]

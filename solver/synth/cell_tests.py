@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.synth.cell_features import FEATURES, INDEX, Features
+from solver.synth.cell_names import FEATURES, INDEX, Features
 from solver.synth.jit import kernel
 
 Bits = NDArray[np.uint64]

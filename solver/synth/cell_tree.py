@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.synth.cell_features import INDEX, Features
+from solver.synth.cell_names import INDEX, Features
 
 Rule = tuple[Any, ...]
 NEGATED = {"==": "!=", "<=": ">"}
