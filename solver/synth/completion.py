@@ -17,7 +17,7 @@ from solver.deadline import Deadline
 from solver.grid import COLORS, Grid, Task
 from solver.synth.completion_kernels import agreement, best_mirrors, fill_mirror, fill_shift, shifts
 from solver.synth.program import Op, Solution
-from solver.synth.rule_fit import Cells, distinct, fit, same_size
+from solver.synth.rule_fit import Cells, distinct, fit, same_size, until
 
 KINDS = ("tile", "mirror", "tile mirror", "row", "column", "diagonal", "mirror tile", "loose")
 UNKNOWN = 255
@@ -28,7 +28,7 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     for stage in (_whole, _patches, _larger, _periodic):
         if deadline.passed():
             return
-        yield from distinct(_until(stage(task), deadline), 2)
+        yield from distinct(until(stage(task), deadline), 2)
         yield None
 
 
@@ -39,13 +39,6 @@ def prepare() -> None:
     _apply(cells.copy(), "tile")
     _apply(cells, "mirror")
     agreement(cells, 2, 2)
-
-
-def _until(found: Iterator[Solution | None], deadline: Deadline) -> Iterator[Solution | None]:
-    for solution in found:
-        if deadline.passed():
-            return
-        yield solution
 
 
 # --- the operation --------------------------------------------------------------------

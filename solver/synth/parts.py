@@ -21,7 +21,7 @@ from solver.synth.part_blocks import OPS as BLOCK_OPS
 from solver.synth.part_blocks import STAGES
 from solver.synth.part_split import WAYS, split
 from solver.synth.program import Op, Solution
-from solver.synth.rule_fit import Cells, distinct, fit
+from solver.synth.rule_fit import Cells, distinct, fit, until
 
 
 def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
@@ -29,7 +29,7 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     for stage in (_combinations, _products, *STAGES):
         if deadline.passed():
             return
-        yield from distinct(stage(task), 3)
+        yield from distinct(until(stage(task), deadline), 3)
         yield None
 
 

@@ -18,7 +18,7 @@ from solver.grid import Grid, Task, freeze
 from solver.synth.jit import kernel
 from solver.synth.objects import background, segment
 from solver.synth.program import Op, Solution
-from solver.synth.rule_fit import Cells, distinct, fit, same_size
+from solver.synth.rule_fit import Cells, distinct, fit, same_size, until
 from solver.synth.rule_learn import Test, holds
 from solver.views import turn
 
@@ -33,7 +33,7 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     for stage in (_anchors, _centres, _crossings, _travellers):
         if deadline.passed():
             return
-        yield from distinct(_until(stage(task), deadline), 2)
+        yield from distinct(until(stage(task), deadline), 2)
         yield None
 
 
@@ -42,13 +42,6 @@ def prepare() -> None:
     grid = np.diag([1, 2, 0, 0]).astype(np.uint8)
     segment(grid, "8")
     travel(grid, 1, 2, 0, "stop")
-
-
-def _until(found: Iterator[Solution | None], deadline: Deadline) -> Iterator[Solution | None]:
-    for solution in found:
-        yield solution
-        if deadline.passed():
-            return
 
 
 # --- anchors --------------------------------------------------------------------------

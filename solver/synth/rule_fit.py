@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from solver.deadline import Deadline
 from solver.grid import COLORS, Grid, Task, freeze, is_grid, key
 from solver.synth.program import INPUT, Call, Op, Solution
 
@@ -109,6 +110,14 @@ def distinct(solutions: Iterable[Solution | None], limit: int) -> Iterator[Solut
             yield solution
             if len(seen) >= limit:
                 return
+
+
+def until(solutions: Iterable[Solution | None], deadline: Deadline) -> Iterator[Solution | None]:
+    """The same solutions, but none after the first that comes after the deadline."""
+    for solution in solutions:
+        yield solution
+        if deadline.passed():
+            return
 
 
 def same_size(task: Task) -> bool:

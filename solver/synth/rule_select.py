@@ -16,7 +16,7 @@ from solver.synth import objects
 from solver.synth.object_regions import REFS, color_ref
 from solver.synth.objects import PART_MODES, Scene, segment
 from solver.synth.program import Op, Solution
-from solver.synth.rule_fit import Cells, distinct, fit
+from solver.synth.rule_fit import Cells, distinct, fit, until
 from solver.synth.rule_learn import (
     ALWAYS,
     Test,
@@ -44,7 +44,7 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     for base, train, tests in all_scenes(task, _SELECT_MODES):
         if deadline.passed():
             return
-        yield from distinct(_select(task, train, tests, base), 3)
+        yield from distinct(until(_select(task, train, tests, base), deadline), 3)
         yield None
 
 
@@ -69,6 +69,7 @@ def _select(
     mode, how = train[0].mode, _how(train[0])
     for crop in CROPS:
         for change, bits in _changes(task):
+            yield None
             targets = _targets(task, train, crop, change)
             if targets is None:
                 continue

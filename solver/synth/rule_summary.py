@@ -17,7 +17,7 @@ from solver.synth import objects
 from solver.synth.object_regions import REFS, color_ref
 from solver.synth.objects import COLUMN, FEATURES, NOMINAL, PART_MODES, Scene, segment
 from solver.synth.program import Op, Solution
-from solver.synth.rule_fit import Cells, distinct, fit
+from solver.synth.rule_fit import Cells, distinct, fit, until
 from solver.synth.rule_learn import (
     FEATURE_COST,
     Actions,
@@ -44,11 +44,11 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     for base, train, tests in all_scenes(task, (*_OBJECT_MODES, *PART_MODES)):
         if deadline.passed():
             return
-        yield from distinct(_lookups(task, train, tests, base), 2)
+        yield from distinct(until(_lookups(task, train, tests, base), deadline), 2)
         if any(p.input.shape != p.output.shape for p in task.train):
-            yield from distinct(_places(task, train, tests, base), 2)
+            yield from distinct(until(_places(task, train, tests, base), deadline), 2)
             if train[0].mode in _OBJECT_MODES:
-                yield from distinct(_lists(task, train, base), 2)
+                yield from distinct(until(_lists(task, train, base), deadline), 2)
         yield None
 
 
