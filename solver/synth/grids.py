@@ -23,8 +23,8 @@ from solver.synth.primitives import as_image, call, operations
 from solver.synth.program import INPUT, Call, Image, Op, Solution
 from solver.synth.sizes import SizeRule, size_rules
 
-MOST_STATES = 400_000
-MOST_PIXELS = 192 << 20
+MOST_STATES = 300_000
+MOST_PIXELS = 128 << 20
 MOST_COST = 40
 CHUNK = 4_000_000  # work units of one expansion, a few milliseconds
 MOST_RULES = 2  # output sizes tried

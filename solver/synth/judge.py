@@ -42,7 +42,7 @@ class Pieces(NamedTuple):
     used: NDArray[np.int64]  # (2,): pieces, states looked at
 
 
-def new_pieces(target: Target, most: int, memory: int = 128 << 20) -> Pieces:
+def new_pieces(target: Target, most: int, memory: int = 64 << 20) -> Pieces:
     """Room for pieces, at most `memory` bytes for their bit sets."""
     words = (len(target.cells) + 63) // 64
     room = max(256, min(most, memory // (16 * words)))
