@@ -24,6 +24,7 @@ from solver.synth.cell_tree import Rule, negate
 
 SLACK = 9.0  # bits above the best clause that still get a vote
 MAX_CLAUSES = 300
+MAX_BATCHES = 40
 MAX_VOCABULARIES = 40
 MAX_COVERS = 1000
 MAX_GROUPS = 30  # distinct answers of one batch
@@ -110,6 +111,8 @@ def learn(
         return _learn_two(tests, leaves, chosen, cells)
     found: list[Batch] = []
     for leaf in chosen:
+        if deadline.passed():
+            break
         others = tuple(j for j in chosen if j != leaf)
         rows, costs = _split(tests, leaves, leaf, others, cells)
         for i in np.argsort(costs, kind="stable")[:BEAM]:
@@ -143,7 +146,7 @@ def _cheapest(found: list[Batch]) -> list[Batch]:
         cheap = batch.costs <= bound
         if cheap.any():
             kept.append(replace(batch, rows=batch.rows[cheap], costs=batch.costs[cheap]))
-    return kept
+    return sorted(kept, key=lambda batch: float(batch.costs.min()))[:MAX_BATCHES]
 
 
 def _split(

@@ -177,6 +177,8 @@ def learn_views(
             outputs = [colors[cells.grid(i)] for i in range(cells.demos, len(cells.sizes))]
             if max(int(o.max()) for o in outputs) <= 9:
                 votes.add(outputs, length + rules.penalty, (rules.batch, row))
+        if deadline.passed():
+            break
     return [
         (as_rule(batch, row, tests, leaves), grids, cost)
         for grids, cost, (batch, row) in votes.answers()
