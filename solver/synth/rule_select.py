@@ -41,7 +41,7 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     """Selections that reproduce every demonstration."""
     if all(p.input.shape == p.output.shape for p in task.train):
         return
-    for base, train, tests in all_scenes(task, _SELECT_MODES):
+    for base, train, tests in all_scenes(task, _SELECT_MODES, deadline):
         if deadline.passed():
             return
         yield from distinct(until(_select(task, train, tests, base), deadline), 3)

@@ -41,7 +41,7 @@ def prepare() -> None:
 
 def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     """Summaries that reproduce every demonstration."""
-    for base, train, tests in all_scenes(task, (*_OBJECT_MODES, *PART_MODES)):
+    for base, train, tests in all_scenes(task, (*_OBJECT_MODES, *PART_MODES), deadline):
         if deadline.passed():
             return
         yield from distinct(until(_lookups(task, train, tests, base), deadline), 2)

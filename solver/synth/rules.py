@@ -40,7 +40,7 @@ _RULE_MODES = (*MODES, *PART_MODES)
 def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     """Object rules that reproduce every demonstration, cheapest ideas first."""
     if same_size(task):
-        for base, train, tests in all_scenes(task, _RULE_MODES):
+        for base, train, tests in all_scenes(task, _RULE_MODES, deadline):
             if deadline.passed():
                 return
             yield from distinct(_rules(task, train, tests, base, deadline), 3)
@@ -69,11 +69,13 @@ def backgrounds(task: Task) -> tuple[str, ...]:
 Cut = tuple[float, list[Scene], list[Scene]]  # bits, and the scenes of train and tests
 
 
-def all_scenes(task: Task, modes: Iterable[str]) -> Iterator[Cut]:
+def all_scenes(task: Task, modes: Iterable[str], deadline: Deadline) -> Iterator[Cut]:
     """The task cut in every way that gives each grid an object, each distinct cut once."""
     seen: set[bytes] = set()
     for how in backgrounds(task):
         for k, mode in enumerate(modes):
+            if deadline.passed():
+                return
             scenes = [segment(grid, mode, how) for grid in _inputs(task)]
             found = [scene for scene in scenes if scene is not None and scene.n]
             mark = b"".join(scene.labels.tobytes() for scene in found)
