@@ -19,8 +19,10 @@ TABLE = {
 }
 
 names = st.from_regex(r"[a-z][a-z_]{0,5}", fullmatch=True).filter(
-    lambda name: name not in {"input", "if", "in", "is", "or", "and", "not", "for", "as", "def"}
-    and not __import__("keyword").iskeyword(name)
+    lambda name: (
+        name not in {"input", "if", "in", "is", "or", "and", "not", "for", "as", "def"}
+        and not __import__("keyword").iskeyword(name)
+    )
 )
 literals = st.integers(-99, 99) | st.text(max_size=4)
 programs = st.recursive(

@@ -183,7 +183,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tasks", help="a number to draw, or ids; default all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=10.0, help="CPU s a test input")
-    parser.add_argument("--engines", help=f"comma-separated, of {', '.join(engine.SUBENGINES)}, all")
+    parser.add_argument(
+        "--engines", help=f"comma-separated, of {', '.join(engine.SUBENGINES)}, all"
+    )
     parser.add_argument("--out", type=Path, help="write every program found as JSON")
     return parser.parse_args(argv)
 

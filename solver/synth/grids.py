@@ -152,7 +152,9 @@ def _mapped(run: Run, state: int) -> Solution | None:
     outputs = [freeze(table[_cells(run.space, state, k)].astype(np.uint8)) for k in _tests(run)]
     pairs = tuple((c, int(t)) for c, t in enumerate(table.tolist()) if t >= 0 and t != c)
     bits = _bits(run, state) + jd.MAP_BITS * len(pairs) + 4
-    return _solution(run, lambda: Call("map_colors", (program_of(run, state), pairs)), outputs, bits)
+    return _solution(
+        run, lambda: Call("map_colors", (program_of(run, state), pairs)), outputs, bits
+    )
 
 
 def _stacks(run: Run, deadline: Deadline) -> Iterator[Solution | None]:

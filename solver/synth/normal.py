@@ -15,7 +15,17 @@ import numpy as np
 
 from solver.deadline import Deadline
 from solver.grid import COLORS, Grid, Pair, Task, freeze
+from solver.synth import grids
 from solver.synth.program import INPUT, Call, Image, Op, Solution, as_output
+
+VIEW_BITS = 4.0
+
+
+def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
+    """The grid search on the renamed task."""
+    renamed = normal_task(task)
+    if renamed:
+        yield from through(*renamed, grids.search, deadline, task)
 
 
 def normal_task(task: Task) -> tuple[Task, tuple[int, ...]] | None:
@@ -51,7 +61,9 @@ def ranks(grid: Grid, fixed: Sequence[int]) -> np.ndarray[Any, np.dtype[np.uint8
     return table
 
 
-def through(normal: Task, fixed: tuple[int, ...], engine: Any, deadline: Deadline, task: Task) -> Iterator[Solution | None]:
+def through(
+    normal: Task, fixed: tuple[int, ...], engine: Any, deadline: Deadline, task: Task
+) -> Iterator[Solution | None]:
     """Solutions of the renamed task as solutions of the task itself."""
     leaf = Call("rank_colors", (INPUT, fixed))
     for solution in engine(normal, deadline):
@@ -63,9 +75,6 @@ def through(normal: Task, fixed: tuple[int, ...], engine: Any, deadline: Deadlin
             outputs.append(freeze(np.argsort(ranks(grid, fixed)).astype(np.uint8)[output]))
         program = Call("unrank_colors", (_substitute(solution.program, leaf), INPUT, fixed))
         yield Solution(program, tuple(outputs), solution.cost + VIEW_BITS)
-
-
-VIEW_BITS = 4.0
 
 
 def _substitute(arg: Any, leaf: Call) -> Any:
@@ -98,12 +107,3 @@ OPS: dict[str, Op] = {
     "rank_colors": Op(_rank, "rename colours by frequency, but for the given ones"),
     "unrank_colors": Op(_unrank, "undo rank_colors"),
 }
-
-
-def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
-    """The grid search on the renamed task."""
-    from solver.synth import grids
-
-    renamed = normal_task(task)
-    if renamed:
-        yield from through(*renamed, grids.search, deadline, task)

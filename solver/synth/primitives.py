@@ -66,8 +66,12 @@ IMAGES = (
     Primitive("swap_two", "exchange the only two colours", _fixed(0, 1), 9),
     Primitive("solid", "a full rectangle of the image's size", _none, 8),
     Primitive("one_cell", "one cell of the commonest or rarest colour", _fixed(0, 1), 9),
-    Primitive("color_row", "the colours, commonest first, as a line or as bars", _fixed(0, 1, 2, 3), 10),
-    Primitive("count_drawn", "a count drawn as a square, a row or a column", _fixed(*range(12)), 11),
+    Primitive(
+        "color_row", "the colours, commonest first, as a line or as bars", _fixed(0, 1, 2, 3), 10
+    ),
+    Primitive(
+        "count_drawn", "a count drawn as a square, a row or a column", _fixed(*range(12)), 11
+    ),
     Primitive("turned", "rotate, flip, transpose", _fixed(1, 2, 3, 4, 5, 6, 7), 7),
     Primitive("crop", "cut down to the content", _none, 7),
     Primitive("to_origin", "take the place (0, 0)", _none, 8),
@@ -84,7 +88,9 @@ IMAGES = (
         10,
     ),
     Primitive("kaleidoscope", "four copies, each turned on", _fixed(0, 1, 2, 3), 9),
-    Primitive("self_copies", "copies of the image in place of its own cells", _fixed(0, 1, 2, 3), 8),
+    Primitive(
+        "self_copies", "copies of the image in place of its own cells", _fixed(0, 1, 2, 3), 8
+    ),
     Primitive("shifted", "move by one cell within the frame", _fixed(*range(8)), 10),
     Primitive("moved", "change place by its own size or one cell", _fixed(*range(8)), 10),
     Primitive("sorted_lines", "sort rows or columns by content", _fixed(0, 1, 2, 3), 10),
@@ -99,7 +105,9 @@ IMAGES = (
         9,
     ),
     Primitive("full_lines", "rows and columns filled", _fixed(1, 2, 3, 5, 6, 7), 9),
-    Primitive("connected", "equal colours are joined by lines", _fixed(1, 2, 3, 4, 7, 9, 10, 11), 8),
+    Primitive(
+        "connected", "equal colours are joined by lines", _fixed(1, 2, 3, 4, 7, 9, 10, 11), 8
+    ),
     Primitive("spread", "colours grow over ground", _fixed(0, 1, 2, 3), 9),
     Primitive("flooded", "rare colours flood ground", _fixed(0, 1), 9),
     Primitive("sized_parts", "components chosen by size or touch", _fixed(*range(12)), 8),
