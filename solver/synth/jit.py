@@ -26,7 +26,8 @@ import numba
 from numba.core import config
 
 _HERE = Path(__file__).resolve().parent
-_IMPORT = re.compile(r"^(?:from|import) solver\.synth\.(\w+)", re.MULTILINE)
+_MODULE = re.compile(r"^(?:from|import) solver\.synth\.(\w+)", re.MULTILINE)
+_MODULES = re.compile(r"^from solver\.synth import ((?:\([^)]*\)|.*)$)", re.MULTILINE)
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,5 +82,7 @@ def _closure(module: str) -> set[str]:
         path = _HERE / f"{name}.py"
         if name not in found and path.exists():
             found.add(name)
-            todo += _IMPORT.findall(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            todo += _MODULE.findall(text)
+            todo += re.findall(r"\w+", " ".join(_MODULES.findall(text)))
     return found
