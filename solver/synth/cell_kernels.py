@@ -1,0 +1,200 @@
+"""Compiled search for vocabularies and clauses over bit vectors (`cell_learn`).
+
+A literal is a test or its negation, coded as 2 * test + (1 if negated); -1 is none. Cell sets
+are rows of 64-bit words.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from solver.synth.jit import kernel
+
+
+@kernel
+def covers(wrong, size, limit):  # type: ignore[no-untyped-def]
+    """Sets of `size` leaves that are never all wrong, each leaf needed: indices (n, 6)."""
+    n = min(len(wrong), (200, 200, 100, 30, 14, 10)[size - 1])
+    found = np.full((limit, 6), -1, np.int64)
+    count = 0
+    index = np.arange(6)
+    if n < size:
+        return found[:0]
+    steps = 0
+    while count < limit and steps < 300000:
+        steps += 1
+        covered = True
+        for k in range(wrong.shape[1]):
+            word = wrong[index[0], k]
+            for i in range(1, size):
+                word &= wrong[index[i], k]
+            if word:
+                covered = False
+                break
+        if covered and _all_needed(wrong, index, size):
+            found[count, :size] = index[:size]
+            count += 1
+        i = size - 1
+        while i >= 0 and index[i] == n - size + i:
+            i -= 1
+        if i < 0:
+            break
+        index[i] += 1
+        for j in range(i + 1, size):
+            index[j] = index[j - 1] + 1
+    return found[:count]
+
+
+@kernel
+def _all_needed(wrong, index, size):  # type: ignore[no-untyped-def]
+    for out in range(size):
+        needed = False
+        for k in range(wrong.shape[1]):
+            word = ~np.uint64(0) if size > 1 else np.uint64(1)
+            for i in range(size):
+                if i != out:
+                    word &= wrong[index[i], k]
+            if word:
+                needed = True
+                break
+        if not needed:
+            return False
+    return True
+
+
+@kernel
+def separators(bits, costs, must, never, slack, limit):  # type: ignore[no-untyped-def]
+    """Conjunctions of up to three literals that hold on all of `must` and none of `never`.
+
+    Codes (n, 3) and costs (n,): single literals, then pairs, up to `slack` above the cheapest,
+    and triples only if there are neither. `bits` (T, words) are sorted by `costs`.
+    """
+    most = 1000
+    code = np.empty(most, np.int64)
+    price = np.empty(most)
+    rest = np.empty((most, len(must)), np.uint64)
+    found = np.full((limit, 3), -1, np.int64)
+    cost = np.empty(limit)
+    n, count, bound = _singles(bits, costs, must, never, slack, code, price, rest, found, cost)
+    for i in range(n):
+        if 2 * price[i] + 1.0 > bound:
+            break
+        for j in range(i + 1, n):
+            p = price[i] + price[j] + 1.0
+            if p > bound:
+                break
+            if _disjoint(rest[i], rest[j]) and count < limit:
+                found[count, 0], found[count, 1], cost[count] = code[i], code[j], p
+                count += 1
+                bound = min(bound, p + slack)
+    if count == 0:
+        count = _triples(code, price, rest, min(n, 150), slack, found, cost)
+    return found[:count], cost[:count]
+
+
+@kernel
+def _singles(bits, costs, must, never, slack, code, price, rest, found, cost):  # type: ignore[no-untyped-def]
+    # Literals that hold on all of `must`: those that suffice are found, the others kept with
+    # the cells of `never` that they leave in.
+    n, count, bound = 0, 0, 1e9
+    for t in range(len(bits)):
+        for negated in range(2):
+            if n == len(code):
+                break
+            flip = ~np.uint64(0) if negated else np.uint64(0)
+            holds, helps, solves = True, False, True
+            for k in range(len(must)):
+                lit = bits[t, k] ^ flip
+                if must[k] & ~lit:
+                    holds = False
+                    break
+                left = never[k] & lit
+                helps |= left != never[k]
+                solves &= left == 0
+                rest[n, k] = left
+            p = costs[t] + 0.5 * negated
+            if holds and solves and count < len(found) and p <= bound:
+                found[count, 0], cost[count] = 2 * t + negated, p
+                count += 1
+                bound = min(bound, p + slack)
+            elif holds and helps and not solves:
+                code[n], price[n] = 2 * t + negated, p
+                n += 1
+    return n, count, bound
+
+
+@kernel
+def _triples(code, price, rest, n, slack, found, cost):  # type: ignore[no-untyped-def]
+    count, bound = 0, 1e9
+    both = np.empty(rest.shape[1], np.uint64)
+    for i in range(n):
+        for j in range(i + 1, n):
+            for k in range(rest.shape[1]):
+                both[k] = rest[i, k] & rest[j, k]
+            for m in range(j + 1, n):
+                p = price[i] + price[j] + price[m] + 2.0
+                if p > bound:
+                    break
+                if _disjoint(both, rest[m]) and count < len(found):
+                    found[count, 0], found[count, 1] = code[i], code[j]
+                    found[count, 2], cost[count] = code[m], p
+                    count += 1
+                    bound = min(bound, p + slack)
+    return count
+
+
+@kernel
+def _disjoint(a, b):  # type: ignore[no-untyped-def]
+    k = 0
+    while k < len(a) and a[k] & b[k] == 0:
+        k += 1
+    return k == len(a)
+
+
+@kernel
+def region_of(bits, codes):  # type: ignore[no-untyped-def]
+    """The cells where a conjunction holds, (words,)."""
+    region = np.full(bits.shape[1], ~np.uint64(0))
+    for code in codes:
+        if code >= 0:
+            flip = ~np.uint64(0) if code % 2 else np.uint64(0)
+            for k in range(len(region)):
+                region[k] &= bits[code // 2, k] ^ flip
+    return region
+
+
+@kernel
+def all_right(bits, rows, wrong, wrong_default):  # type: ignore[no-untyped-def]
+    """For each conjunction (n, 3): it avoids `wrong`, and its complement `wrong_default`."""
+    hits = np.ones(len(rows), np.bool_)
+    for i in range(len(rows)):
+        for k in range(len(wrong)):
+            if wrong[k] == 0 and wrong_default[k] == 0:
+                continue
+            region = ~np.uint64(0)
+            for code in rows[i]:
+                if code >= 0:
+                    flip = ~np.uint64(0) if code % 2 else np.uint64(0)
+                    region &= bits[code // 2, k] ^ flip
+            if region & wrong[k] or ~region & wrong_default[k]:
+                hits[i] = False
+                break
+    return hits
+
+
+@kernel
+def fingerprints(bits, rows, valid, start):  # type: ignore[no-untyped-def]
+    """A hash of each clause's answers on the words from `start`, (n,)."""
+    prints = np.zeros(len(rows), np.uint64)
+    for i in range(len(rows)):
+        code_hash = np.uint64(1469598103934665603)
+        for k in range(start, bits.shape[1]):
+            region = valid[k]
+            for code in rows[i]:
+                if code >= 0:
+                    flip = ~np.uint64(0) if code % 2 else np.uint64(0)
+                    region &= bits[code // 2, k] ^ flip
+            code_hash = (code_hash ^ region) * np.uint64(1099511628211)
+            code_hash ^= code_hash >> np.uint64(29)
+        prints[i] = code_hash
+    return prints

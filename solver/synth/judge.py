@@ -1,0 +1,355 @@
+"""Compiled comparison of states with the demonstrations' outputs.
+
+The output cells of all demonstrations form one long vector of N cells. `judge` says whether
+a state is that vector, or becomes it under one colour map. `collect` turns states into
+pieces: bit sets over the N cells (where the state is right, where it is nonzero), from which
+`best_piece` chooses layers. Cells a piece leaves empty or gets wrong can be covered by the
+layers above it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solver.synth.jit import kernel
+from solver.synth.space import ONE, STATES, block_image, mixed
+
+NO, EXACT, MAPPED = range(3)
+NONZERO, ALL, ZERO = range(3)  # which cells of a piece cover
+MAP_BITS = 3  # cost of one entry of a colour map
+
+
+class Target(NamedTuple):
+    """Outputs of the demonstrations: cells (N,), and per demonstration h, w, offset (D, 3)."""
+
+    cells: NDArray[np.uint8]
+    shape: NDArray[np.int64]
+
+
+class Pieces(NamedTuple):
+    """Pieces found so far: `used[0]` of them, W = ceil(N / 64) words each."""
+
+    right: NDArray[np.uint64]  # (P, W)
+    full: NDArray[np.uint64]  # (P, W) nonzero
+    state: NDArray[np.int32]  # (P,)
+    cost: NDArray[np.int16]  # (P,)
+    map: NDArray[np.uint8]  # (P, 10) what each colour of the state becomes
+    table: NDArray[np.int32]  # open addressing by the hash of both bit sets
+    hash: NDArray[np.uint64]  # (P,)
+    used: NDArray[np.int64]  # (2,): pieces, states looked at
+
+
+def new_pieces(target: Target, most: int, memory: int = 64 << 20) -> Pieces:
+    """Room for pieces, at most `memory` bytes for their bit sets."""
+    words = (len(target.cells) + 63) // 64
+    room = max(256, min(most, memory // (16 * words)))
+    return Pieces(
+        right=np.empty((room, words), np.uint64),
+        full=np.empty((room, words), np.uint64),
+        state=np.empty(room, np.int32),
+        cost=np.empty(room, np.int16),
+        map=np.empty((room, 10), np.uint8),
+        table=np.zeros(1 << (2 * room - 1).bit_length(), np.int32),
+        hash=np.empty(room, np.uint64),
+        used=np.zeros(2, np.int64),
+    )
+
+
+@kernel
+def color_map(space, s, target, table):  # type: ignore[no-untyped-def]
+    """Fill table (10,) with the colour each colour of the state becomes, -1 if not seen;
+    EXACT if that is its own, MAPPED if such a map exists and knows the tests' colours."""
+    table[:] = -1
+    demos = len(target.shape)
+    for k in range(demos):
+        a = block_image(space, space.ref[space.first[s, k], 0])
+        h, w, at = target.shape[k, 0], target.shape[k, 1], target.shape[k, 2]
+        if a.shape[0] != h or a.shape[1] != w:
+            return NO
+        for i in range(h):
+            for j in range(w):
+                v, t = a[i, j], target.cells[at + i * w + j]
+                if table[v] < 0:
+                    table[v] = t
+                elif table[v] != t:
+                    return NO
+    exact = True
+    for c in range(10):
+        exact &= table[c] < 0 or table[c] == c
+    if exact:
+        return EXACT
+    for k in range(demos, space.first.shape[1] - 1):
+        a = block_image(space, space.ref[space.first[s, k], 0])
+        for i in range(a.shape[0]):
+            for j in range(a.shape[1]):
+                if table[a[i, j]] < 0:
+                    return NO
+    return MAPPED
+
+
+@kernel
+def judge(space, target, begin, verdict):  # type: ignore[no-untyped-def]
+    """Verdicts for states from `begin` on: (state, EXACT or MAPPED) pairs into `verdict`;
+    (how many, the state to go on with)."""
+    n = 0
+    table = np.empty(10, np.int64)
+    for s in range(begin, space.used[STATES]):
+        if n == len(verdict):
+            return n, s
+        if space.kind[s] != ONE:
+            continue
+        found = color_map(space, s, target, table)
+        if found != NO:
+            verdict[n, 0] = s
+            verdict[n, 1] = found
+            n += 1
+    return n, space.used[STATES]
+
+
+@kernel
+def place(space, s, k, h, w):  # type: ignore[no-untyped-def]
+    """(image, y, x) of the state for input k as a layer in a frame of h x w."""
+    r = space.first[s, k]
+    a = block_image(space, space.ref[r, 0])
+    y, x = np.int64(space.ref[r, 1]), np.int64(space.ref[r, 2])
+    if a.shape[0] == h and a.shape[1] == w:
+        y, x = np.int64(0), np.int64(0)
+    return a, y, x
+
+
+@kernel
+def layer_map(space, s, target, table):  # type: ignore[no-untyped-def]
+    """Fill table (10,) with what each nonzero colour of the state becomes if the output has
+    one colour wherever it has that one; True if so for all of them and some change."""
+    for c in range(10):
+        table[c] = c
+    seen = np.zeros(10, np.bool_)
+    for k in range(len(target.shape)):
+        h, w, at = target.shape[k, 0], target.shape[k, 1], target.shape[k, 2]
+        a, y, x = place(space, s, k, h, w)
+        for i in range(max(0, y), min(h, y + a.shape[0])):
+            for j in range(max(0, x), min(w, x + a.shape[1])):
+                v, t = a[i - y, j - x], target.cells[at + i * w + j]
+                if v == 0 or (seen[v] and table[v] == t):
+                    continue
+                if seen[v]:
+                    return False
+                seen[v] = True
+                table[v] = t
+    return generalise(table, seen)
+
+
+@kernel
+def generalise(table, seen):  # type: ignore[no-untyped-def]
+    """Let unseen nonzero colours become what the seen ones do, if that is one colour; True
+    if some seen colour changes."""
+    changed = False
+    one, several, kinds = -1, False, 0
+    for c in range(1, 10):
+        if seen[c]:
+            kinds += 1
+            changed |= table[c] != c
+            several |= one >= 0 and table[c] != one
+            one = table[c]
+    if kinds > 1 and not several:
+        for c in range(1, 10):
+            table[c] = one
+    return changed
+
+
+@kernel
+def map_cost(table):  # type: ignore[no-untyped-def]
+    """Bits to write a colour map down: `MAP_BITS` an entry, two entries for a uniform one."""
+    entries, uniform = 0, True
+    for c in range(1, 10):
+        entries += table[c] != c
+        uniform &= table[c] == table[1]
+    entries += table[0] != 0
+    return MAP_BITS * (min(entries, 2) if uniform else entries)
+
+
+@kernel
+def bits_of(space, s, target, table, right, full):  # type: ignore[no-untyped-def]
+    """Fill the bit sets of one state under a colour map; (cells right, nonzero and wrong)."""
+    right[:] = np.uint64(0)
+    full[:] = np.uint64(0)
+    one = np.uint64(1)
+    good, bad = 0, 0
+    for k in range(len(target.shape)):
+        h, w, at = target.shape[k, 0], target.shape[k, 1], target.shape[k, 2]
+        a, y, x = place(space, s, k, h, w)
+        for i in range(h):
+            p = i - y
+            for j in range(w):
+                q = j - x
+                v = np.int64(0)
+                if 0 <= p < a.shape[0] and 0 <= q < a.shape[1]:
+                    v = table[a[p, q]]
+                n = at + i * w + j
+                bit = one << np.uint64(n & 63)
+                if v:
+                    full[n >> 6] |= bit
+                if v == target.cells[n]:
+                    right[n >> 6] |= bit
+                    good += 1
+                elif v:
+                    bad += 1
+    return good, bad
+
+
+@kernel
+def add_piece(pieces, s, cost, table, right, full):  # type: ignore[no-untyped-def]
+    """Store a piece if its bit sets are new."""
+    mask = len(pieces.table) - 1
+    code = np.uint64(7)
+    for m in range(len(right)):
+        code = mixed(mixed(code, right[m]), full[m])
+    slot = np.int64(code & np.uint64(mask))
+    while pieces.table[slot]:
+        if pieces.hash[pieces.table[slot] - 1] == code:
+            return
+        slot = (slot + 1) & mask
+    n = pieces.used[0]
+    pieces.used[0] += 1
+    pieces.right[n] = right
+    pieces.full[n] = full
+    pieces.state[n], pieces.cost[n] = s, cost
+    for c in range(10):
+        pieces.map[n, c] = table[c]
+    pieces.hash[n] = code
+    pieces.table[slot] = n + 1
+
+
+@kernel
+def collect(space, target, pieces, limit):  # type: ignore[no-untyped-def]
+    """Turn states not looked at yet into pieces, at most about `limit` cells of work; True
+    if states are left."""
+    spent = 0
+    total = len(target.cells)
+    room, words = pieces.right.shape
+    right = np.empty(words, np.uint64)
+    full = np.empty(words, np.uint64)
+    table = np.empty(10, np.int64)
+    while pieces.used[1] < space.used[STATES] and pieces.used[0] + 2 <= room:
+        if spent > limit:
+            return True
+        s = pieces.used[1]
+        pieces.used[1] += 1
+        if space.kind[s] != ONE:
+            continue
+        spent += 2 * total
+        if layer_map(space, s, target, table):
+            good, _ = bits_of(space, s, target, table, right, full)
+            if good > 0:
+                add_piece(pieces, s, space.cost[s] + map_cost(table), table, right, full)
+        for c in range(10):
+            table[c] = c
+        good, bad = bits_of(space, s, target, table, right, full)
+        if good > 0 and bad * 3 <= total:
+            add_piece(pieces, s, space.cost[s], table, right, full)
+    return False
+
+
+@kernel
+def ones(v):  # type: ignore[no-untyped-def]
+    """Bits set in a 64-bit word."""
+    v = v - ((v >> np.uint64(1)) & np.uint64(0x5555555555555555))
+    v = (v & np.uint64(0x3333333333333333)) + ((v >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    v = (v + (v >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return np.int64((v * np.uint64(0x0101010101010101)) >> np.uint64(56))
+
+
+@kernel
+def gain(pieces, n, mode, free, wanted):  # type: ignore[no-untyped-def]
+    """Wanted cells among the free ones that piece n covers; 0 if it covers a free one
+    wrongly."""
+    total = 0
+    for m in range(len(free)):
+        cover = free[m]
+        if mode == NONZERO:
+            cover &= pieces.full[n, m]
+        elif mode == ZERO:
+            cover &= ~pieces.full[n, m]
+        if cover & ~pieces.right[n, m]:
+            return 0
+        total += ones(cover & wanted[m])
+    return total
+
+
+@kernel
+def best_pieces(pieces, free, wanted, layer_cost, top):  # type: ignore[no-untyped-def]
+    """The layers that gain most wanted cells for each bit they cost: rows (piece, mode) in
+    `top`, best first. Returns how many."""
+    found = 0
+    best = np.zeros(len(top))
+    for n in range(pieces.used[0]):
+        for mode in range(3):
+            g = gain(pieces, n, mode, free, wanted)
+            if g == 0:
+                continue
+            value = g / (pieces.cost[n] + layer_cost)
+            if found == len(top) and value <= best[found - 1]:
+                continue
+            at = min(found, len(top) - 1)
+            while at > 0 and best[at - 1] < value:
+                best[at] = best[at - 1]
+                top[at] = top[at - 1]
+                at -= 1
+            best[at] = value
+            top[at, 0], top[at, 1] = n, mode
+            found = min(found + 1, len(top))
+    return found
+
+
+@kernel
+def best_bases(pieces, layer_cost, top):  # type: ignore[no-untyped-def]
+    """The pieces with the fewest wrong cells in view of their cost (as if every five wrong
+    cells cost a layer): piece numbers in `top`, best first. Returns how many."""
+    found = 0
+    best = np.zeros(len(top))
+    for n in range(pieces.used[0]):
+        right = 0
+        for m in range(pieces.right.shape[1]):
+            right += ones(pieces.right[n, m])
+        value = right - pieces.cost[n] - layer_cost
+        if found == len(top) and value <= best[found - 1]:
+            continue
+        at = min(found, len(top) - 1)
+        while at > 0 and best[at - 1] < value:
+            best[at] = best[at - 1]
+            top[at] = top[at - 1]
+            at -= 1
+        best[at] = value
+        top[at] = n
+        found = min(found + 1, len(top))
+    return found
+
+
+@kernel
+def cover(pieces, n, mode, free):  # type: ignore[no-untyped-def]
+    """Take the cells that a piece covers out of the free ones; how many are left."""
+    left = 0
+    for m in range(len(free)):
+        if mode == NONZERO:
+            free[m] &= ~pieces.full[n, m]
+        elif mode == ZERO:
+            free[m] &= pieces.full[n, m]
+        else:
+            free[m] = np.uint64(0)
+        left += ones(free[m])
+    return left
+
+
+@kernel
+def test_layer(space, s, k, h, w, table):  # type: ignore[no-untyped-def]
+    """The state's image for input k in a frame of h x w under a colour map, as `collect`
+    sees it."""
+    out = np.zeros((h, w), np.uint8)
+    a, y, x = place(space, s, k, h, w)
+    for i in range(max(0, y), min(h, y + a.shape[0])):
+        for j in range(max(0, x), min(w, x + a.shape[1])):
+            out[i, j] = table[a[i - y, j - x]]
+    return out

@@ -1,0 +1,260 @@
+"""Compiled image kernels about colour: keep, erase, repaint, count.
+
+An image kernel is `f(a, y, x, arg, out) -> (y, x, h, w)`: `a` is uint8 (h, w), `y` and `x`
+its place, `arg` one integer parameter, `out` a flat uint8 buffer of at least `AREA` cells
+that receives the result row by row. `h == 0` means that the kernel does not apply. Colour 0
+is empty ground. Kernels never touch `a`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from solver.synth.jit import kernel
+
+SIDE = 30
+AREA = SIDE * SIDE
+FAIL = (0, 0, 0, 0)
+
+
+@kernel
+def shaped(out, h, w):  # type: ignore[no-untyped-def]
+    """The first h * w cells of a flat buffer as an (h, w) array."""
+    return out[: h * w].reshape((h, w))
+
+
+@kernel
+def histogram(a):  # type: ignore[no-untyped-def]
+    """Cells of each colour, int64 (10,)."""
+    count = np.zeros(10, np.int64)
+    h, w = a.shape
+    for i in range(h):
+        for j in range(w):
+            count[a[i, j]] += 1
+    return count
+
+
+@kernel
+def commonest(count):  # type: ignore[no-untyped-def]
+    """The most frequent nonzero colour, 0 if there is none."""
+    best = 0
+    for c in range(1, 10):
+        if count[c] > 0 and (best == 0 or count[c] > count[best]):
+            best = c
+    return best
+
+
+@kernel
+def rarest(count):  # type: ignore[no-untyped-def]
+    """The least frequent nonzero colour that occurs, 0 if there is none."""
+    best = 0
+    for c in range(1, 10):
+        if count[c] > 0 and (best == 0 or count[c] < count[best]):
+            best = c
+    return best
+
+
+@kernel
+def top_color(a):  # type: ignore[no-untyped-def]
+    """The most frequent nonzero colour of an image, 0 if it is blank."""
+    return commonest(histogram(a))
+
+
+@kernel
+def keep_color(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+    h, w = a.shape
+    o = shaped(out, h, w)
+    for i in range(h):
+        for j in range(w):
+            o[i, j] = a[i, j] if a[i, j] == arg else 0
+    return y, x, h, w
+
+
+@kernel
+def erase_color(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+    h, w = a.shape
+    o = shaped(out, h, w)
+    for i in range(h):
+        for j in range(w):
+            o[i, j] = a[i, j] if a[i, j] != arg else 0
+    return y, x, h, w
+
+
+@kernel
+def negative(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+    """Ground takes `arg` (0: the commonest colour), everything else becomes ground."""
+    h, w = a.shape
+    c = arg if arg > 0 else top_color(a)
+    if c == 0:
+        return FAIL
+    o = shaped(out, h, w)
+    for i in range(h):
+        for j in range(w):
+            o[i, j] = c if a[i, j] == 0 else 0
+    return y, x, h, w
+
+
+@kernel
+def keep_ranked(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+    """arg bit 0: rarest instead of commonest; bit 1: erase instead of keep."""
+    h, w = a.shape
+    count = histogram(a)
+    c = rarest(count) if arg & 1 else commonest(count)
+    if c == 0:
+        return FAIL
+    o = shaped(out, h, w)
+    erase = (arg & 2) != 0
+    for i in range(h):
+        for j in range(w):
+            o[i, j] = a[i, j] if (a[i, j] == c) != erase else 0
+    return y, x, h, w
+
+
+@kernel
+def paint_ranked(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+    """Everything takes the commonest (0) or the rarest (1) colour of the image."""
+    h, w = a.shape
+    count = histogram(a)
+    c = rarest(count) if arg else commonest(count)
+    if c == 0:
+        return FAIL
+    o = shaped(out, h, w)
+    for i in range(h):
+        for j in range(w):
+            o[i, j] = c if a[i, j] != 0 else 0
+    return y, x, h, w
+
+
+@kernel
+def ground_swap(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+    """Exchange 0 and the most frequent of all colours; arg 1: erase that colour only."""
+    h, w = a.shape
+    count = histogram(a)
+    c = 0
+    for k in range(1, 10):
+        if count[k] > count[c]:
+            c = k
+    if c == 0:
+        return FAIL
+    o = shaped(out, h, w)
+    zero = 0 if arg else c
+    for i in range(h):
+        for j in range(w):
+            v = a[i, j]
+            o[i, j] = 0 if v == c else (zero if v == 0 else v)
+    return y, x, h, w
+
+
+@kernel
+def swap_two(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+    """Exchange the two colours of an image that has exactly two (besides ground for arg 1)."""
+    h, w = a.shape
+    count = histogram(a)
+    first = -1
+    second = -1
+    for c in range(arg, 10):
+        if count[c] > 0:
+            if first < 0:
+                first = c
+            elif second < 0:
+                second = c
+            else:
+                return FAIL
+    if second < 0:
+        return FAIL
+    o = shaped(out, h, w)
+    for i in range(h):
+        for j in range(w):
+            v = a[i, j]
+            o[i, j] = second if v == first else (first if v == second else v)
+    return y, x, h, w
+
+
+@kernel
+def solid(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+    """A full rectangle of the image's size; arg 0: of its commonest colour."""
+    h, w = a.shape
+    c = arg if arg > 0 else top_color(a)
+    if c == 0:
+        return FAIL
+    o = shaped(out, h, w)
+    for i in range(h):
+        for j in range(w):
+            o[i, j] = c
+    return y, x, h, w
+
+
+@kernel
+def one_cell(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+    """A single cell of the commonest (0) or rarest (1) colour."""
+    count = histogram(a)
+    c = rarest(count) if arg else commonest(count)
+    if c == 0:
+        return FAIL
+    out[0] = c
+    return y, x, 1, 1
+
+
+@kernel
+def color_row(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+    """The colours of an image, commonest first, as a row (0) or a column (1);
+    as bars of one column (2) or one row (3) per colour, as long as it has cells."""
+    count = histogram(a)
+    count[0] = 0
+    n = 0
+    longest = 0
+    for c in range(1, 10):
+        n += count[c] > 0
+        longest = max(longest, count[c])
+    if n == 0 or (arg >= 2 and longest > SIDE):
+        return FAIL
+    length = 1 if arg < 2 else longest
+    flat = arg == 0 or arg == 2
+    h, w = (length, n) if flat else (n, length)
+    o = shaped(out, h, w)
+    o[:] = 0
+    for k in range(n):
+        c = commonest(count)
+        for m in range(count[c] if arg >= 2 else 1):
+            if flat:
+                o[m, k] = c
+            else:
+                o[k, m] = c
+        count[c] = 0
+    return y, x, h, w
+
+
+@kernel
+def count_drawn(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+    """A count as a shape: arg // 3 chooses cells, colours, filled rows or filled columns;
+    arg % 3 chooses a square, a row or a column. Drawn in the commonest colour."""
+    h, w = a.shape
+    count = histogram(a)
+    c = commonest(count)
+    n = 0
+    what = arg // 3
+    if what == 0:
+        n = h * w - count[0]
+    elif what == 1:
+        for k in range(1, 10):
+            n += count[k] > 0
+    elif what == 2:
+        for i in range(h):
+            for j in range(w):
+                if a[i, j]:
+                    n += 1
+                    break
+    else:
+        for j in range(w):
+            for i in range(h):
+                if a[i, j]:
+                    n += 1
+                    break
+    if n == 0 or n > SIDE:
+        return FAIL
+    form = arg % 3
+    oh = 1 if form == 1 else n
+    ow = 1 if form == 2 else n
+    o = shaped(out, oh, ow)
+    o[:] = c
+    return y, x, oh, ow

@@ -1,0 +1,47 @@
+"""All operations of the language by name, merged from the parts of the synthesizer.
+
+The parts are imported on first use, because they import `solver.synth.program` themselves.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from solver.synth.program import Op
+
+# Modules with a dictionary `OPS`.
+PARTS = (
+    "solver.synth.primitives",
+    "solver.synth.sizes",
+    "solver.synth.pieces",
+    "solver.synth.grids",
+    "solver.synth.normal",
+    "solver.synth.cells",
+    "solver.synth.cell_states",
+    "solver.synth.rule_fit",
+    "solver.synth.rule_select",
+    "solver.synth.rule_summary",
+    "solver.synth.rules",
+    "solver.synth.parts",
+    "solver.synth.completion",
+    "solver.synth.placement",
+)
+
+
+@functools.cache
+def all_ops() -> Mapping[str, Op]:
+    """Every operation by name. Raises `ValueError` if two parts define the same name."""
+    merged: dict[str, Op] = {}
+    for part in PARTS:
+        if importlib.util.find_spec(part) is None:
+            continue
+        ops: dict[str, Op] = getattr(importlib.import_module(part), "OPS", {})
+        twice = {name for name in merged.keys() & ops.keys() if merged[name] is not ops[name]}
+        if twice:
+            raise ValueError(f"{part} defines {sorted(twice)} again")
+        merged.update(ops)
+    return MappingProxyType(merged)

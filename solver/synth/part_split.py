@@ -1,0 +1,97 @@
+"""Cutting a grid into a table of rectangular parts.
+
+Ways: `sep` cuts at full rows and columns of one colour that is not the background, `gap` at
+full rows and columns of background, `RxC` (such as `2x2`) into equal parts, `long` into squares
+of the shorter side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from solver.grid import COLORS, Grid
+
+EQUAL = ("1x2", "2x1", "1x3", "3x1", "2x2", "3x3", "1x4", "4x1")
+WAYS = ("sep", "gap", *EQUAL, "long")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row and column spans (start, end) of the parts, and the separators' colour or -1."""
+
+    rows: tuple[tuple[int, int], ...]
+    columns: tuple[tuple[int, int], ...]
+    color: int
+
+    @property
+    def n(self) -> int:
+        """Number of parts."""
+        return len(self.rows) * len(self.columns)
+
+    def parts(self, grid: Grid) -> list[Grid]:
+        """The parts in reading order."""
+        return [grid[a:b, c:d] for a, b in self.rows for c, d in self.columns]
+
+    @property
+    def even(self) -> bool:
+        """True if all parts have one shape."""
+        return len({b - a for a, b in self.rows}) == 1 == len({b - a for a, b in self.columns})
+
+
+def split(grid: Grid, way: str, ground: int) -> Split | None:
+    """The parts of a grid; None if the way does not apply or gives fewer than two."""
+    if way == "sep":
+        return _at_lines(grid, ground)
+    if way == "gap":
+        return _spans(grid, ground)
+    h, w = grid.shape
+    if way == "long":
+        side = min(h, w)
+        down, across = h // side, w // side
+    else:
+        down, across = (int(side) for side in way.split("x"))
+    if h % down or w % across or down * across < 2:
+        return None
+    a, b = h // down, w // across
+    return Split(
+        tuple((k * a, k * a + a) for k in range(down)),
+        tuple((k * b, k * b + b) for k in range(across)),
+        -1,
+    )
+
+
+def _at_lines(grid: Grid, ground: int) -> Split | None:
+    best: Split | None = None
+    for color in range(COLORS):
+        if color == ground:
+            continue
+        found = _spans(grid, color)
+        if found and (best is None or _weight(grid, color) > _weight(grid, best.color)):
+            best = found
+    return best
+
+
+def _weight(grid: Grid, color: int) -> tuple[bool, int]:
+    """Whether the colour stands in its lines only, and how many lines it has."""
+    hit = grid == color
+    rows, columns = hit.all(1), hit.all(0)
+    pure = not hit[~rows][:, ~columns].any()
+    return pure, int(rows.sum() + columns.sum())
+
+
+def _spans(grid: Grid, color: int) -> Split | None:
+    hit = grid == color
+    rows, columns = _between(hit.all(1)), _between(hit.all(0))
+    if len(rows) * len(columns) < 2:
+        return None
+    return Split(rows, columns, color)
+
+
+def _between(line: np.ndarray) -> tuple[tuple[int, int], ...]:
+    """Maximal runs of False."""
+    padded = np.concatenate([[True], line, [True]]).astype(np.int8)
+    edges = np.diff(padded)
+    starts, ends = np.flatnonzero(edges == -1), np.flatnonzero(edges == 1)
+    return tuple((int(a), int(b)) for a, b in zip(starts, ends, strict=True))

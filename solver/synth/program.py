@@ -1,0 +1,211 @@
+"""Programs as values: expression trees that print, parse back and run on any grid.
+
+A program is a `Call`: a name and arguments, which are calls, integers, strings or nested
+tuples of them. The leaf `input` is the grid the program is run on. Whatever a search has
+learned (colour maps, decision trees) stands in the arguments, so the printed text is the
+whole program: `parse(str(call)) == call`, and running either gives the same grids.
+
+Cost convention: a `Solution.cost` is a description length in bits. A name is one of about
+256 (8 bits), an integer or a short string about one of 16 (4 bits), a tuple costs its
+entries and one bit each for "there is another one". `description_length` computes this;
+a sub-engine with a sharper code for its own parameters may count those bits instead, and
+adds a penalty of its own where a program is known to be right less often than its length says.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from solver.grid import Grid, freeze, is_grid
+
+NAME_BITS = 8.0
+LITERAL_BITS = 4.0
+ENTRY_BITS = 1.0
+
+
+@dataclass(frozen=True)
+class Call:
+    """An operation and its arguments: calls, integers, strings, or nested tuples of them."""
+
+    name: str
+    args: tuple[Any, ...] = ()
+
+    def __str__(self) -> str:
+        if self == INPUT:
+            return self.name
+        return f"{self.name}({', '.join(map(_text, self.args))})"
+
+    def calls(self) -> Iterator[Call]:
+        """Every call in the tree, arguments before the call that uses them."""
+        yield from _calls(self)
+
+
+INPUT = Call("input")
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A program that reproduces every demonstration, and what it says about the tests.
+
+    `outputs` has one grid for each test input, `cost` is a description length in bits.
+    """
+
+    program: Call
+    outputs: tuple[Grid, ...]
+    cost: float
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """Cells with a place: what objects, parts and layers are. `y`, `x` may be negative."""
+
+    cells: Grid  # (h, w)
+    y: int = 0
+    x: int = 0
+
+
+@dataclass(frozen=True)
+class Op:
+    """A named operation: a pure function of evaluated arguments, and a one-line meaning.
+
+    Arguments arrive as grids, `Image`s, tuples, integers and strings. The function returns
+    None where it does not apply, and never raises for arguments of the right types.
+    """
+
+    function: Callable[..., Any]
+    meaning: str
+
+
+def parse(text: str) -> Call:
+    """The program of a printed text. Raises `ValueError` for anything else."""
+    try:
+        program = _arg(ast.parse(text.strip(), mode="eval").body)
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError(f"no program: {error}") from None
+    if isinstance(program, Call):
+        return program
+    raise ValueError("no program: a bare literal")
+
+
+def run(program: Call, grid: Grid, ops: Mapping[str, Op] | None = None) -> Grid | None:
+    """The output of a program for one grid, or None if the program does not apply to it.
+
+    Raises `ValueError` if the program names an operation that is not in `ops`
+    (default: all of `solver.synth.ops.OPS`).
+    """
+    return as_output(_evaluate(program, grid, _all_ops(ops), {}))
+
+
+def trace(
+    program: Call, grid: Grid, ops: Mapping[str, Op] | None = None
+) -> list[tuple[str, Grid | None]]:
+    """Every distinct sub-expression with the grid it gives, in order of evaluation.
+
+    A list of images shows as its parts drawn in their places; the last entry is the output.
+    """
+    memo: dict[Call, Any] = {}
+    table = _all_ops(ops)
+    steps = {}
+    for call in program.calls():
+        shown = _drawn(_evaluate(call, grid, table, memo))
+        if shown is not None or call == program:
+            steps[str(call)] = shown
+    return list(steps.items())
+
+
+def description_length(arg: Any) -> float:
+    """Bits needed to write a program down, by the convention of this module."""
+    if isinstance(arg, Call):
+        return NAME_BITS + sum(map(description_length, arg.args)) if arg != INPUT else 0.0
+    if isinstance(arg, tuple):
+        return sum(ENTRY_BITS + description_length(entry) for entry in arg)
+    return LITERAL_BITS
+
+
+def as_output(value: Any) -> Grid | None:
+    """The legal output grid a value stands for, or None."""
+    if isinstance(value, tuple) and len(value) == 1:
+        value = value[0]
+    cells = value.cells if isinstance(value, Image) else value
+    if not isinstance(cells, np.ndarray) or cells.ndim != 2 or cells.size == 0:
+        return None
+    return freeze(cells) if is_grid(cells) else None
+
+
+def _evaluate(arg: Any, grid: Grid, ops: Mapping[str, Op], memo: dict[Call, Any]) -> Any:
+    if isinstance(arg, tuple):
+        return tuple(_evaluate(entry, grid, ops, memo) for entry in arg)
+    if not isinstance(arg, Call):
+        return arg
+    if arg == INPUT:
+        return grid
+    if arg in memo:
+        return memo[arg]
+    if arg.name not in ops:
+        raise ValueError(f"no operation {arg.name!r}")
+    values = [_evaluate(entry, grid, ops, memo) for entry in arg.args]
+    missing = any(value is None for value in values)
+    memo[arg] = None if missing else ops[arg.name].function(*values)
+    return memo[arg]
+
+
+def _all_ops(ops: Mapping[str, Op] | None) -> Mapping[str, Op]:
+    if ops is not None:
+        return ops
+    from solver.synth.ops import all_ops  # imports every part, which imports this module
+
+    return all_ops()
+
+
+def _drawn(value: Any) -> Grid | None:
+    if not isinstance(value, tuple):
+        return as_output(value)
+    images = [image for image in value if isinstance(image, Image)]
+    if not images or len(images) < len(value):
+        return None
+    top, left = min(i.y for i in images), min(i.x for i in images)
+    bottom = max(i.y + i.cells.shape[0] for i in images)
+    right = max(i.x + i.cells.shape[1] for i in images)
+    canvas = np.zeros((bottom - top, right - left), dtype=np.uint8)
+    for image in images:
+        h, w = image.cells.shape
+        place = canvas[image.y - top : image.y - top + h, image.x - left : image.x - left + w]
+        np.copyto(place, image.cells, where=image.cells != 0)
+    return as_output(canvas)
+
+
+def _calls(arg: Any) -> Iterator[Call]:
+    if isinstance(arg, Call):
+        for entry in arg.args:
+            yield from _calls(entry)
+        yield arg
+    elif isinstance(arg, tuple):
+        for entry in arg:
+            yield from _calls(entry)
+
+
+def _text(arg: Any) -> str:
+    if isinstance(arg, tuple):
+        inner = ", ".join(map(_text, arg))
+        return f"({inner},)" if len(arg) == 1 else f"({inner})"
+    return str(arg) if isinstance(arg, Call) else repr(arg)
+
+
+def _arg(node: ast.expr) -> Any:
+    match node:
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
+            return Call(name, tuple(map(_arg, args)))
+        case ast.Name(id="input"):
+            return INPUT
+        case ast.Tuple(elts=entries):
+            return tuple(map(_arg, entries))
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int(value))):
+            return -value
+        case ast.Constant(value=value) if type(value) in (int, str):
+            return value
+    raise ValueError(f"no program: {ast.dump(node)[:60]}")

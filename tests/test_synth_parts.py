@@ -1,0 +1,162 @@
+"""Parts: splitting, combining, block matrices, products, expansions."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from solver.deadline import Deadline
+from solver.grid import Pair, Task, freeze, same
+from solver.synth import part_split, parts, rule_fit
+from solver.synth.program import parse, run
+
+RNG = np.random.default_rng(3)
+grids = arrays(np.uint8, st.tuples(st.integers(1, 8), st.integers(1, 8)),
+               elements=st.integers(0, 2)).map(freeze)  # fmt: skip
+
+
+def noise(h, w, density=0.5, color=1):
+    return np.where(RNG.random((h, w)) < density, color, 0).astype(np.uint8)
+
+
+def beside(a, b, color=5):
+    line = np.full((len(a), 1), color, dtype=np.uint8)
+    return np.concatenate([a, line, b], axis=1)
+
+
+def check(rule, inputs):
+    frozen = [freeze(grid) for grid in inputs]
+    task = Task("t", tuple(Pair(g, freeze(rule(g))) for g in frozen[:-1]), (frozen[-1],))
+    found = [s for s in parts.search(task, Deadline.after(20)) if s is not None]
+    assert found
+    solution = min(found, key=lambda s: s.cost)
+    assert same(solution.outputs[0], freeze(rule(frozen[-1])))
+    assert parse(str(solution.program)) == solution.program
+    for pair in task.train:
+        again = run(solution.program, pair.input, {**parts.OPS, **rule_fit.OPS})
+        assert again is not None
+        assert same(again, pair.output)
+    return solution.program
+
+
+def test_split_at_lines_of_a_colour():
+    grid = freeze(beside(noise(4, 3), noise(4, 2)))
+    cut = part_split.split(grid, "sep", 0)
+    assert cut is not None
+    assert (cut.rows, cut.columns, cut.color, cut.even) == (((0, 4),), ((0, 3), (4, 6)), 5, False)
+
+
+@given(grids, st.sampled_from(part_split.WAYS))
+def test_parts_lie_in_the_grid_and_apart(grid, way):
+    cut = part_split.split(grid, way, 0)
+    if cut is None:
+        return
+    seen = np.zeros(grid.shape, dtype=int)
+    for a, b in cut.rows:
+        for c, d in cut.columns:
+            seen[a:b, c:d] += 1
+    assert seen.max() == 1
+    assert cut.n == len(cut.parts(grid)) >= 2
+    if way in part_split.EQUAL:
+        assert cut.even
+        assert seen.min() == 1
+
+
+@pytest.mark.parametrize("truth", [lambda a, b: a & b, lambda a, b: a ^ b, lambda a, b: ~(a | b)])
+def test_boolean_combinations(truth):
+    def rule(grid):
+        a, b = grid[:, :4] != 0, grid[:, 5:] != 0
+        return np.where(truth(a, b), 3, 0).astype(np.uint8)
+
+    check(rule, [beside(noise(4, 4), noise(4, 4, color=2)) for _ in range(4)])
+
+
+def test_overlay_in_an_order():
+    def rule(grid):
+        top, below = grid[4:], grid[:4]
+        return np.where(top != 0, top, below)
+
+    inputs = [np.concatenate([noise(4, 4, color=6), noise(4, 4, color=8)]) for _ in range(4)]
+    assert check(rule, inputs).name in {"overlay", "combine", "combine_masks"}
+
+
+def test_fold():
+    def rule(grid):
+        left, right = grid[:, :3], grid[:, 3:][:, ::-1]
+        return np.where(left != 0, left, right)
+
+    inputs = [np.concatenate([noise(5, 3, 0.4, 6), noise(5, 3, 0.4, 8)], axis=1) for _ in range(4)]
+    assert check(rule, inputs).name == "fold"
+
+
+def test_matrix_of_turned_copies():
+    def rule(grid):
+        return np.block([[grid, grid[:, ::-1]], [grid[::-1], np.rot90(grid, 2)]])
+
+    assert check(rule, [RNG.integers(0, 5, (3, 3)).astype(np.uint8) for _ in range(4)]).name == (
+        "blocks"
+    )
+
+
+def test_kronecker_product_with_itself():
+    def rule(grid):
+        return np.kron((grid != 0).astype(np.uint8), grid)
+
+    inputs = [noise(3, 3, 0.6, k + 1) | np.eye(3, dtype=np.uint8) * (k + 1) for k in range(4)]
+    assert check(rule, inputs).name == "fractal"
+
+
+def test_product_of_two_parts():
+    def rule(grid):
+        return np.kron((grid[:, :3] != 0).astype(np.uint8), grid[:, 4:])
+
+    inputs = [beside(noise(3, 3, 0.6, 8), noise(3, 3, 0.6, k + 1)) for k in range(4)]
+    assert check(rule, inputs).name == "product"
+
+
+def test_cells_that_become_blocks():
+    pictures = RNG.integers(0, 6, (3, 2, 2)).astype(np.uint8)
+
+    def rule(grid):
+        return np.block([[pictures[c] for c in row] for row in grid.tolist()])
+
+    assert check(rule, [RNG.integers(0, 3, (3, 4)).astype(np.uint8) for _ in range(4)]).name == (
+        "expand"
+    )
+
+
+def test_unfolding_shares_the_edge():
+    def rule(grid):
+        return np.concatenate([grid, grid[:, -2::-1]], axis=1)
+
+    assert check(rule, [RNG.integers(0, 5, (3, 4)).astype(np.uint8) for _ in range(4)]).name == (
+        "unfold"
+    )
+
+
+ARGUMENTS = {
+    "overlay": ("1x2", (0, 1)), "fold": ("1x2", (0, 1)), "product": ("1x2", 0, "mask"),
+    "vote": ("1x2", "most"), "combine": ("1x2", (((0, 0), 1), ((0, 1), 2))),
+    "combine_masks": ("1x2", ((0, 1), (1, 10), (2, 11), (3, 0))),
+    "blocks": ((("0", "5"), ("blank", "7")),), "fractal": ("most", "0", "color"),
+    "expand": (1, ((0, ((0, 3),)), (1, ((10, 10),)))), "unfold": (1, 2),
+}  # fmt: skip
+
+
+def test_every_operation_has_arguments_here():
+    assert ARGUMENTS.keys() == parts.OPS.keys()
+
+
+@settings(max_examples=40, deadline=None)
+@given(grids, st.sampled_from(sorted(ARGUMENTS)))
+def test_operations_never_raise(grid, name):
+    made = parts.OPS[name].function(grid, *ARGUMENTS[name])
+    assert made is None or (made.ndim == 2 and made.dtype == np.uint8)
+
+
+def test_votes():
+    grid = freeze(np.array([[1, 1, 1, 1, 2, 1]], dtype=np.uint8))
+    assert parts.vote(grid, "1x3", "odd").tolist() == [[2, 1]]
+    assert parts.vote(grid, "1x3", "most").tolist() == [[1, 1]]
+    assert parts.vote(grid, "1x3", "any").tolist() == [[2, 1]]

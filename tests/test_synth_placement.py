@@ -1,0 +1,134 @@
+"""Placement: anchors, centres, crossings, travelling rays."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from solver.deadline import Deadline, FakeClock
+from solver.grid import Pair, Task, freeze, same
+from solver.synth import placement, rule_fit
+from solver.synth.program import parse, run
+from solver.views import turn
+
+grids = arrays(np.uint8, st.tuples(st.integers(1, 8), st.integers(1, 8)),
+               elements=st.integers(0, 3)).map(freeze)  # fmt: skip
+TEMPLATE = np.array([[0, 1, 2], [1, 1, 0], [3, 1, 3]], dtype=np.uint8)
+
+
+def check(pairs):
+    frozen = [Pair(freeze(a), freeze(b)) for a, b in pairs]
+    task = Task("t", tuple(frozen[:-1]), (frozen[-1].input,))
+    found = [s for s in placement.search(task, Deadline.after(20)) if s is not None]
+    assert found
+    solution = min(found, key=lambda s: s.cost)
+    assert same(solution.outputs[0], frozen[-1].output)
+    assert parse(str(solution.program)) == solution.program
+    for pair in task.train:
+        again = run(solution.program, pair.input, {**placement.OPS, **rule_fit.OPS})
+        assert again is not None
+        assert same(again, pair.output)
+    return solution.program
+
+
+def anchored(d8, place):
+    """A template in a corner, and its markers alone, turned, somewhere else."""
+    before = np.zeros((12, 12), dtype=np.uint8)
+    before[0:3, 0:3] = TEMPLATE
+    after = before.copy()
+    turned = turn(TEMPLATE, d8)
+    r, c = place
+    before[r : r + 3, c : c + 3] = np.where(turned > 1, turned, 0)
+    after[r : r + 3, c : c + 3] = turned
+    return before, after
+
+
+def test_template_is_drawn_at_its_markers():
+    assert check([anchored(0, (5, 5)), anchored(0, (8, 2)), anchored(0, (4, 8))]).name == "anchors"
+
+
+def test_template_may_be_turned():
+    pairs = [anchored(1, (5, 5)), anchored(6, (8, 2)), anchored(3, (4, 8))]
+    assert check(pairs).args[2] == 8
+
+
+def centred(place, seed):
+    rng = np.random.default_rng(seed)
+    quarter = np.where(rng.random((2, 2)) < 0.6, 4, 0)
+    quarter[1, 1] = 4
+    whole = np.zeros((5, 5), dtype=np.uint8)
+    whole[2, 2] = 8
+    whole[2, 1] = whole[1, 2] = whole[2, 3] = whole[3, 2] = 8
+    before, after = (np.zeros((11, 11), dtype=np.uint8) for _ in range(2))
+    r, c = place
+    part = whole.copy()
+    part[:2, :2] = np.where(quarter > 0, quarter, part[:2, :2])
+    before[r : r + 5, c : c + 5] = part
+    for d8 in (0, 5, 7, 2):
+        whole = np.maximum(whole, turn(part, d8))
+    after[r : r + 5, c : c + 5] = whole
+    return before, after
+
+
+def test_symmetry_about_a_centre():
+    pairs = [centred((1, 2), 0), centred((5, 5), 1), centred((3, 0), 2)]
+    assert check(pairs).name == "about_centre"
+
+
+def crossed(rows, columns):
+    before = np.zeros((9, 9), dtype=np.uint8)
+    before[rows, 0] = 5
+    before[0, columns] = 5
+    after = before.copy()
+    after[np.ix_(rows, columns)] = 2
+    return before, after
+
+
+def test_crossings_of_marked_rows_and_columns():
+    assert check([crossed([2, 5], [3, 7]), crossed([4], [2, 6, 8]), crossed([3, 7], [4])]).name == (
+        "crossings"
+    )
+
+
+def test_a_ray_bounces_between_walls():
+    grid = np.zeros((4, 9), dtype=np.uint8)
+    grid[3, 0] = 1
+    out = placement.travel(freeze(grid), 1, 3, 1, "bounce")
+    zigzag = [2, 1, 0, 1, 2, 3, 2]
+    assert (out[zigzag, range(1, 8)] == 3).all()
+    assert out[3, 0] == 1
+
+
+def test_a_ray_turns_right_at_an_obstacle():
+    grid = np.zeros((5, 5), dtype=np.uint8)
+    grid[4, 2], grid[1, 2] = 1, 8
+    out = placement.travel(freeze(grid), 1, 3, 0, "right")
+    assert np.argwhere(out == 3).tolist() == [[2, 2], [2, 3], [2, 4], [3, 2]]
+    assert out[1, 2] == 8
+
+
+ARGUMENTS = {
+    "anchors": ("m8", 8, 2, 0), "about_centre": ("8", ("area", "max", 0), "all", 1),
+    "crossings": (2, "own", 1), "travel": (1, -1, 3, "bounce"),
+}  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(grids, st.sampled_from(sorted(ARGUMENTS)))
+def test_operations_never_raise_and_keep_the_shape(grid, name):
+    assert ARGUMENTS.keys() == placement.OPS.keys()
+    made = placement.OPS[name].function(grid, *ARGUMENTS[name])
+    assert made is None or (made.shape == grid.shape and made.max() < 10)
+
+
+@settings(max_examples=40, deadline=None)
+@given(grids, st.integers(0, 7), st.sampled_from(["stop", "right", "left", "back", "bounce"]))
+def test_rays_paint_blank_cells_only(grid, first, wall):
+    out = placement.travel(grid, 1, 2, first, wall)
+    assert (out[grid != 0] == grid[grid != 0]).all()
+
+
+def test_no_time_no_answer():
+    before, after = anchored(0, (5, 5))
+    task = Task("t", (Pair(freeze(before), freeze(after)),), (freeze(before),))
+    assert list(placement.search(task, Deadline(0.0, FakeClock(1.0)))) == []

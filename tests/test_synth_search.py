@@ -1,0 +1,172 @@
+"""The grid search: it finds short programs, they run alone, and it keeps its limits."""
+
+import numpy as np
+import pytest
+
+from solver.deadline import CpuClock, Deadline
+from solver.grid import Pair, Task, freeze, same
+from solver.synth import grids, normal, space
+from solver.synth.ops import all_ops
+from solver.synth.primitives import as_images
+from solver.synth.program import _evaluate, parse, run
+from solver.synth.sizes import size_rules
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled():
+    grids.prepare()
+
+
+def soon(seconds=1.0):
+    return Deadline.after(seconds, CpuClock())
+
+
+def grid(text):
+    return freeze(np.array([[int(c) for c in row] for row in text.split()], dtype=np.uint8))
+
+
+def task_of(function, inputs):
+    pairs = tuple(Pair(freeze(cells), freeze(function(cells))) for cells in inputs[:-1])
+    return Task("made-up", pairs, (freeze(inputs[-1]),)), freeze(function(inputs[-1]))
+
+
+def scene(seed, shape=(6, 7), colors=(1, 2, 3)):
+    rng = np.random.default_rng(seed)
+    return rng.choice([0, 0, 0, 0, *colors], shape).astype(np.uint8)
+
+
+def recolored_frame(cells):
+    result = np.where(cells == 1, 4, cells)
+    result[0], result[-1], result[:, 0], result[:, -1] = 8, 8, 8, 8
+    return result
+
+
+RULES = {
+    "transposed": lambda cells: cells.T.copy(),
+    "recolored": lambda cells: np.array([0, 5, 6, 7] + [0] * 6, np.uint8)[cells],
+    "tiled and mirrored": lambda cells: np.hstack([cells, cells[:, ::-1]]),
+    "scaled": lambda cells: np.kron(cells, np.ones((2, 2), np.uint8)),
+    "one layer over another": recolored_frame,
+}
+
+
+@pytest.mark.parametrize("name", list(RULES))
+def test_rules_are_found_and_their_programs_run_alone(name):
+    task, answer = task_of(RULES[name], [scene(seed) for seed in range(4)])
+    found = [s for s in grids.search(task, soon()) if s]
+    assert any(same(solution.outputs[0], answer) for solution in found)
+    for solution in found:
+        program = parse(str(solution.program))
+        for pair in task.train:
+            assert same(run(program, pair.input), pair.output)
+        assert same(run(program, task.tests[0]), solution.outputs[0])
+
+
+def test_an_output_as_large_as_a_part_is_found():
+    def largest(cells):
+        return cells[1:4, 2:5]
+
+    inputs = []
+    for seed in range(4):
+        cells = np.zeros((7, 9), np.uint8)
+        cells[1:4, 2:5] = scene(seed, (3, 3)) | 4
+        cells[6, seed] = 1
+        inputs.append(cells)
+    task, answer = task_of(largest, inputs)
+    found = [s for s in grids.search(task, soon()) if s]
+    assert same(min(found, key=lambda s: s.cost).outputs[0], answer)
+
+
+def test_ranked_colors_make_different_grids_alike():
+    colors = [(1, 2), (3, 4), (5, 6), (7, 8)]
+    inputs = []
+    for seed, (common, rare) in enumerate(colors):
+        cells = scene(seed, colors=(common,))
+        cells[2, 1 + seed % 3] = rare
+        inputs.append(cells)
+
+    def rare_only(cells):
+        values, count = np.unique(cells, return_counts=True)
+        return np.where(cells == values[np.argmin(count)], cells, 0)
+
+    task, answer = task_of(rare_only, inputs)
+    found = [s for s in normal.search(task, soon()) if s]
+    assert found
+    assert same(found[0].outputs[0], answer)
+    program = parse(str(found[0].program))
+    assert same(run(program, task.train[0].input), task.train[0].output)
+
+
+def test_nothing_is_renamed_where_colors_do_not_change():
+    task, _ = task_of(lambda cells: cells, [grid("0123"), grid("3210"), grid("2013")])
+    assert normal.normal_task(task) is None
+
+
+def test_the_same_steps_give_the_same_programs():
+    task, _ = task_of(RULES["one layer over another"], [scene(seed) for seed in range(3)])
+
+    def first(n):
+        search = grids.search(task, soon(60.0))
+        return [str(s.program) for s in (next(search) for _ in range(n)) if s]
+
+    assert first(12) == first(12)
+
+
+def test_the_deadline_is_kept():
+    inputs = [scene(seed, (30, 30)) for seed in range(4)]
+    task, _ = task_of(lambda cells: np.roll(cells, seed_of(cells)), inputs)
+    clock = CpuClock()
+    for seconds in (0.0, 0.05, 0.4):
+        deadline = Deadline.after(seconds, clock)
+        for _ in grids.search(task, deadline):
+            pass
+        assert deadline.left() > -0.1
+
+
+def seed_of(cells):
+    return int(cells.sum()) % 7 + 3
+
+
+def test_a_full_space_ends_the_search(monkeypatch):
+    monkeypatch.setattr(grids, "MOST_STATES", 300)
+    task, _ = task_of(RULES["transposed"], [scene(seed) for seed in range(3)])
+    found = [s for s in grids.search(task, soon(30.0)) if s]
+    assert found
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "tests", "expected"),
+    [
+        ([(3, 4), (5, 6)], [(3, 4), (5, 6)], [(7, 7)], (7, 7)),
+        ([(3, 4), (5, 6)], [(2, 2), (2, 2)], [(7, 7)], (2, 2)),
+        ([(2, 4), (3, 6)], [(4, 2), (6, 3)], [(5, 8)], (10, 4)),
+        ([(3, 4), (5, 6)], [(4, 3), (6, 5)], [(7, 2)], (2, 7)),
+        ([(3, 7), (5, 9)], [(3, 3), (5, 4)], [(7, 11)], (7, 5)),
+    ],
+)
+def test_size_rules(inputs, outputs, tests, expected):
+    def blank(shape):
+        return freeze(np.zeros(shape, np.uint8))
+
+    pairs = tuple(Pair(blank(a), blank(b)) for a, b in zip(inputs, outputs, strict=True))
+    rules = list(size_rules(Task("sizes", pairs, tuple(map(blank, tests)))))
+    assert expected in [rule.shapes[-1] for rule in rules]
+    assert run(rules[0].program, blank(tests[0])) is None  # a size is no grid
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_every_state_is_what_its_program_says(seed):
+    task, _ = task_of(recolored_frame, [scene(10 * seed + n, (4 + n, 5)) for n in range(3)])
+    search = grids._new_run(task, next(size_rules(task)))
+    space.expand(search.space, search.ops, search.inst, 40, 3_000_000)
+    inputs = [pair.input for pair in task.train] + list(task.tests)
+    states = np.random.default_rng(seed).integers(1, search.space.used[space.STATES], 300)
+    for state in {*range(1, 100), *states.tolist()}:
+        program = grids.program_of(search, state)
+        for k, cells in enumerate(inputs):
+            images = as_images(_evaluate(program, cells, all_ops(), {}))
+            refs = search.space.ref[slice(*search.space.first[state, k : k + 2])]
+            assert len(images) == len(refs), program
+            for image, (block, y, x) in zip(images, refs.tolist(), strict=True):
+                assert (image.y, image.x) == (y, x), program
+                assert same(image.cells, space.block_image(search.space, block)), program
