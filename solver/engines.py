@@ -28,7 +28,7 @@ Engine = Callable[[Task, Deadline, Context], Iterator[Candidate]]
 
 # Named by where they live, so that only the worker that runs one imports what it needs.
 ENGINES = {
-    "plain": "solver.plain:plain",
+    "synth": "solver.synth.engine:synth",
 }
 
 

@@ -37,9 +37,29 @@ def weighted(candidates: Sequence[Candidate]) -> list[Ranked]:
     return _rank(candidates, lambda group: (_logsumexp(group), float(len(group))))
 
 
+def programs(candidates: Sequence[Candidate]) -> list[Ranked]:
+    """Rank grids by the shortest program behind them, and by who else agrees.
+
+    A candidate's logprob is minus its program's description length, its view names the kind
+    of search that found it. Kinds that agree count more than programs of one kind, because
+    unrelated searches rarely make the same mistake.
+    """
+    return _rank(candidates, lambda group: (_program_bits(group), float(len(group))))
+
+
+AGREEMENT_BITS = 12.0  # what another kind's agreement is worth, measured on training tasks
+
+
+def _program_bits(group: list[Candidate]) -> float:
+    kinds = {candidate.view for candidate in group}
+    doublings = len({candidate.program for candidate in group}).bit_length() - 1
+    return _best(group) / math.log(2) + AGREEMENT_BITS * (len(kinds) - 1) + doublings
+
+
 SELECTORS: dict[str, Callable[[Sequence[Candidate]], list[Ranked]]] = {
     "majority": majority,
     "weighted": weighted,
+    "programs": programs,
 }
 
 

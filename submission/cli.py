@@ -30,7 +30,7 @@ Examples:
 
   arcsub solve arc-agi_test_challenges.json --budget 12h --run runs/final
 
-  arcsub solve my_tasks/ --tasks 0a1b2c3d,4e5f6a7b --engines plain
+  arcsub solve my_tasks/ --tasks 0a1b2c3d,4e5f6a7b --engines synth
 
   arcsub solve arc-agi-1:training --run runs/a --resume
 """
@@ -98,13 +98,16 @@ def show(
     ] = None,
     views: Annotated[int, typer.Option(metavar="N", help="Show the task under N views too.")] = 0,
     seed: Annotated[int, typer.Option(help="Decides which views.")] = 0,
+    program: Annotated[
+        bool, typer.Option("--program", help="Search a program and show the grids it goes through.")
+    ] = False,
 ) -> None:
-    """Draw a task, its views and its attempts in the terminal."""
+    """Draw a task, its views, its attempts and a program for it in the terminal."""
 
     def action() -> None:
         from submission.show import show_task
 
-        show_task(source, task, submission=submission, views=views, seed=seed)
+        show_task(source, task, submission=submission, views=views, seed=seed, program=program)
 
     _exit(action)
 

@@ -8,8 +8,14 @@ from rich.panel import Panel
 from rich.text import Text
 
 from solver.arcio import read_source
+from solver.deadline import Deadline
+from solver.engines import Context
 from solver.grid import DataError, Grid, Task, same
+from solver.select import SELECTORS
 from solver.submissions import read_submission
+from solver.synth.engine import synth
+from solver.synth.interpret import trace
+from solver.synth.program import parse
 from solver.views import sample_views
 
 # Black, blue, red, green, yellow, grey, magenta, orange, sky, maroon.
@@ -18,11 +24,21 @@ PALETTE = (
     "#999999", "#e53aa3", "#ff851b", "#87d8f1", "#921231",
 )  # fmt: skip
 
+SEARCH_S = 10.0
+
 
 def show_task(
-    source: str, task_id: str, *, submission: str | None = None, views: int = 0, seed: int = 0
+    source: str,
+    task_id: str,
+    *,
+    submission: str | None = None,
+    views: int = 0,
+    seed: int = 0,
+    program: bool = False,
 ) -> None:
     """Print demonstrations, test inputs, views, attempts and, where known, whether they are right.
+
+    With `program`, search one for a few seconds and print the grids it goes through.
 
     Raises `DataError` for an unknown source, task or submission.
     """
@@ -35,6 +51,8 @@ def show_task(
         panels.append(_draw_task(view.apply_task(task), f"view {view.name}"))
     if submission is not None:
         panels.append(_draw_attempts(task, submission, (loaded.solutions or {}).get(task.id)))
+    if program:
+        panels.append(_draw_program(task))
     Console().print(*panels, sep="\n")
 
 
@@ -46,6 +64,20 @@ def _draw_task(task: Task, title: str) -> Panel:
     for i, grid in enumerate(task.tests):
         parts += [Text(f"test input {i}"), _draw(grid)]
     return Panel(Group(*parts), title=Text(title), title_align="left")
+
+
+def _draw_program(task: Task) -> Panel:
+    found = list(synth(task, Deadline.after(SEARCH_S), Context(0, 0)))
+    if not found:
+        return Panel(Text(f"no program found within {SEARCH_S:g} s"), title="program")
+    drawn: list[RenderableType] = []
+    for test, grid in enumerate(task.tests):
+        ranked = SELECTORS["programs"]([c for c in found if c.test == test])
+        text = ranked[0].support[0].program or ""
+        drawn.append(Text(f"test {test}: {text}", style="bold"))
+        for step, shown in trace(parse(text), grid):
+            drawn += [Text(step), _draw(shown) if shown is not None else Text("(no grid)")]
+    return Panel(Group(*drawn), title="program", title_align="left")
 
 
 def _draw_attempts(task: Task, submission: str, solutions: tuple[Grid, ...] | None) -> Panel:

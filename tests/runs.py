@@ -34,7 +34,7 @@ def write_challenges(path: Path, tasks: tuple[Task, ...]) -> Path:
 
 def command(challenges: Path, folder: Path, engine: str, budget: str, *more: str) -> list[str]:
     """The command line of a run; `engine` is a function of `tests.fakes`."""
-    name = engine if ":" in engine or engine == "plain" else f"tests.fakes:{engine}"
+    name = engine if ":" in engine or engine == "synth" else f"tests.fakes:{engine}"
     return [
         *(sys.executable, "-m", "solver", str(challenges), "--run", str(folder)),
         *("--engines", name, "--budget", budget, *more),

@@ -31,9 +31,9 @@ def test_the_command_line_comes_before_the_profile() -> None:
 
 
 def test_named_engines_keep_their_stage_and_others_get_a_plain_one() -> None:
-    of_the_profile = {stage.engine: stage for stage in load_config("cpu", 1.0).stages}["plain"]
-    assert of_the_profile != Stage("plain")
-    stages = load_config("cpu", 1.0, engines=("tests.fakes:instant", "plain")).stages
+    of_the_profile = {stage.engine: stage for stage in load_config("cpu", 1.0).stages}["synth"]
+    assert of_the_profile != Stage("synth")
+    stages = load_config("cpu", 1.0, engines=("tests.fakes:instant", "synth")).stages
     assert stages == (Stage("tests.fakes:instant"), of_the_profile)
 
 
@@ -42,7 +42,7 @@ def test_named_engines_keep_their_stage_and_others_get_a_plain_one() -> None:
     [
         ("none", (), None, "--profile none: no such profile; there are cpu, kaggle-cpu"),
         ("../profiles/cpu", (), None, "no such profile"),
-        ("cpu", ("magic",), None, "--engines magic: no such engine; there are plain"),
+        ("cpu", ("magic",), None, "--engines magic: no such engine; there are synth"),
         ("cpu", ("no_such_module:f",), None, "--engines no_such_module:f: no such engine"),
         ("cpu", (":f",), None, "no such engine"),
         ("cpu", ("..:f",), None, "no such engine"),

@@ -14,7 +14,7 @@ TWO_TESTS = Task("t", (Pair(as_grid([[1]]), as_grid([[2]])),), (as_grid([[1]]), 
 
 
 def found(test: int, color: int, logprob: float = -1.0) -> Candidate:
-    return Candidate("t", test, as_grid([[color]]), "plain", program=str(color), logprob=logprob)
+    return Candidate("t", test, as_grid([[color]]), "synth", program=str(color), logprob=logprob)
 
 
 @given(st.data(), tasks(4), st.sampled_from(["majority", "weighted"]))
@@ -46,7 +46,7 @@ def test_the_two_best_grids_are_handed_in() -> None:
     given_answer = answer(TWO_TESTS, guesses, template(TWO_TESTS))
     first, second = given_answer.attempts[0]
     assert (first.grid.tolist(), second.grid.tolist()) == ([[5]], [[6]])
-    assert (first.source, second.source) == ("plain", "plain")
+    assert (first.source, second.source) == ("synth", "synth")
     assert given_answer.state == "program"
 
 
@@ -55,7 +55,7 @@ def test_a_free_place_goes_to_the_template_but_never_to_a_grid_already_there() -
     same_as_template = found(0, int(fallback[0][0].grid[0, 0]))
     given_answer = answer(TWO_TESTS, [same_as_template], fallback)
     first, second = given_answer.attempts[0]
-    assert (first.source, second.source) == ("plain", "template")
+    assert (first.source, second.source) == ("synth", "template")
     assert same(second.grid, fallback[0][1].grid)
     assert [a.source for a in given_answer.attempts[1]] == ["template", "template"]
 
@@ -68,7 +68,7 @@ def test_a_task_half_answered_is_a_fallback_without_confidence() -> None:
 def test_agreement_gives_more_confidence_than_a_lone_program_and_dispute_gives_less() -> None:
     task = Task("t", TWO_TESTS.train, TWO_TESTS.tests[:1])
     grid = as_grid([[4]])
-    agreed = [Candidate("t", 0, grid, "plain", program=p) for p in ("a", "b", "c")]
+    agreed = [Candidate("t", 0, grid, "synth", program=p) for p in ("a", "b", "c")]
 
     def confidence(guesses: list[Candidate]) -> float:
         return answer(task, guesses, template(task)).confidence

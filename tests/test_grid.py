@@ -151,10 +151,10 @@ def test_a_seed_is_the_same_in_every_process() -> None:
 
 def test_identity_leaves_time_and_likelihood_out() -> None:
     grid = as_grid([[1]])
-    one = Candidate("t", 0, grid, "plain", logprob=-1.0, cost_s=1)
-    assert one.identity == Candidate("t", 0, grid, "plain", logprob=-2.0, cost_s=2).identity
-    assert one.identity != Candidate("t", 0, as_grid([[2]]), "plain").identity
-    assert one.identity != Candidate("t", 1, grid, "plain").identity
+    one = Candidate("t", 0, grid, "synth", logprob=-1.0, cost_s=1)
+    assert one.identity == Candidate("t", 0, grid, "synth", logprob=-2.0, cost_s=2).identity
+    assert one.identity != Candidate("t", 0, as_grid([[2]]), "synth").identity
+    assert one.identity != Candidate("t", 1, grid, "synth").identity
 
 
 def test_a_long_list_of_names_is_cut_short() -> None:

@@ -30,12 +30,12 @@ from solver.journal import (
 )
 from tests.strategies import candidates, complaint, grids, ids
 
-JOB = JobRecord("t", "plain", 0, "finished", 0.5, 2.0, 1, 3.25)
+JOB = JobRecord("t", "synth", 0, "finished", 0.5, 2.0, 1, 3.25)
 NUMBERS = st.floats(-1e6, 1e6)
 
 
 def guess(color: int) -> Candidate:
-    return Candidate("t", 0, as_grid([[color, color]]), "plain", None, -1.5, "input", 0.25)
+    return Candidate("t", 0, as_grid([[color, color]]), "synth", None, -1.5, "input", 0.25)
 
 
 def four_lines() -> list[dict[str, Any]]:

@@ -19,7 +19,8 @@ from solver.synth.cell_frames import candidate_frames, frame_shape, framed
 from solver.synth.cell_iterate import iterated, repeat
 from solver.synth.cell_states import State, used_layers
 from solver.synth.cells import OPS, cell_rule, search
-from solver.synth.program import INPUT, Call, Op, Solution, parse, run
+from solver.synth.interpret import run
+from solver.synth.program import INPUT, Call, Op, Solution, parse
 
 Cells = NDArray[Any]
 Change = Callable[[Grid], Cells]

@@ -10,7 +10,8 @@ from solver.deadline import Deadline, FakeClock
 from solver.grid import Pair, Task, freeze, same
 from solver.synth import completion, rule_fit
 from solver.synth.completion import UNKNOWN, complete
-from solver.synth.program import parse, run
+from solver.synth.interpret import run
+from solver.synth.program import parse
 
 RNG = np.random.default_rng(5)
 grids = arrays(np.uint8, st.tuples(st.integers(1, 8), st.integers(1, 8)),

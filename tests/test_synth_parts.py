@@ -9,7 +9,8 @@ from hypothesis.extra.numpy import arrays
 from solver.deadline import Deadline
 from solver.grid import Pair, Task, freeze, same
 from solver.synth import part_split, parts, rule_fit
-from solver.synth.program import parse, run
+from solver.synth.interpret import run
+from solver.synth.program import parse
 
 RNG = np.random.default_rng(3)
 grids = arrays(np.uint8, st.tuples(st.integers(1, 8), st.integers(1, 8)),

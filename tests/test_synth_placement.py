@@ -8,7 +8,8 @@ from hypothesis.extra.numpy import arrays
 from solver.deadline import Deadline, FakeClock
 from solver.grid import Pair, Task, freeze, same
 from solver.synth import placement, rule_fit
-from solver.synth.program import parse, run
+from solver.synth.interpret import run
+from solver.synth.program import parse
 from solver.views import turn
 
 grids = arrays(np.uint8, st.tuples(st.integers(1, 8), st.integers(1, 8)),

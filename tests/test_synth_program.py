@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from solver.synth.interpret import run, trace
 from solver.synth.ops import all_ops
-from solver.synth.program import INPUT, Call, Image, Op, description_length, parse, run, trace
+from solver.synth.program import INPUT, Call, Image, Op, description_length, parse
 
 GRID = np.array([[0, 1], [2, 3]], dtype=np.uint8)
 TABLE = {

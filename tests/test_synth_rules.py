@@ -6,8 +6,9 @@ import pytest
 from solver.deadline import Deadline, FakeClock
 from solver.grid import Pair, Task, freeze, same
 from solver.synth import rule_derive, rule_fit, rule_select, rule_summary, rules
+from solver.synth.interpret import run
 from solver.synth.objects import segment
-from solver.synth.program import INPUT, Call, parse, run
+from solver.synth.program import INPUT, Call, parse
 from solver.synth.rule_learn import ALWAYS, enumerate_tests, holds, selectors
 
 OPS = {**rules.OPS, **rule_select.OPS, **rule_summary.OPS, **rule_fit.OPS}

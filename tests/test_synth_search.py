@@ -6,9 +6,10 @@ import pytest
 from solver.deadline import CpuClock, Deadline
 from solver.grid import Pair, Task, freeze, same
 from solver.synth import grids, normal, space
+from solver.synth.interpret import _evaluate, run
 from solver.synth.ops import all_ops
 from solver.synth.primitives import as_images
-from solver.synth.program import _evaluate, parse, run
+from solver.synth.program import parse
 from solver.synth.sizes import size_rules
 
 

@@ -56,7 +56,7 @@ def reflowed(a, y, x, arg, th, tw, out):  # type: ignore[no-untyped-def]
 def stretched(a, y, x, arg, th, tw, out):  # type: ignore[no-untyped-def]
     """Scaled to the frame, each cell an equal share of it (sides must divide)."""
     h, w = a.shape
-    if th % h and h % th or tw % w and w % tw:
+    if (th % h and h % th) or (tw % w and w % tw):
         return FAIL
     o = shaped(out, th, tw)
     for i in range(th):

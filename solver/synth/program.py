@@ -15,7 +15,7 @@ adds a penalty of its own where a program is known to be right less often than i
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,32 +92,6 @@ def parse(text: str) -> Call:
     raise ValueError("no program: a bare literal")
 
 
-def run(program: Call, grid: Grid, ops: Mapping[str, Op] | None = None) -> Grid | None:
-    """The output of a program for one grid, or None if the program does not apply to it.
-
-    Raises `ValueError` if the program names an operation that is not in `ops`
-    (default: all of `solver.synth.ops.OPS`).
-    """
-    return as_output(_evaluate(program, grid, _all_ops(ops), {}))
-
-
-def trace(
-    program: Call, grid: Grid, ops: Mapping[str, Op] | None = None
-) -> list[tuple[str, Grid | None]]:
-    """Every distinct sub-expression with the grid it gives, in order of evaluation.
-
-    A list of images shows as its parts drawn in their places; the last entry is the output.
-    """
-    memo: dict[Call, Any] = {}
-    table = _all_ops(ops)
-    steps = {}
-    for call in program.calls():
-        shown = _drawn(_evaluate(call, grid, table, memo))
-        if shown is not None or call == program:
-            steps[str(call)] = shown
-    return list(steps.items())
-
-
 def description_length(arg: Any) -> float:
     """Bits needed to write a program down, by the convention of this module."""
     if isinstance(arg, Call):
@@ -135,48 +109,6 @@ def as_output(value: Any) -> Grid | None:
     if not isinstance(cells, np.ndarray) or cells.ndim != 2 or cells.size == 0:
         return None
     return freeze(cells) if is_grid(cells) else None
-
-
-def _evaluate(arg: Any, grid: Grid, ops: Mapping[str, Op], memo: dict[Call, Any]) -> Any:
-    if isinstance(arg, tuple):
-        return tuple(_evaluate(entry, grid, ops, memo) for entry in arg)
-    if not isinstance(arg, Call):
-        return arg
-    if arg == INPUT:
-        return grid
-    if arg in memo:
-        return memo[arg]
-    if arg.name not in ops:
-        raise ValueError(f"no operation {arg.name!r}")
-    values = [_evaluate(entry, grid, ops, memo) for entry in arg.args]
-    missing = any(value is None for value in values)
-    memo[arg] = None if missing else ops[arg.name].function(*values)
-    return memo[arg]
-
-
-def _all_ops(ops: Mapping[str, Op] | None) -> Mapping[str, Op]:
-    if ops is not None:
-        return ops
-    from solver.synth.ops import all_ops  # imports every part, which imports this module
-
-    return all_ops()
-
-
-def _drawn(value: Any) -> Grid | None:
-    if not isinstance(value, tuple):
-        return as_output(value)
-    images = [image for image in value if isinstance(image, Image)]
-    if not images or len(images) < len(value):
-        return None
-    top, left = min(i.y for i in images), min(i.x for i in images)
-    bottom = max(i.y + i.cells.shape[0] for i in images)
-    right = max(i.x + i.cells.shape[1] for i in images)
-    canvas = np.zeros((bottom - top, right - left), dtype=np.uint8)
-    for image in images:
-        h, w = image.cells.shape
-        place = canvas[image.y - top : image.y - top + h, image.x - left : image.x - left + w]
-        np.copyto(place, image.cells, where=image.cells != 0)
-    return as_output(canvas)
 
 
 def _calls(arg: Any) -> Iterator[Call]:
