@@ -177,20 +177,26 @@ def _clean(bits, costs, open_cells, never, starts, wanted, bound, limit):  # typ
             elif helps:
                 code[n], price[n] = 2 * t + negated, costs[t] + 0.5 * negated
                 n += 1
-    for i in range(n):
-        for j in range(i + 1, n):
+    kept = code[:n], price[:n], rest[:n], good[:n]
+    count = _clean_pairs(kept, starts, wanted, bound, found, cost, count)
+    return found[:count], cost[:count]
+
+
+@kernel
+def _clean_pairs(kept, starts, wanted, bound, found, cost, count):  # type: ignore[no-untyped-def]
+    code, price, rest, good = kept
+    for i in range(len(code)):
+        for j in range(i + 1, len(code)):
             p = price[i] + price[j] + 1.0
-            if p > bound or count == limit:
+            if p > bound or count == len(found):
                 break
-            apart = True
-            for k in range(words):
-                if rest[i, k] & rest[j, k]:
-                    apart = False
-                    break
-            if apart and _everywhere(good[i], good[j], starts, wanted):
+            k = 0
+            while k < rest.shape[1] and rest[i, k] & rest[j, k] == 0:
+                k += 1
+            if k == rest.shape[1] and _everywhere(good[i], good[j], starts, wanted):
                 found[count, 0], found[count, 1], cost[count] = code[i], code[j], p
                 count += 1
-    return found[:count], cost[:count]
+    return count
 
 
 @kernel

@@ -60,20 +60,7 @@ def boxes(g, back, labels, p, n, table):  # type: ignore[no-untyped-def]
             smallest = i
         if p[i, 12] == 1 and (odd == 0 or p[i, 0] > p[odd, 0]):
             odd = i
-        top, left, bottom, right = p[i, 24], p[i, 25], p[i, 26], p[i, 27]
-        area = min(p[i, 1] * p[i, 2], 254)
-        for y in range(top, bottom + 1):
-            for x in range(left, right + 1):
-                if g[y, x] not in (back, p[i, COLOR]):
-                    inside[i] = g[y, x]
-                if table[1, y, x] <= area:
-                    continue
-                table[0, y, x], table[1, y, x], table[2, y, x] = p[i, COLOR], area, p[i, 3]
-                a, b, c, d = y - top, x - left, bottom - y, right - x
-                table[3, y, x] = min(min(a, b), min(c, d))
-                table[4, y, x], table[5, y, x], table[6, y, x], table[7, y, x] = a, b, c, d
-                table[8, y, x], table[9, y, x] = min(p[i, 1], 254), min(p[i, 2], 254)
-                table[10, y, x] = p[i, 5]
+        inside[i] = _draw_box(g, back, p, i, table)
     table[11] = p[largest, COLOR] if largest else OUT
     table[12] = p[smallest, COLOR] if smallest else OUT
     table[13] = min(count, 254)
@@ -81,6 +68,26 @@ def boxes(g, back, labels, p, n, table):  # type: ignore[no-untyped-def]
     for y in range(h):
         for x in range(w):
             table[14, y, x] = inside[labels[y, x]]
+
+
+@kernel
+def _draw_box(g, back, p, i, table):  # type: ignore[no-untyped-def]
+    # Write a component's box where no smaller one is; its last colour besides its own.
+    top, left, bottom, right = p[i, TOP], p[i, LEFT], p[i, BOTTOM], p[i, RIGHT]
+    area, inside = min(p[i, 1] * p[i, 2], 254), np.int64(OUT)
+    for y in range(top, bottom + 1):
+        for x in range(left, right + 1):
+            if g[y, x] not in (back, p[i, COLOR]):
+                inside = np.int64(g[y, x])
+            if table[1, y, x] <= area:
+                continue
+            table[0, y, x], table[1, y, x], table[2, y, x] = p[i, COLOR], area, p[i, 3]
+            a, b, c, d = y - top, x - left, bottom - y, right - x
+            table[3, y, x] = min(min(a, b), min(c, d))
+            table[4, y, x], table[5, y, x], table[6, y, x], table[7, y, x] = a, b, c, d
+            table[8, y, x], table[9, y, x] = min(p[i, 1], 254), min(p[i, 2], 254)
+            table[10, y, x] = p[i, 5]
+    return inside
 
 
 @kernel

@@ -33,30 +33,11 @@ def part_features(grid: Grid, table: NDArray[np.uint8]) -> None:
         return
     at = {name: i for i, (name, _, _) in enumerate(PART_FEATURES)}
     cells = parts.cells(grid)  # (n, h, w)
-    line = _line_color(grid, parts)
+    numbers, keys = _measure(cells)
     flat = cells.reshape(len(cells), -1)
-    filled = (flat != 0).sum(axis=1)
-    colors = np.array([len(np.unique(part)) for part in flat])
-    same = (flat[:, None] == flat[None]).all(axis=2).sum(axis=1)
-    counts = np.array([(flat == c).sum(axis=1) for c in range(1, 10)])
-    main = np.where(filled > 0, counts.argmax(axis=0) + 1, 0)
-    keys = {
-        "key": int(filled.argmax()),
-        "low_key": int(filled.argmin()),
-        "colors_key": int(colors.argmax()),
-        "odd_key": int(same.argmin()),
-    }
     stack = np.where((flat != 0).any(axis=0), flat.max(axis=0), 0).reshape(parts.part_shape)
-    numbers = {
-        "part_filled": filled,
-        "part_rank": (filled[None] > filled[:, None]).sum(axis=1),
-        "part_rank_up": (filled[None] < filled[:, None]).sum(axis=1),
-        "part_colors": colors,
-        "part_same": same,
-        "part_color": main,
-    }
     _outside(table, at)
-    table[at["line"]] = line
+    table[at["line"]] = _line_color(grid, parts)
     h, w = parts.part_shape
     rows, columns = parts.count
     y, x = np.mgrid[:h, :w]
@@ -71,10 +52,36 @@ def part_features(grid: Grid, table: NDArray[np.uint8]) -> None:
         table[at["any_part"]][place] = stack
         table[at["parts_filled"]][place] = (cells != 0).sum(axis=0)
         for name, k in keys.items():
-            if row < h and column < w and (rows <= h and columns <= w):
+            if rows <= h and columns <= w:
                 table[at[f"{name}_place"]][place] = cells[k, row, column]
             if f"{name}_same" in at:
                 table[at[f"{name}_same"]][place] = cells[k]
+
+
+def _measure(
+    cells: NDArray[np.uint8],
+) -> tuple[dict[str, NDArray[np.int64]], dict[str, int]]:
+    """Numbers of each part, and the indices of the parts that stand out."""
+    flat = cells.reshape(len(cells), -1)
+    filled = (flat != 0).sum(axis=1)
+    colors = np.array([len(np.unique(part)) for part in flat])
+    same = (flat[:, None] == flat[None]).all(axis=2).sum(axis=1)
+    counts = np.array([(flat == c).sum(axis=1) for c in range(1, 10)])
+    numbers = {
+        "part_filled": filled,
+        "part_rank": (filled[None] > filled[:, None]).sum(axis=1),
+        "part_rank_up": (filled[None] < filled[:, None]).sum(axis=1),
+        "part_colors": colors,
+        "part_same": same,
+        "part_color": np.where(filled > 0, counts.argmax(axis=0) + 1, 0),
+    }
+    keys = {
+        "key": int(filled.argmax()),
+        "low_key": int(filled.argmin()),
+        "colors_key": int(colors.argmax()),
+        "odd_key": int(same.argmin()),
+    }
+    return numbers, keys
 
 
 def _outside(table: NDArray[np.uint8], at: dict[str, int]) -> None:

@@ -57,17 +57,26 @@ def pattern_features(g, back, table):  # type: ignore[no-untyped-def]
             table[16, y, x] = x - left if inside else 255
             table[17, y, x] = bottom - y if inside else 255
             table[18, y, x] = right - x if inside else 255
-            a, b, flat = y - top, x - left, bottom - top != right - left
-            table[19, y, x] = OUT if flat else _at(g, top + b, left + a)
-            table[20, y, x] = OUT if flat else _at(g, bottom - b, right - a)
-            table[21, y, x] = OUT if flat else _at(g, bottom - b, left + a)
-            table[22, y, x] = OUT if flat else _at(g, top + b, right - a)
+            if bottom - top == right - left:
+                _box_turns(g, table[19:], y, x, top, left, bottom, right)
+            else:
+                table[19:23, y, x] = OUT
             table[23, y, x], table[24, y, x] = g[y - 1, x], g[y, (x + 1) % w]
             table[25, y, x], table[26, y, x] = g[(y + 1) % h, x], g[y, x - 1]
     _fall(g, back, table[27], True, False)
     _fall(g, back, table[28], False, True)
     _fall(g, back, table[29], True, True)
     _fall(g, back, table[30], False, False)
+
+
+@kernel
+def _box_turns(g, table, y, x, top, left, bottom, right):  # type: ignore[no-untyped-def]
+    # The partners of a cell when a square box is transposed or turned.
+    a, b = y - top, x - left
+    table[0, y, x] = _at(g, top + b, left + a)
+    table[1, y, x] = _at(g, bottom - b, right - a)
+    table[2, y, x] = _at(g, bottom - b, left + a)
+    table[3, y, x] = _at(g, top + b, right - a)
 
 
 @kernel
