@@ -1,17 +1,19 @@
 """Objects, their properties, regions, paints and stamps."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from solver.grid import freeze
+from solver.grid import Grid, freeze
 from solver.synth import objects
 from solver.synth.object_paints import VERBS, draw, paint
 from solver.synth.object_regions import ALL_REGIONS, REFS, color_ref, region
 from solver.synth.object_stamps import stamps
-from solver.synth.objects import FEATURES, MODES, PART_MODES, background, segment
+from solver.synth.objects import FEATURES, MODES, PART_MODES, Scene, background, segment
 from solver.views import turn
 
 RING = freeze(np.array([[0, 0, 0, 0], [0, 3, 3, 3], [0, 3, 0, 3], [0, 3, 3, 3]], dtype=np.uint8))
@@ -26,7 +28,7 @@ ACTIONS = (
 )  # fmt: skip
 
 
-def scene_of(grid, mode="8", how="0"):
+def scene_of(grid: Grid, mode: str = "8", how: str = "0") -> Scene:
     scene = segment(grid, mode, how)
     assert scene is not None
     return scene
@@ -37,12 +39,12 @@ def scene_of(grid, mode="8", how="0"):
     [("8", 2), ("4", 3), ("m8", 1), ("m4", 2), ("c", 2), ("px", 4), ("ink", 1), ("h4", 2),
      ("a4", 5)],
 )  # fmt: skip
-def test_modes_cut_as_they_say(mode, count):
+def test_modes_cut_as_they_say(mode: str, count: int) -> None:
     grid = freeze(np.array([[1, 0, 0, 0], [0, 1, 2, 2], [0, 0, 0, 0]], dtype=np.uint8))
     assert scene_of(grid, mode).n == count
 
 
-def test_properties_of_a_ring():
+def test_properties_of_a_ring() -> None:
     scene = scene_of(RING)
     wanted = {"color": 3, "area": 8, "height": 3, "width": 3, "top": 1, "left": 1, "bottom": 0,
               "right": 0, "holes": 1, "hole_area": 1, "sym_lr": 1, "sym_ud": 1, "sym_diag": 1,
@@ -51,7 +53,7 @@ def test_properties_of_a_ring():
     assert {name: int(scene.column(name)[0]) for name in wanted} == wanted
 
 
-def test_relations_between_objects():
+def test_relations_between_objects() -> None:
     grid = np.zeros((6, 6), dtype=np.uint8)
     grid[0:4, 0:4] = 4
     grid[1:3, 1:3] = 0
@@ -65,7 +67,7 @@ def test_relations_between_objects():
     assert scene.column("inner_color").tolist() == [7, -1, -1]
 
 
-def test_shape_hashes_follow_turns():
+def test_shape_hashes_follow_turns() -> None:
     grid = np.zeros((5, 9), dtype=np.uint8)
     shape = np.array([[1, 1, 1], [1, 0, 0]], dtype=np.uint8)
     grid[0:2, 0:3] = shape
@@ -79,12 +81,12 @@ def test_shape_hashes_follow_turns():
     assert scene.column("same_look").tolist() == [1, 1, 1]
 
 
-def test_background_by_count():
+def test_background_by_count() -> None:
     grid = freeze(np.array([[5, 5, 0]], dtype=np.uint8))
     assert (background(grid, "0"), background(grid, "most")) == (0, 5)
 
 
-def test_too_many_objects_make_no_scene():
+def test_too_many_objects_make_no_scene() -> None:
     grid = np.zeros((30, 30), dtype=np.uint8)
     grid[::2, ::2] = 1
     assert segment(freeze(grid), "4") is None
@@ -92,7 +94,7 @@ def test_too_many_objects_make_no_scene():
 
 @settings(max_examples=40, deadline=None)
 @given(small_grids, st.sampled_from([*MODES, *PART_MODES]), st.sampled_from(["0", "most"]))
-def test_every_region_reference_and_paint_is_well_formed(grid, mode, how):
+def test_every_region_reference_and_paint_is_well_formed(grid: Grid, mode: str, how: str) -> None:
     scene = scene_of(grid, mode, how)
     assert scene.features.shape == (scene.n, len(FEATURES))
     assert scene.column("area").tolist() == scene.masks.sum((1, 2)).tolist()
@@ -110,13 +112,13 @@ def test_every_region_reference_and_paint_is_well_formed(grid, mode, how):
 
 @settings(max_examples=30, deadline=None)
 @given(small_grids, st.integers(0, 7))
-def test_sizes_and_holes_do_not_depend_on_the_view(grid, d8):
+def test_sizes_and_holes_do_not_depend_on_the_view(grid: Grid, d8: int) -> None:
     plain, turned = scene_of(grid), scene_of(freeze(turn(grid, d8)))
     for name in ("area", "holes", "shape_d8", "sym_any", "longest"):
         assert sorted(plain.column(name).tolist()) == sorted(turned.column(name).tolist())
 
 
-def test_regions_of_a_ring():
+def test_regions_of_a_ring() -> None:
     scene = scene_of(RING)
     assert np.argwhere(region(scene, "holes")[0]).tolist() == [[2, 2]]
     assert region(scene, "frame")[0].sum() == 7
@@ -124,7 +126,7 @@ def test_regions_of_a_ring():
     assert not region(scene, "ray hit left right").any()
 
 
-def test_rays_between_equal_colours():
+def test_rays_between_equal_colours() -> None:
     grid = freeze(np.array([[1, 0, 0, 1, 0, 2]], dtype=np.uint8))
     scene = scene_of(grid)
     link = region(scene, "ray same left right").any(0)
@@ -133,11 +135,11 @@ def test_rays_between_equal_colours():
     assert other.tolist() == [[False, False, False, False, True, False]]
 
 
-def test_every_verb_is_tried_here():
+def test_every_verb_is_tried_here() -> None:
     assert {action[0] for action in ACTIONS} == set(VERBS)
 
 
-def test_paints_do_what_they_say():
+def test_paints_do_what_they_say() -> None:
     scene = scene_of(TWO)
     after = draw(scene, [("keep",), ("fall", "left")], np.array([0, 1]))
     assert after.tolist() == [[1, 0, 0, 0], [0, 1, 2, 0], [0, 0, 2, 0]]
@@ -147,14 +149,14 @@ def test_paints_do_what_they_say():
     assert after.tolist() == [[1, 0, 0, 1], [0, 1, 1, 1], [0, 0, 0, 1]]
 
 
-def test_objects_fall_onto_one_another():
+def test_objects_fall_onto_one_another() -> None:
     grid = freeze(np.array([[1, 0], [2, 0], [0, 0], [3, 4]], dtype=np.uint8))
     scene = scene_of(grid)
     after = draw(scene, [("fall", "down")], np.zeros(4, dtype=np.int64))
     assert after.tolist() == [[0, 0], [1, 0], [2, 0], [3, 4]]
 
 
-def test_stamps_are_what_all_instances_agree_on():
+def test_stamps_are_what_all_instances_agree_on() -> None:
     before, after = np.zeros((8, 8), dtype=np.uint8), np.zeros((8, 8), dtype=np.uint8)
     for r, c in ((1, 1), (5, 4)):
         before[r, c] = after[r, c] = 2
@@ -164,6 +166,6 @@ def test_stamps_are_what_all_instances_agree_on():
     assert ("stamp", ((6,), (-1,), (6,)), -1, 0) in found
 
 
-def test_scenes_are_kept_for_equal_grids():
+def test_scenes_are_kept_for_equal_grids() -> None:
     objects.prepare()
     assert segment(TWO, "8") is segment(TWO.copy(), "8")

@@ -1,23 +1,31 @@
 """Placement: anchors, centres, crossings, travelling rays."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 
 from solver.deadline import Deadline, FakeClock
-from solver.grid import Pair, Task, freeze, same
+from solver.grid import Grid, Pair, Task, freeze, same
 from solver.synth import placement, rule_fit
 from solver.synth.interpret import run
-from solver.synth.program import parse
+from solver.synth.program import Call, parse
 from solver.views import turn
+
+Cells = NDArray[Any]
 
 grids = arrays(np.uint8, st.tuples(st.integers(1, 8), st.integers(1, 8)),
                elements=st.integers(0, 3)).map(freeze)  # fmt: skip
 TEMPLATE = np.array([[0, 1, 2], [1, 1, 0], [3, 1, 3]], dtype=np.uint8)
 
 
-def check(pairs):
+def check(pairs: Sequence[tuple[Cells, Cells]]) -> Call:
     frozen = [Pair(freeze(a), freeze(b)) for a, b in pairs]
     task = Task("t", tuple(frozen[:-1]), (frozen[-1].input,))
     found = [s for s in placement.search(task, Deadline.after(20)) if s is not None]
@@ -32,7 +40,7 @@ def check(pairs):
     return solution.program
 
 
-def anchored(d8, place):
+def anchored(d8: int, place: tuple[int, int]) -> tuple[Cells, Cells]:
     """A template in a corner, and its markers alone, turned, somewhere else."""
     before = np.zeros((12, 12), dtype=np.uint8)
     before[0:3, 0:3] = TEMPLATE
@@ -44,16 +52,16 @@ def anchored(d8, place):
     return before, after
 
 
-def test_template_is_drawn_at_its_markers():
+def test_template_is_drawn_at_its_markers() -> None:
     assert check([anchored(0, (5, 5)), anchored(0, (8, 2)), anchored(0, (4, 8))]).name == "anchors"
 
 
-def test_template_may_be_turned():
+def test_template_may_be_turned() -> None:
     pairs = [anchored(1, (5, 5)), anchored(6, (8, 2)), anchored(3, (4, 8))]
     assert check(pairs).args[2] == 8
 
 
-def centred(place, seed):
+def centred(place: tuple[int, int], seed: int) -> tuple[Cells, Cells]:
     rng = np.random.default_rng(seed)
     quarter = np.where(rng.random((2, 2)) < 0.6, 4, 0)
     quarter[1, 1] = 4
@@ -71,12 +79,12 @@ def centred(place, seed):
     return before, after
 
 
-def test_symmetry_about_a_centre():
+def test_symmetry_about_a_centre() -> None:
     pairs = [centred((1, 2), 0), centred((5, 5), 1), centred((3, 0), 2)]
     assert check(pairs).name == "about_centre"
 
 
-def crossed(rows, columns):
+def crossed(rows: list[int], columns: list[int]) -> tuple[Cells, Cells]:
     before = np.zeros((9, 9), dtype=np.uint8)
     before[rows, 0] = 5
     before[0, columns] = 5
@@ -85,30 +93,32 @@ def crossed(rows, columns):
     return before, after
 
 
-def test_crossings_of_marked_rows_and_columns():
+def test_crossings_of_marked_rows_and_columns() -> None:
     assert check([crossed([2, 5], [3, 7]), crossed([4], [2, 6, 8]), crossed([3, 7], [4])]).name == (
         "crossings"
     )
 
 
-def test_a_ray_bounces_between_walls():
+def test_a_ray_bounces_between_walls() -> None:
     grid = np.zeros((4, 9), dtype=np.uint8)
     grid[3, 0] = 1
     out = placement.travel(freeze(grid), 1, 3, 1, "bounce")
+    assert out is not None
     zigzag = [2, 1, 0, 1, 2, 3, 2]
     assert (out[zigzag, range(1, 8)] == 3).all()
     assert out[3, 0] == 1
 
 
-def test_a_ray_turns_right_at_an_obstacle():
+def test_a_ray_turns_right_at_an_obstacle() -> None:
     grid = np.zeros((5, 5), dtype=np.uint8)
     grid[4, 2], grid[1, 2] = 1, 8
     out = placement.travel(freeze(grid), 1, 3, 0, "right")
+    assert out is not None
     assert np.argwhere(out == 3).tolist() == [[2, 2], [2, 3], [2, 4], [3, 2]]
     assert out[1, 2] == 8
 
 
-ARGUMENTS = {
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "anchors": ("m8", 8, 2, 0), "about_centre": ("8", ("area", "max", 0), "all", 1),
     "crossings": (2, "own", 1), "travel": (1, -1, 3, "bounce"),
 }  # fmt: skip
@@ -116,7 +126,7 @@ ARGUMENTS = {
 
 @settings(max_examples=60, deadline=None)
 @given(grids, st.sampled_from(sorted(ARGUMENTS)))
-def test_operations_never_raise_and_keep_the_shape(grid, name):
+def test_operations_never_raise_and_keep_the_shape(grid: Grid, name: str) -> None:
     assert ARGUMENTS.keys() == placement.OPS.keys()
     made = placement.OPS[name].function(grid, *ARGUMENTS[name])
     assert made is None or (made.shape == grid.shape and made.max() < 10)
@@ -124,12 +134,13 @@ def test_operations_never_raise_and_keep_the_shape(grid, name):
 
 @settings(max_examples=40, deadline=None)
 @given(grids, st.integers(0, 7), st.sampled_from(["stop", "right", "left", "back", "bounce"]))
-def test_rays_paint_blank_cells_only(grid, first, wall):
+def test_rays_paint_blank_cells_only(grid: Grid, first: int, wall: str) -> None:
     out = placement.travel(grid, 1, 2, first, wall)
+    assert out is not None
     assert (out[grid != 0] == grid[grid != 0]).all()
 
 
-def test_no_time_no_answer():
+def test_no_time_no_answer() -> None:
     before, after = anchored(0, (5, 5))
     task = Task("t", (Pair(freeze(before), freeze(after)),), (freeze(before),))
     assert list(placement.search(task, Deadline(0.0, FakeClock(1.0)))) == []

@@ -1,26 +1,30 @@
 """Every primitive of the grid search on a small worked example, and fuzzing of all kernels."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from solver.grid import Grid
 from solver.synth.primitives import IMAGES, JOINS, OPS, PAIRS, SIZES, SPLITS, operations
 from solver.synth.program import Image
 
 BLANK = "."
 
 
-def grid(text):
+def grid(text: str) -> Grid:
     rows = [[int(c) for c in row.replace(BLANK, "0")] for row in text.split()]
     return np.array(rows, dtype=np.uint8)
 
 
-def shown(value):
+def shown(value: Any) -> Any:
     """An image as (y, x, rows), a list as a list of those."""
     if isinstance(value, tuple):
         return [shown(one) for one in value]
@@ -32,7 +36,7 @@ THREE = (Image(grid("11 1.")), Image(grid("2"), 0, 2), Image(grid("33 33"), 3, 0
 TWO = (Image(grid("11 ..")), Image(grid("2. 2."), 0, 2))
 
 # name: (arguments, result)
-EXAMPLES = {
+EXAMPLES: dict[str, tuple[tuple[Any, ...], Any]] = {
     "keep_color": (("12 31", 1), (0, 0, "1. .1")),
     "erase_color": (("12 31", 1), (0, 0, ".2 3.")),
     "negative": (("1. .1", 0), (0, 0, ".1 1.")),
@@ -103,20 +107,20 @@ EXAMPLES = {
 }
 
 
-def test_every_primitive_has_an_example_and_a_meaning():
+def test_every_primitive_has_an_example_and_a_meaning() -> None:
     assert EXAMPLES.keys() == OPS.keys()
     assert all(op.meaning for op in OPS.values())
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_example(name):
+def test_example(name: str) -> None:
     (value, *args), result = EXAMPLES[name]
     value = Image(grid(value)) if isinstance(value, str) else value
     assert shown(OPS[name].function(value, *args)) == result
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_what_is_no_image_gives_nothing(name):
+def test_what_is_no_image_gives_nothing(name: str) -> None:
     (_, *args), _ = EXAMPLES[name]
     assert OPS[name].function("text", *args) is None
 
@@ -134,7 +138,7 @@ grids = st.integers(1, 8).flatmap(
 
 @given(grids, st.sampled_from(range(1, 8)))
 @settings(max_examples=60, deadline=None)
-def test_turns_are_symmetries(cells, arg):
+def test_turns_are_symmetries(cells: Grid, arg: int) -> None:
     image = Image(cells)
     inverse = {5: 6, 6: 5}.get(arg, arg)
     back = OPS["turned"].function(OPS["turned"].function(image, arg), inverse)
@@ -143,7 +147,7 @@ def test_turns_are_symmetries(cells, arg):
 
 @given(grids, st.sampled_from(["crop", "squeeze", "spread", "solid"]))
 @settings(max_examples=60, deadline=None)
-def test_repeating_these_changes_nothing(cells, name):
+def test_repeating_these_changes_nothing(cells: Grid, name: str) -> None:
     arg = {"squeeze": 1}.get(name, 0)
     once = OPS[name].function(Image(cells), arg)
     if once is not None:
@@ -152,7 +156,7 @@ def test_repeating_these_changes_nothing(cells, name):
 
 @given(grids, st.integers(0, 9))
 @settings(max_examples=60, deadline=None)
-def test_colour_is_kept_or_erased(cells, color):
+def test_colour_is_kept_or_erased(cells: Grid, color: int) -> None:
     kept = OPS["keep_color"].function(Image(cells), color).cells
     rest = OPS["erase_color"].function(Image(cells), color).cells
     assert np.array_equal(kept + rest, cells)
@@ -160,7 +164,7 @@ def test_colour_is_kept_or_erased(cells, color):
 
 @given(grids)
 @settings(max_examples=30, deadline=None)
-def test_parts_drawn_together_are_the_content(cells):
+def test_parts_drawn_together_are_the_content(cells: Grid) -> None:
     parts = OPS["split_parts"].function(Image(cells), 1)
     crop = OPS["crop"].function(Image(cells), 0)
     if parts is None:
@@ -169,14 +173,14 @@ def test_parts_drawn_together_are_the_content(cells):
         assert shown(OPS["draw_all"].function(parts, 0)) == shown(crop)
 
 
-def test_operations_are_sorted_by_cost_and_need_a_size_for_frames():
+def test_operations_are_sorted_by_cost_and_need_a_size_for_frames() -> None:
     unsized, sized = operations([0, 1, 2], False), operations([0, 1, 2], True)
     assert len(sized) > len(unsized)
     assert (np.diff(sized[:, 3]) >= 0).all()
     assert len({tuple(row[:3]) for row in sized.tolist()}) == len(sized)
 
 
-def test_kernels_stay_in_bounds():
+def test_kernels_stay_in_bounds() -> None:
     """The same kernels as plain Python, where NumPy checks every index."""
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     result = subprocess.run(
@@ -185,7 +189,7 @@ def test_kernels_stay_in_bounds():
     assert result.returncode == 0, result.stderr[-2000:]
 
 
-def fuzz(seed=0):
+def fuzz(seed: int = 0) -> None:
     """Apply every primitive with every parameter to a few random grids."""
     rng = np.random.default_rng(seed)
     palette = [0, 1, 2]
@@ -194,7 +198,7 @@ def fuzz(seed=0):
         lists = []
         for primitive in (*IMAGES, *SIZES, *PAIRS, *SPLITS):
             for arg in primitive.args(palette):
-                extra = ()
+                extra: tuple[Any, ...] = ()
                 if primitive in SIZES:
                     extra = ((3, 5),)
                 elif primitive in PAIRS:
@@ -203,7 +207,8 @@ def fuzz(seed=0):
                 if isinstance(result, tuple):
                     lists.append(result)
                 elif result is not None:
-                    assert result.cells.max() < 10 and max(result.cells.shape) <= 30
+                    assert result.cells.max() < 10
+                    assert max(result.cells.shape) <= 30
         for images in lists[:12]:
             for name in (*(p.name for p in JOINS), "pick", "keep", "drop", "sort"):
                 for arg in range(0, 34, 3):

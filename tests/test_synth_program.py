@@ -1,10 +1,13 @@
 """Programs as values: printing, parsing, running, tracing, their length."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from solver.grid import Grid
 from solver.synth.interpret import run, trace
 from solver.synth.ops import all_ops
 from solver.synth.program import INPUT, Call, Image, Op, description_length, parse
@@ -18,6 +21,13 @@ TABLE = {
     "nothing": Op(lambda grid: None, "never applies"),
     "large": Op(lambda grid: np.zeros((31, 1), np.uint8), "no legal grid"),
 }
+
+
+def output(text: str) -> Grid:
+    made = run(parse(text), GRID, TABLE)
+    assert made is not None
+    return made
+
 
 names = st.from_regex(r"[a-z][a-z_]{0,5}", fullmatch=True).filter(
     lambda name: (
@@ -38,7 +48,7 @@ programs = st.recursive(
 
 
 @given(programs)
-def test_text_parses_back_to_the_same_program(program):
+def test_text_parses_back_to_the_same_program(program: Call) -> None:
     assert parse(str(program)) == program
 
 
@@ -62,42 +72,44 @@ def test_text_parses_back_to_the_same_program(program):
         "(" * 300 + "input" + ")" * 300,
     ],
 )
-def test_other_text_is_refused(text):
+def test_other_text_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="no program"):
         parse(text)
 
 
-def test_run_evaluates_from_the_leaf():
-    assert run(parse("add(flip(input), 2)"), GRID, TABLE).tolist() == [[3, 2], [5, 4]]
-    assert run(parse("first(parts(input))"), GRID, TABLE).tolist() == [[0, 1]]
+def test_run_evaluates_from_the_leaf() -> None:
+    assert output("add(flip(input), 2)").tolist() == [[3, 2], [5, 4]]
+    assert output("first(parts(input))").tolist() == [[0, 1]]
 
 
-def test_run_gives_none_where_a_program_does_not_apply():
+def test_run_gives_none_where_a_program_does_not_apply() -> None:
     assert run(parse("flip(nothing(input))"), GRID, TABLE) is None
     assert run(parse("large(input)"), GRID, TABLE) is None
     assert run(parse("parts(input)"), GRID, TABLE) is None
 
 
-def test_unknown_operations_are_named():
+def test_unknown_operations_are_named() -> None:
     with pytest.raises(ValueError, match="'unknown'"):
         run(parse("unknown(input)"), GRID, TABLE)
 
 
-def test_the_result_is_a_frozen_grid():
-    assert not run(parse("add(input, 1)"), GRID, TABLE).flags.writeable
+def test_the_result_is_a_frozen_grid() -> None:
+    assert not output("add(input, 1)").flags.writeable
 
 
-def test_trace_shows_every_step_once():
+def test_trace_shows_every_step_once() -> None:
     steps = trace(parse("add(flip(input), 0)"), GRID, TABLE)
     assert [text for text, _ in steps] == ["input", "flip(input)", "add(flip(input), 0)"]
     lists = dict(trace(parse("first(parts(input))"), GRID, TABLE))
-    assert lists["parts(input)"].tolist() == GRID.tolist()
+    drawn = lists["parts(input)"]
+    assert drawn is not None
+    assert drawn.tolist() == GRID.tolist()
 
 
-def test_longer_programs_cost_more():
+def test_longer_programs_cost_more() -> None:
     short, longer = parse("flip(input)"), parse("add(flip(input), 1)")
     assert 0 == description_length(INPUT) < description_length(short) < description_length(longer)
 
 
-def test_all_operations_merge_and_have_meanings():
+def test_all_operations_merge_and_have_meanings() -> None:
     assert all(op.meaning and "\n" not in op.meaning for op in all_ops().values())

@@ -1,48 +1,63 @@
 """The grid search: it finds short programs, they run alone, and it keeps its limits."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from solver.deadline import CpuClock, Deadline
-from solver.grid import Pair, Task, freeze, same
+from solver.grid import Grid, Pair, Task, freeze, same
 from solver.synth import grids, normal, space
 from solver.synth.interpret import _evaluate, run
 from solver.synth.ops import all_ops
 from solver.synth.primitives import as_images
-from solver.synth.program import parse
+from solver.synth.program import Call, parse
 from solver.synth.sizes import size_rules
+
+Cells = NDArray[Any]
+Shape = tuple[int, int]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _compiled():
+def _compiled() -> None:
     grids.prepare()
 
 
-def soon(seconds=1.0):
+def soon(seconds: float = 1.0) -> Deadline:
     return Deadline.after(seconds, CpuClock())
 
 
-def grid(text):
+def grid(text: str) -> Grid:
     return freeze(np.array([[int(c) for c in row] for row in text.split()], dtype=np.uint8))
 
 
-def task_of(function, inputs):
+def task_of(function: Callable[[Cells], Cells], inputs: Sequence[Cells]) -> tuple[Task, Grid]:
     pairs = tuple(Pair(freeze(cells), freeze(function(cells))) for cells in inputs[:-1])
     return Task("made-up", pairs, (freeze(inputs[-1]),)), freeze(function(inputs[-1]))
 
 
-def scene(seed, shape=(6, 7), colors=(1, 2, 3)):
+def output(program: Call, cells: Grid) -> Grid:
+    made = run(program, cells)
+    assert made is not None
+    return made
+
+
+def scene(seed: int, shape: Shape = (6, 7), colors: Sequence[int] = (1, 2, 3)) -> Cells:
     rng = np.random.default_rng(seed)
     return rng.choice([0, 0, 0, 0, *colors], shape).astype(np.uint8)
 
 
-def recolored_frame(cells):
+def recolored_frame(cells: Cells) -> Cells:
     result = np.where(cells == 1, 4, cells)
     result[0], result[-1], result[:, 0], result[:, -1] = 8, 8, 8, 8
     return result
 
 
-RULES = {
+RULES: dict[str, Callable[[Cells], Cells]] = {
     "transposed": lambda cells: cells.T.copy(),
     "recolored": lambda cells: np.array([0, 5, 6, 7] + [0] * 6, np.uint8)[cells],
     "tiled and mirrored": lambda cells: np.hstack([cells, cells[:, ::-1]]),
@@ -52,19 +67,19 @@ RULES = {
 
 
 @pytest.mark.parametrize("name", list(RULES))
-def test_rules_are_found_and_their_programs_run_alone(name):
+def test_rules_are_found_and_their_programs_run_alone(name: str) -> None:
     task, answer = task_of(RULES[name], [scene(seed) for seed in range(4)])
     found = [s for s in grids.search(task, soon()) if s]
     assert any(same(solution.outputs[0], answer) for solution in found)
     for solution in found:
         program = parse(str(solution.program))
         for pair in task.train:
-            assert same(run(program, pair.input), pair.output)
-        assert same(run(program, task.tests[0]), solution.outputs[0])
+            assert same(output(program, pair.input), pair.output)
+        assert same(output(program, task.tests[0]), solution.outputs[0])
 
 
-def test_an_output_as_large_as_a_part_is_found():
-    def largest(cells):
+def test_an_output_as_large_as_a_part_is_found() -> None:
+    def largest(cells: Cells) -> Cells:
         return cells[1:4, 2:5]
 
     inputs = []
@@ -78,7 +93,7 @@ def test_an_output_as_large_as_a_part_is_found():
     assert same(min(found, key=lambda s: s.cost).outputs[0], answer)
 
 
-def test_ranked_colors_make_different_grids_alike():
+def test_ranked_colors_make_different_grids_alike() -> None:
     colors = [(1, 2), (3, 4), (5, 6), (7, 8)]
     inputs = []
     for seed, (common, rare) in enumerate(colors):
@@ -86,7 +101,7 @@ def test_ranked_colors_make_different_grids_alike():
         cells[2, 1 + seed % 3] = rare
         inputs.append(cells)
 
-    def rare_only(cells):
+    def rare_only(cells: Cells) -> Cells:
         values, count = np.unique(cells, return_counts=True)
         return np.where(cells == values[np.argmin(count)], cells, 0)
 
@@ -95,25 +110,25 @@ def test_ranked_colors_make_different_grids_alike():
     assert found
     assert same(found[0].outputs[0], answer)
     program = parse(str(found[0].program))
-    assert same(run(program, task.train[0].input), task.train[0].output)
+    assert same(output(program, task.train[0].input), task.train[0].output)
 
 
-def test_nothing_is_renamed_where_colors_do_not_change():
+def test_nothing_is_renamed_where_colors_do_not_change() -> None:
     task, _ = task_of(lambda cells: cells, [grid("0123"), grid("3210"), grid("2013")])
     assert normal.normal_task(task) is None
 
 
-def test_the_same_steps_give_the_same_programs():
+def test_the_same_steps_give_the_same_programs() -> None:
     task, _ = task_of(RULES["one layer over another"], [scene(seed) for seed in range(3)])
 
-    def first(n):
+    def first(n: int) -> list[str]:
         search = grids.search(task, soon(60.0))
         return [str(s.program) for s in (next(search) for _ in range(n)) if s]
 
     assert first(12) == first(12)
 
 
-def test_the_deadline_is_kept():
+def test_the_deadline_is_kept() -> None:
     inputs = [scene(seed, (30, 30)) for seed in range(4)]
     task, _ = task_of(lambda cells: np.roll(cells, seed_of(cells)), inputs)
     clock = CpuClock()
@@ -124,11 +139,11 @@ def test_the_deadline_is_kept():
         assert deadline.left() > -0.1
 
 
-def seed_of(cells):
+def seed_of(cells: Cells) -> int:
     return int(cells.sum()) % 7 + 3
 
 
-def test_a_full_space_ends_the_search(monkeypatch):
+def test_a_full_space_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grids, "MOST_STATES", 300)
     task, _ = task_of(RULES["transposed"], [scene(seed) for seed in range(3)])
     found = [s for s in grids.search(task, soon(30.0)) if s]
@@ -145,8 +160,10 @@ def test_a_full_space_ends_the_search(monkeypatch):
         ([(3, 7), (5, 9)], [(3, 3), (5, 4)], [(7, 11)], (7, 5)),
     ],
 )
-def test_size_rules(inputs, outputs, tests, expected):
-    def blank(shape):
+def test_size_rules(
+    inputs: list[Shape], outputs: list[Shape], tests: list[Shape], expected: Shape
+) -> None:
+    def blank(shape: Shape) -> Grid:
         return freeze(np.zeros(shape, np.uint8))
 
     pairs = tuple(Pair(blank(a), blank(b)) for a, b in zip(inputs, outputs, strict=True))
@@ -156,7 +173,7 @@ def test_size_rules(inputs, outputs, tests, expected):
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_every_state_is_what_its_program_says(seed):
+def test_every_state_is_what_its_program_says(seed: int) -> None:
     task, _ = task_of(recolored_frame, [scene(10 * seed + n, (4 + n, 5)) for n in range(3)])
     search = grids._new_run(task, next(size_rules(task)))
     space.expand(search.space, search.ops, search.inst, 40, 3_000_000)
@@ -166,6 +183,7 @@ def test_every_state_is_what_its_program_says(seed):
         program = grids.program_of(search, state)
         for k, cells in enumerate(inputs):
             images = as_images(_evaluate(program, cells, all_ops(), {}))
+            assert images is not None
             refs = search.space.ref[slice(*search.space.first[state, k : k + 2])]
             assert len(images) == len(refs), program
             for image, (block, y, x) in zip(images, refs.tolist(), strict=True):
