@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,12 @@ from solver.synth import grids, normal, space
 from solver.synth.interpret import _evaluate, run
 from solver.synth.ops import all_ops
 from solver.synth.primitives import as_images
-from solver.synth.program import Call, parse
+from solver.synth.program import Call, Solution, parse
 from solver.synth.sizes import size_rules
 
 Cells = NDArray[Any]
 Shape = tuple[int, int]
+STEPS = 120  # of a search: some ten thousand states, and what they solve
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -27,8 +29,12 @@ def _compiled() -> None:
     grids.prepare()
 
 
-def soon(seconds: float = 1.0) -> Deadline:
+def soon(seconds: float = 30.0) -> Deadline:
     return Deadline.after(seconds, CpuClock())
+
+
+def early(search: Iterator[Solution | None]) -> list[Solution]:
+    return [solution for solution in itertools.islice(search, STEPS) if solution]
 
 
 def grid(text: str) -> Grid:
@@ -69,7 +75,7 @@ RULES: dict[str, Callable[[Cells], Cells]] = {
 @pytest.mark.parametrize("name", list(RULES))
 def test_rules_are_found_and_their_programs_run_alone(name: str) -> None:
     task, answer = task_of(RULES[name], [scene(seed) for seed in range(4)])
-    found = [s for s in grids.search(task, soon()) if s]
+    found = early(grids.search(task, soon()))
     assert any(same(solution.outputs[0], answer) for solution in found)
     for solution in found:
         program = parse(str(solution.program))
@@ -89,7 +95,7 @@ def test_an_output_as_large_as_a_part_is_found() -> None:
         cells[6, seed] = 1
         inputs.append(cells)
     task, answer = task_of(largest, inputs)
-    found = [s for s in grids.search(task, soon()) if s]
+    found = early(grids.search(task, soon()))
     assert same(min(found, key=lambda s: s.cost).outputs[0], answer)
 
 
@@ -106,7 +112,7 @@ def test_ranked_colors_make_different_grids_alike() -> None:
         return np.where(cells == values[np.argmin(count)], cells, 0)
 
     task, answer = task_of(rare_only, inputs)
-    found = [s for s in normal.search(task, soon()) if s]
+    found = early(normal.search(task, soon()))
     assert found
     assert same(found[0].outputs[0], answer)
     program = parse(str(found[0].program))
@@ -122,7 +128,7 @@ def test_the_same_steps_give_the_same_programs() -> None:
     task, _ = task_of(RULES["one layer over another"], [scene(seed) for seed in range(3)])
 
     def first(n: int) -> list[str]:
-        search = grids.search(task, soon(60.0))
+        search = grids.search(task, soon())
         return [str(s.program) for s in (next(search) for _ in range(n)) if s]
 
     assert first(12) == first(12)
@@ -146,7 +152,7 @@ def seed_of(cells: Cells) -> int:
 def test_a_full_space_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grids, "MOST_STATES", 300)
     task, _ = task_of(RULES["transposed"], [scene(seed) for seed in range(3)])
-    found = [s for s in grids.search(task, soon(30.0)) if s]
+    found = [s for s in grids.search(task, soon()) if s]
     assert found
 
 
@@ -176,7 +182,7 @@ def test_size_rules(
 def test_every_state_is_what_its_program_says(seed: int) -> None:
     task, _ = task_of(recolored_frame, [scene(10 * seed + n, (4 + n, 5)) for n in range(3)])
     search = grids._new_run(task, next(size_rules(task)))
-    space.expand(search.space, search.ops, search.inst, 40, 3_000_000)
+    next(grids._explore(search, soon()))  # the first expansion
     inputs = [pair.input for pair in task.train] + list(task.tests)
     states = np.random.default_rng(seed).integers(1, search.space.used[space.STATES], 300)
     for state in {*range(1, 100), *states.tolist()}:
