@@ -45,7 +45,7 @@ class Config:
     memory_mb: int = 2000
     grace_s: float = 2.0
     load_s: float = 120.0
-    selector: str = "weighted"
+    selector: str = "programs"
     seed: int = 0
     profile: str = "cpu"
 

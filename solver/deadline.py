@@ -62,6 +62,20 @@ class FakeClock:
         self.time += max(0.0, seconds)
 
 
+@dataclass
+class StepClock:
+    """A clock that every look at it moves by one: a budget in steps, the same on any machine."""
+
+    steps: int = 0
+
+    def now(self) -> float:
+        self.steps += 1
+        return float(self.steps)
+
+    def sleep(self, seconds: float) -> None:
+        self.steps += max(0, round(seconds))
+
+
 @dataclass(frozen=True)
 class Deadline:
     """A moment on a clock, in monotonic seconds."""

@@ -30,7 +30,7 @@ def answer(
     task: Task,
     candidates: Sequence[Candidate],
     fallback: Sequence[Attempts],
-    selector: str = "weighted",
+    selector: str = "programs",
 ) -> Answer:
     """Fill two distinct attempts for every test input, best supported first."""
     by_test: list[list[Candidate]] = [[] for _ in task.tests]

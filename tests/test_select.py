@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from solver.grid import Candidate, as_grid, key
-from solver.select import SELECTORS, Ranked, majority, weighted
+from solver.select import SELECTORS, Ranked, majority, programs, weighted
 from tests.strategies import candidates
 
 ANY = st.lists(candidates(), max_size=8)
@@ -96,3 +96,30 @@ def test_every_grid_is_ranked_once_with_its_own_support(name: str, found: list[C
     assert all(key(c.grid) == key(r.grid) for r in ranked for c in r.support)
     assert sum(len(r.support) for r in ranked) == len({c.identity for c in found})
     assert [r.score for r in ranked] == sorted((r.score for r in ranked), reverse=True)
+
+
+def program(kind: str, color: int, bits: float, text: str = "f(input)") -> Candidate:
+    logprob = -bits * math.log(2)
+    return Candidate("t", 0, as_grid([[color]]), "synth", view=kind, program=text, logprob=logprob)
+
+
+def test_programs_ranks_the_shorter_program_first() -> None:
+    assert colors(programs([program("a", 1, 30), program("a", 2, 20)])) == [2, 1]
+
+
+def test_programs_of_different_kinds_that_agree_beat_a_little_length() -> None:
+    short = program("a", 1, 20)
+    assert colors(programs([short, program("b", 2, 26), program("c", 2, 60)])) == [2, 1]
+    assert colors(programs([short, program("b", 2, 26), program("b", 2, 60)])) == [1, 2]
+
+
+def test_programs_scores_in_bits() -> None:
+    """20 bits for the shortest, 12 for a second kind, 1 for each doubling of their number."""
+    texts = ["f(input)", "g(input)", "h(input)", "i(input)"]
+    same_answer = [program("ab"[i % 2], 3, 20 + i, text) for i, text in enumerate(texts)]
+    (ranked,) = programs(same_answer)
+    assert ranked.score == pytest.approx(-20 + 12 + 2)
+
+
+def colors(ranked: list[Ranked]) -> list[int]:
+    return [int(r.grid[0, 0]) for r in ranked]

@@ -1,99 +1,126 @@
-"""The ladder over sub-engines: shares of time, laziness, candidates."""
+"""The ladder over sub-engines: shares of time, laziness, candidates, and the same result again."""
+
+from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
-import numpy as np
 import pytest
+from numba.core import event
 
-from solver.deadline import Deadline, FakeClock
-from solver.grid import Pair, Task, freeze
-from solver.synth import engine
-from solver.synth.program import INPUT, Call, Solution
+from solver.arcio import read_source
+from solver.deadline import Deadline, FakeClock, StepClock
+from solver.engines import Context
+from solver.grid import Pair, Task, as_grid, key
+from solver.synth.engine import SUBENGINES, Found, Search, ladder, prepare, subengines, synth
+from solver.synth.interpret import run
+from solver.synth.program import INPUT, Solution, parse
 
-GRID = freeze(np.array([[1, 2]], dtype=np.uint8))
+GRID = as_grid([[1, 2]])
 TASK = Task("t", (Pair(GRID, GRID),), (GRID, GRID))
 
 
-def fake(clock, step, log, name, solutions):
-    def search(task, deadline):
+def fake(clock: FakeClock, step_s: float, log: list[str], name: str, hit: int) -> Search:
+    """A sub-engine that takes `step_s` a step, a thousand steps, and finds something at `hit`."""
+
+    def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
         for number in range(1000):
-            clock.sleep(step)
+            clock.sleep(step_s)
             log.append(name)
-            yield Solution(INPUT, (GRID, GRID), 8.0) if number in solutions else None
+            yield Solution(INPUT, (GRID, GRID), 8.0) if number == hit else None
 
     return search
 
 
-@pytest.fixture
-def clock():
-    return FakeClock()
-
-
-@pytest.fixture
-def log(monkeypatch, clock):
-    names: list[str] = []
+def test_time_is_shared_evenly() -> None:
+    clock, log = FakeClock(), list[str]()
     searches = {
-        "quick": fake(clock, 0.1, names, "quick", {2}),
-        "slow": fake(clock, 0.5, names, "slow", {0}),
+        "quick": fake(clock, 0.1, log, "quick", 2),
+        "slow": fake(clock, 0.5, log, "slow", 0),
     }
-    monkeypatch.setattr(engine, "subengine", searches.__getitem__)
-    return names
-
-
-def test_time_is_shared_evenly(clock, log):
-    list(engine.ladder(TASK, Deadline.after(10.0, clock), ("quick", "slow")))
+    list(ladder(TASK, Deadline.after(10.0, clock), searches))
     assert log.count("quick") * 0.1 == pytest.approx(log.count("slow") * 0.5, abs=0.6)
     assert clock.now() < 10.6
 
 
-def test_solutions_carry_their_engine_and_time(clock, log):
-    found = list(engine.ladder(TASK, Deadline.after(3.0, clock), ("quick", "slow")))
+def test_solutions_carry_their_engine_and_time() -> None:
+    clock, log = FakeClock(), list[str]()
+    searches = {
+        "quick": fake(clock, 0.1, log, "quick", 2),
+        "slow": fake(clock, 0.5, log, "slow", 0),
+    }
+    found = list(ladder(TASK, Deadline.after(3.0, clock), searches))
     assert {one.engine for one in found} == {"quick", "slow"}
     assert all(0 < one.seconds <= 3.0 for one in found)
 
 
-def test_an_engine_that_ends_leaves_its_time_to_others(clock, log, monkeypatch):
-    def none(task, deadline):
-        return iter(())
-
-    slow = engine.subengine("slow")
-    monkeypatch.setattr(engine, "subengine", {"none": none, "slow": slow}.__getitem__)
-    list(engine.ladder(TASK, Deadline.after(5.0, clock), ("none", "slow")))
+def test_an_engine_that_ends_leaves_its_time_to_others() -> None:
+    clock, log = FakeClock(), list[str]()
+    searches: dict[str, Search] = {
+        "none": lambda task, deadline: iter(()),
+        "slow": fake(clock, 0.5, log, "slow", 0),
+    }
+    list(ladder(TASK, Deadline.after(5.0, clock), searches))
     assert log.count("slow") == 10
 
 
-def test_one_candidate_for_each_test_input(clock, log, monkeypatch):
-    monkeypatch.setattr(engine, "available", lambda: ("slow",))
-    first = list(engine.synth(TASK, Deadline.after(1.0, clock), None))
-    assert [c.test for c in first] == [0, 1]
-    assert {(c.engine, c.view, c.program) for c in first} == {("synth", "slow", "input")}
-    assert first[0].logprob == pytest.approx(-8.0 * math.log(2))
+def test_one_candidate_for_each_test_input() -> None:
+    found = Found("slow", Solution(INPUT, (GRID, GRID), 8.0), seconds=0.5)
+    candidates = list(found.candidates(TASK))
+    assert [c.test for c in candidates] == [0, 1]
+    assert {(c.engine, c.view, c.program) for c in candidates} == {("synth", "slow", "input")}
+    assert candidates[0].logprob == pytest.approx(-8.0 * math.log(2))
 
 
-def test_every_sub_engine_can_be_imported():
-    assert set(engine.available()) <= set(engine.SUBENGINES)
-    for name in engine.available():
-        assert callable(engine.subengine(name))
+def training(*ids: str) -> list[Task]:
+    return [task for task in read_source("arc-agi-1:training").tasks if task.id in ids]
 
 
-def test_preparing_compiles_everything_a_search_needs():
-    events = pytest.importorskip("numba.core.event")
+def test_the_same_budget_of_steps_gives_the_same_candidates() -> None:
+    prepare()
+    for task in training("a85d4709", "3c9b0459", "d511f180"):
+        runs = []
+        for _ in range(2):
+            deadline = Deadline.after(3000, StepClock())
+            runs.append([c.identity for c in synth(task, deadline, Context(0, 0))])
+        assert runs[0] == runs[1]
+        assert runs[0]
 
-    class Listener(events.Listener):
-        def __init__(self):
-            self.compiled = []
 
-        def on_start(self, event):
-            self.compiled.append(str(event.data["dispatcher"]))
+def test_a_candidate_carries_its_program_and_every_program_fits_every_demonstration() -> None:
+    prepare()
+    for task in training("a85d4709", "3c9b0459", "d511f180", "007bbfb7"):
+        for candidate in synth(task, Deadline.after(2.0), Context(0, 0)):
+            assert candidate.program
+            program = parse(candidate.program)
+            assert str(program) == candidate.program
+            answer = run(program, task.tests[candidate.test])
+            assert answer is not None
+            assert key(answer) == key(candidate.grid)
+            for pair in task.train:
+                output = run(program, pair.input)
+                assert output is not None
+                assert key(output) == key(pair.output)
 
-        def on_end(self, event):
-            pass
 
-    engine.prepare()
-    listener = Listener()
-    with events.install_listener("numba:compile", listener):
-        turned = freeze(np.array([[2, 1], [0, 1]], dtype=np.uint8))
-        task = Task("t", (Pair(turned, turned), Pair(GRID, GRID)), (turned,))
-        for found in engine.ladder(task, Deadline.after(2.0), engine.available()):
-            assert isinstance(found.solution.program, Call)
-    assert listener.compiled == []
+class Compiled(event.Listener):
+    """Counts what numba compiles while it is installed."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def on_start(self, event: Any) -> None:
+        self.names.append(str(event.data["dispatcher"]))
+
+    def on_end(self, event: Any) -> None:
+        """Nothing to do."""
+
+
+def test_preparing_compiles_everything_a_search_needs() -> None:
+    prepare()
+    listener = Compiled()
+    with event.install_listener("numba:compile", listener):
+        for task in training("a85d4709", "3c9b0459", "007bbfb7", "d511f180", "e9afcf9a"):
+            list(ladder(task, Deadline.after(2.0), subengines(SUBENGINES)))
+    assert listener.names == []

@@ -21,8 +21,9 @@ from pathlib import Path
 from solver.arcio import Solutions, pick_tasks, read_source
 from solver.deadline import CpuClock, Deadline
 from solver.grid import DataError, Task, same
+from solver.select import programs
 from solver.synth import engine
-from solver.synth.rank import Found, answers
+from solver.synth.engine import Found
 
 CUTS = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 ALL = "all"
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if source.solutions is None:
         raise DataError(f"{args.source}: has no solutions to score against")
     tasks = pick_tasks(source.tasks, args.tasks, args.seed)
-    names = args.engines.split(",") if args.engines else [*engine.available(), ALL]
+    names = args.engines.split(",") if args.engines else [*engine.SUBENGINES, ALL]
     print(prepare())
     runs = {name: measure(name, tasks, args.seconds, source.solutions) for name in names}
     print(f"\n{args.source}, {len(tasks)} tasks, {args.seconds:g} CPU s a test input")
@@ -95,7 +96,8 @@ def marks_of(run: Run, solutions: Solutions, cut: float) -> list[int]:
     found = [one for one in run.found if one.seconds <= cut * len(run.task.tests)]
     marks = []
     for test, want in enumerate(solutions[run.task.id]):
-        ranked = answers(found, test)
+        candidates = (c for one in found for c in one.candidates(run.task))
+        ranked = programs([c for c in candidates if c.test == test])
         hits = [same(answer.grid, want) for answer in ranked[:2]]
         marks.append(hits.index(True) * 2 + 1 if any(hits) else (2 if ranked else 0))
     return marks
@@ -165,8 +167,8 @@ def report(runs: dict[str, list[Run]], solutions: Solutions) -> dict[str, object
 
 
 def _founds(name: str, task: Task, deadline: Deadline) -> Iterator[Found]:
-    names = engine.available() if name == ALL else (name,)
-    return engine.ladder(task, deadline, names)
+    names = engine.SUBENGINES if name == ALL else (name,)
+    return engine.ladder(task, deadline, engine.subengines(names))
 
 
 def _right(found: Found, want: Sequence[object]) -> bool:

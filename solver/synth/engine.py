@@ -7,14 +7,14 @@ goes on next, so cheap ideas of all kinds come before expensive ideas of any kin
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from solver.deadline import Deadline
+from solver.engines import Context
 from solver.grid import Candidate, Task
 from solver.synth.program import Solution
-from solver.synth.rank import Found
 
 Search = Callable[[Task, Deadline], Iterator[Solution | None]]
 
@@ -36,32 +36,44 @@ SUBENGINES = {
 SHARES = {"grids": 3.0, "cells": 3.0, "rules": 2.0}
 
 
-def synth(task: Task, deadline: Deadline, context: object = None) -> Iterator[Candidate]:
-    """Answers of accepted programs for every test input, as they are found.
+@dataclass(frozen=True)
+class Found:
+    """A solution, the sub-engine that found it, and the seconds it took to."""
 
-    A candidate's `view` names the sub-engine, its `logprob` is the program's cost in nats.
-    `context` is the common argument of all engines and is not used here.
-    """
-    del context
-    for found in ladder(task, deadline, available()):
-        for test, grid in enumerate(found.solution.outputs):
+    engine: str
+    solution: Solution
+    seconds: float
+
+    def candidates(self, task: Task) -> Iterator[Candidate]:
+        """Its answer to every test input: `view` names the sub-engine, `logprob` is minus the
+        program's description length in nats."""
+        for test, grid in enumerate(self.solution.outputs):
             yield Candidate(
                 task.id,
                 test,
                 grid,
                 engine="synth",
-                view=found.engine,
-                logprob=-found.solution.cost * math.log(2),
-                program=str(found.solution.program),
-                cost_s=found.seconds,
+                view=self.engine,
+                logprob=-self.solution.cost * math.log(2),
+                program=str(self.solution.program),
+                cost_s=self.seconds,
             )
 
 
-def ladder(task: Task, deadline: Deadline, engines: Sequence[str]) -> Iterator[Found]:
+def synth(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """Answers of accepted programs for every test input, as they are found.
+
+    Nothing here is drawn, so the context's seed and pass change nothing.
+    """
+    for found in ladder(task, deadline, subengines(SUBENGINES)):
+        yield from found.candidates(task)
+
+
+def ladder(task: Task, deadline: Deadline, searches: Mapping[str, Search]) -> Iterator[Found]:
     """Run sub-engines side by side in one thread, always going on with the least-used."""
     clock = deadline.clock
     start = clock.now()
-    running = {name: subengine(name)(task, deadline) for name in engines}
+    running = {name: search(task, deadline) for name, search in searches.items()}
     used = dict.fromkeys(running, 0.0)
     while running and not deadline.passed():
         name = min(running, key=lambda engine: used[engine])
@@ -76,21 +88,14 @@ def ladder(task: Task, deadline: Deadline, engines: Sequence[str]) -> Iterator[F
 
 def prepare() -> None:
     """Compile, or load from disk, all kernels, so that no task's time is spent on it."""
-    for name in available():
+    for name in SUBENGINES:
         module = importlib.import_module(SUBENGINES[name])
         getattr(module, "prepare", lambda: None)()
 
 
-def subengine(name: str) -> Search:
-    """The search function of a sub-engine. Raises `KeyError` for an unknown name."""
-    module = importlib.import_module(SUBENGINES[name])
-    search: Search = module.search
-    return search
-
-
-def available() -> tuple[str, ...]:
-    """The sub-engines that are installed, cheapest ideas first."""
-    return tuple(name for name, module in SUBENGINES.items() if importlib.util.find_spec(module))
+def subengines(names: Iterable[str]) -> dict[str, Search]:
+    """The search functions of sub-engines, imported. Raises `KeyError` for an unknown name."""
+    return {name: importlib.import_module(SUBENGINES[name]).search for name in names}
 
 
 _END = object()

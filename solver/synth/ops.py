@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -37,8 +36,6 @@ def all_ops() -> Mapping[str, Op]:
     """Every operation by name. Raises `ValueError` if two parts define the same name."""
     merged: dict[str, Op] = {}
     for part in PARTS:
-        if importlib.util.find_spec(part) is None:
-            continue
         ops: dict[str, Op] = getattr(importlib.import_module(part), "OPS", {})
         twice = {name for name in merged.keys() & ops.keys() if merged[name] is not ops[name]}
         if twice:
