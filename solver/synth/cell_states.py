@@ -21,6 +21,7 @@ from solver.synth.cell_features import features
 from solver.synth.cell_layers import LAYERS
 from solver.synth.cell_names import INDEX, Features
 from solver.synth.cell_tree import Rule, paint
+from solver.synth.expand import MORE, expand
 from solver.synth.program import INPUT, Call, Op, as_output
 from solver.synth.sizes import size_rules
 
@@ -66,9 +67,9 @@ def reachable(task: Task, deadline: Deadline) -> Iterator[list[State] | None]:
     """The cheapest distinct states that have the size of every output; None while it looks."""
     rule = next(iter(size_rules(task)), None)
     run = gr._new_run(task, rule)
-    status = sp.MORE
-    while status == sp.MORE and not deadline.passed():
-        status = sp.expand(run.space, run.ops, run.inst, gr.MOST_COST, gr.CHUNK)
+    status = MORE
+    while status == MORE and not deadline.passed():
+        status = expand(run.space, run.ops, run.inst, gr.MOST_COST, gr.CHUNK)
         yield None
         if run.space.used[sp.STATES] > MOST_STATES:
             break

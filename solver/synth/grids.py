@@ -1,8 +1,8 @@
 """The grid search: compose primitives until the outputs appear, or can be put together.
 
-For each rule for the output size (`sizes`), one search space is expanded cheapest first
-(`space`). Every new state is compared with the outputs (`judge`): it may be the output, be
-the output up to a colour map, or be a layer of it (`pieces`).
+For each rule for the output size (`sizes`), one search space (`space`) is expanded cheapest
+first (`expand`). Every new state is compared with the outputs: it may be the output or be the
+output up to a colour map (`judge`), or be a layer of it (`pieces`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from solver.grid import Grid, Pair, Task, freeze, is_grid, key
 from solver.synth import judge as jd
 from solver.synth import pieces as pc
 from solver.synth import space as sp
+from solver.synth.expand import MORE, expand
+from solver.synth.piece_collect import MAP_BITS, Pieces, collect, new_pieces
 from solver.synth.primitives import as_image, call, operations
 from solver.synth.program import INPUT, Call, Image, Op, Solution
 from solver.synth.sizes import SizeRule, size_rules
@@ -39,10 +41,10 @@ class Run:
     task: Task
     rule: SizeRule | None
     space: sp.Space
-    ops: NDArray[np.int64]  # (N, 4), see `space.expand`
-    inst: NDArray[np.int64]  # (K, 3), see `space.expand`
+    ops: NDArray[np.int64]  # (N, 4), see `expand`
+    inst: NDArray[np.int64]  # (K, 3), see `expand`
     target: jd.Target
-    pieces: jd.Pieces
+    pieces: Pieces
     reported: dict[bytes, int] = field(default_factory=dict)
     rules: list[SizeRule] = field(default_factory=list)
 
@@ -68,10 +70,10 @@ def prepare() -> None:
     small = freeze(np.array([[0, 1], [1, 2]], dtype=np.uint8))
     task = Task("prepare", (Pair(small, small),), (small,))
     run = _new_run(task, next(size_rules(task)))
-    sp.expand(run.space, run.ops, run.inst, MOST_COST, CHUNK // 100)
+    expand(run.space, run.ops, run.inst, MOST_COST, CHUNK // 100)
     _judge(run, 0)
     jd.color_map(run.space, 0, run.target, np.empty(10, np.int64))
-    jd.collect(run.space, run.target, run.pieces, CHUNK)
+    collect(run.space, run.target, run.pieces, CHUNK)
     for _ in _stacks(run, Deadline.after(60.0)):
         pass
 
@@ -88,14 +90,14 @@ def _new_run(task: Task, rule: SizeRule | None) -> Run:
     colors |= {int(c) for pair in task.train for c in np.unique(pair.output)}
     target = pc.target_of(task)
     ops = operations(sorted(colors), rule is not None)
-    return Run(task, rule, space, ops, inst, target, jd.new_pieces(target, MOST_STATES))
+    return Run(task, rule, space, ops, inst, target, new_pieces(target, MOST_STATES))
 
 
 def _explore(run: Run, deadline: Deadline) -> Iterator[Solution | None]:
     """Expand until the deadline; without a size, until states have shown what it may be."""
-    begin, stacked, status = 0, 0, sp.MORE
-    while status == sp.MORE and not deadline.passed():
-        status = sp.expand(run.space, run.ops, run.inst, MOST_COST, CHUNK)
+    begin, stacked, status = 0, 0, MORE
+    while status == MORE and not deadline.passed():
+        status = expand(run.space, run.ops, run.inst, MOST_COST, CHUNK)
         before = begin
         begin, found = _judge(run, begin)
         yield from found
@@ -105,9 +107,9 @@ def _explore(run: Run, deadline: Deadline) -> Iterator[Solution | None]:
             if run.rules and (begin > ENOUGH_STATES or len(run.rules) >= MOST_RULES):
                 return
             continue
-        while jd.collect(run.space, run.target, run.pieces, CHUNK) and not deadline.passed():
+        while collect(run.space, run.target, run.pieces, CHUNK) and not deadline.passed():
             yield None
-        if run.pieces.used[0] > 2 * stacked or status != sp.MORE:
+        if run.pieces.used[0] > 2 * stacked or status != MORE:
             stacked = int(run.pieces.used[0])
             yield from _stacks(run, deadline)
 
@@ -151,7 +153,7 @@ def _mapped(run: Run, state: int) -> Solution | None:
     jd.color_map(run.space, state, run.target, table)
     outputs = [freeze(table[_cells(run.space, state, k)].astype(np.uint8)) for k in _tests(run)]
     pairs = tuple((c, int(t)) for c, t in enumerate(table.tolist()) if t >= 0 and t != c)
-    bits = _bits(run, state) + jd.MAP_BITS * len(pairs) + 4
+    bits = _bits(run, state) + MAP_BITS * len(pairs) + 4
     return _solution(
         run, lambda: Call("map_colors", (program_of(run, state), pairs)), outputs, bits
     )

@@ -15,17 +15,9 @@ import numpy as np
 
 from solver.deadline import Deadline
 from solver.grid import Grid, Task, freeze
-from solver.synth.judge import (
-    ALL,
-    NONZERO,
-    ZERO,
-    Pieces,
-    Target,
-    best_bases,
-    best_pieces,
-    cover,
-    test_layer,
-)
+from solver.synth.judge import Target
+from solver.synth.piece_choice import ALL, NONZERO, ZERO, best_bases, best_pieces, cover
+from solver.synth.piece_collect import Pieces, test_layer
 from solver.synth.program import Image, Op
 from solver.synth.space import Space
 

@@ -1,7 +1,7 @@
 """The primitives of the grid search: names, meanings, parameters, costs, and their `OPS`.
 
 Each primitive is a compiled kernel; `operations` lists the ones that make sense for a task
-(with its colours) as rows for `space.expand`, `call` writes such a row as a program step,
+(with its colours) as rows for `expand`, `call` writes such a row as a program step,
 and `OPS` runs the same kernels when a program is evaluated.
 """
 
@@ -15,10 +15,10 @@ import numpy as np
 
 from solver.grid import freeze
 from solver.synth import dispatch as dp
+from solver.synth.expand import DROP, IMAGE, JOIN, KEEP, MAP, PAIR, PICK, SIZED, SORT, SPLIT
 from solver.synth.kernels_color import AREA
 from solver.synth.kernels_list import MEASURES, MOST, POOL, ordered
 from solver.synth.program import Call, Image, Op
-from solver.synth.space import DROP, IMAGE, JOIN, KEEP, MAP, PAIR, PICK, SIZED, SORT, SPLIT
 
 Palette = Sequence[int]
 
