@@ -93,8 +93,8 @@ def _holes(mask):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def measure(grid, labels, n, ground, out):  # type: ignore[no-untyped-def]
-    """Fill the kernel's columns of `out` (n, F), in the order of `objects._KERNEL`."""
+def _extents(grid, labels, n):  # type: ignore[no-untyped-def]
+    """Cells of every colour (n, 10) and boxes (n, 4) of the objects, all ends inclusive."""
     h, w = grid.shape
     tally = np.zeros((n, 10), np.int64)
     box = np.empty((n, 4), np.int64)
@@ -108,51 +108,89 @@ def measure(grid, labels, n, ground, out):  # type: ignore[no-untyped-def]
             tally[i, grid[r, c]] += 1
             box[i, 0], box[i, 1] = min(box[i, 0], r), min(box[i, 1], c)
             box[i, 2], box[i, 3] = max(box[i, 2], r), max(box[i, 3], c)
+    return tally, box
+
+
+@kernel
+def _edges(mask):  # type: ignore[no-untyped-def]
+    """Sides of the mask's cells that do not touch another cell of it."""
+    a, b = mask.shape
+    edges = 0
+    for r in range(a):
+        for c in range(b):
+            if mask[r, c]:
+                edges += r == 0 or not mask[r - 1, c]
+                edges += r == a - 1 or not mask[r + 1, c]
+                edges += c == 0 or not mask[r, c - 1]
+                edges += c == b - 1 or not mask[r, c + 1]
+    return edges
+
+
+@kernel
+def _symmetries(ink):  # type: ignore[no-untyped-def]
+    """Whether a mirror leaves the cells alone: left-right, up-down, about a diagonal."""
+    a, b = ink.shape
+    lr, ud, diag, anti = True, True, a == b, a == b
+    for r in range(a):
+        for c in range(b):
+            lr = lr and ink[r, c] == ink[r, b - 1 - c]
+            ud = ud and ink[r, c] == ink[a - 1 - r, c]
+            if a == b:
+                diag = diag and ink[r, c] == ink[c, r]
+                anti = anti and ink[r, c] == ink[a - 1 - c, a - 1 - r]
+    return lr, ud, diag or anti
+
+
+@kernel
+def _palette(tally):  # type: ignore[no-untyped-def]
+    """Of one object's cells of every colour: all of them, the most and the least frequent
+    colour, how many colours there are."""
+    area, best, least, kinds = 0, 0, -1, 0
+    for k in range(10):
+        area += tally[k]
+        kinds += tally[k] > 0
+        if tally[k] > tally[best]:
+            best = k
+        if tally[k] > 0 and (least < 0 or tally[k] < tally[least]):
+            least = k
+    return area, best, least, kinds
+
+
+@kernel
+def _shapes(mask):  # type: ignore[no-untyped-def]
+    """Hashes of the mask as it is and in whatever D8 position."""
+    plain = mask.astype(np.int64)
+    shape = _hash(plain, 0)
+    shape_d8 = shape
+    for k in range(1, 8):
+        shape_d8 = min(shape_d8, _hash(plain, k))
+    return shape, shape_d8
+
+
+@kernel
+def measure(grid, labels, n, ground, out):  # type: ignore[no-untyped-def]
+    """Fill the kernel's columns of `out` (n, F), in the order of `objects._KERNEL`."""
+    h, w = grid.shape
+    tally, box = _extents(grid, labels, n)
     for i in range(n):
         top, left, bottom, right = box[i]
         a, b = bottom - top + 1, right - left + 1
         mask = np.zeros((a, b), np.bool_)
         ink = np.zeros((a, b), np.int64)
-        edges = 0
         for r in range(a):
             for c in range(b):
                 if labels[top + r, left + c] == i + 1:
                     mask[r, c] = True
                     ink[r, c] = grid[top + r, left + c] + 1
-        for r in range(a):
-            for c in range(b):
-                if mask[r, c]:
-                    edges += r == 0 or not mask[r - 1, c]
-                    edges += r == a - 1 or not mask[r + 1, c]
-                    edges += c == 0 or not mask[r, c - 1]
-                    edges += c == b - 1 or not mask[r, c + 1]
-        lr, ud, diag, anti = True, True, a == b, a == b
-        for r in range(a):
-            for c in range(b):
-                lr = lr and ink[r, c] == ink[r, b - 1 - c]
-                ud = ud and ink[r, c] == ink[a - 1 - r, c]
-                if a == b:
-                    diag = diag and ink[r, c] == ink[c, r]
-                    anti = anti and ink[r, c] == ink[a - 1 - c, a - 1 - r]
-        area, best, least, kinds = 0, 0, -1, 0
-        for k in range(10):
-            area += tally[i, k]
-            kinds += tally[i, k] > 0
-            if tally[i, k] > tally[i, best]:
-                best = k
-            if tally[i, k] > 0 and (least < 0 or tally[i, k] < tally[i, least]):
-                least = k
+        lr, ud, diagonal = _symmetries(ink)
+        area, best, least, kinds = _palette(tally[i])
         holes, hole_area = _holes(mask)
-        plain = mask.astype(np.int64)
-        shape = _hash(plain, 0)
-        shape_d8 = shape
-        for k in range(1, 8):
-            shape_d8 = min(shape_d8, _hash(plain, k))
+        shape, shape_d8 = _shapes(mask)
         out[i, 0], out[i, 1], out[i, 2], out[i, 3] = best, area, a, b
         out[i, 4], out[i, 5], out[i, 6], out[i, 7] = top, left, h - 1 - bottom, w - 1 - right
         out[i, 8], out[i, 9], out[i, 10] = kinds, holes, hole_area
-        out[i, 11], out[i, 12], out[i, 13] = lr, ud, diag or anti
+        out[i, 11], out[i, 12], out[i, 13] = lr, ud, diagonal
         out[i, 14] = (top == 0) + (left == 0) + (bottom == h - 1) + (right == w - 1)
         out[i, 15], out[i, 16], out[i, 17] = area == a * b, least, tally[i, least]
         out[i, 18], out[i, 19], out[i, 20] = shape, shape_d8, _hash(ink, 0)
-        out[i, 21] = edges
+        out[i, 21] = _edges(mask)

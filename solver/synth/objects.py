@@ -193,50 +193,80 @@ def _label_colors(grid: Grid, ground: int) -> tuple[NDArray[np.int16], int]:
 
 def _relations(grid: Grid, labels: NDArray[np.int16], ground: int, out: Ints) -> None:
     """Fill the columns of `_RELATIONS` from the kernel's columns."""
-    n = len(out)
-    color, area, height, width, top, left = (out[:, k] for k in range(6))
+    _fill_form(out)
+    _fill_alike(grid, out)
+    _fill_neighbours(labels, out)
+    _fill_place(grid, out)
+    _fill_contents(grid, ground, out)
+
+
+def _fill_form(out: Ints) -> None:
+    """Properties of the bounding box and of how much of it the object fills."""
     put = COLUMN
+    area, height, width = (out[:, k] for k in range(1, 4))
     out[:, put["longest"]] = np.maximum(height, width)
     out[:, put["shortest"]] = np.minimum(height, width)
     out[:, put["box"]] = height * width
     out[:, put["square"]] = height == width
     out[:, put["line"]] = (np.minimum(height, width) == 1) & (area > 1)
     out[:, put["wide"]] = np.sign(width - height)
+    out[:, put["missing"]] = height * width - area
+    out[:, put["sym_any"]] = (out[:, 11:14] > 0).any(1)
+    out[:, put["full_square"]] = (height == width) & (area == height * width)
+    out[:, put["odd"]] = np.maximum(height, width) % 2
+
+
+def _fill_alike(grid: Grid, out: Ints) -> None:
+    """How many objects share a property, how many cells the grid has of the colour."""
+    put = COLUMN
     for name, source in (
         ("same_shape", "shape"), ("same_d8", "shape_d8"), ("same_look", "look"),
         ("same_color", "color"), ("same_area", "area"),
+        ("same_row", "top"), ("same_col", "left"),
     ):  # fmt: skip
         values = out[:, put[source]]
         out[:, put[name]] = (values[:, None] == values[None]).sum(1)
-    out[:, put["color_cells"]] = np.bincount(grid.ravel(), minlength=COLORS)[color]
+    out[:, put["color_cells"]] = np.bincount(grid.ravel(), minlength=COLORS)[out[:, put["color"]]]
+
+
+def _fill_neighbours(labels: NDArray[np.int16], out: Ints) -> None:
+    """What an object contains, lies in and touches."""
+    n, put = len(out), COLUMN
+    color, _, height, width, top, left = (out[:, k] for k in range(6))
     bottom, right = top + height, left + width
     within = (
         (top[:, None] <= top[None]) & (left[:, None] <= left[None])
         & (bottom[:, None] >= bottom[None]) & (right[:, None] >= right[None])
     )  # fmt: skip
+    touch = _touch(labels, n)
     out[:, put["contains"]] = within.sum(1) - 1
     out[:, put["inside"]] = within.sum(0) - 1
-    touch = _touch(labels, n)
     out[:, put["touching"]] = touch.sum(1)
     out[:, put["touch_color"]] = _only(touch, color)
     out[:, put["inner_color"]] = _only(within & ~np.eye(n, dtype=bool), color)
+
+
+def _fill_place(grid: Grid, out: Ints) -> None:
+    """Where an object lies in the grid and in reading order."""
+    put = COLUMN
+    height, width, top, left = (out[:, k] for k in range(2, 6))
     out[:, put["mid_row"]] = np.abs(2 * top + height - grid.shape[0])
     out[:, put["mid_col"]] = np.abs(2 * left + width - grid.shape[1])
-    out[:, put["missing"]] = height * width - area
-    out[:, put["sym_any"]] = (out[:, 11:14] > 0).any(1)
-    out[:, put["same_row"]] = (top[:, None] == top[None]).sum(1)
-    out[:, put["same_col"]] = (left[:, None] == left[None]).sum(1)
-    out[:, put["count"]] = n
-    out[:, put["full_square"]] = (height == width) & (area == height * width)
-    out[:, put["odd"]] = np.maximum(height, width) % 2
     out[:, put["diagonal"]] = 2 * (top + left) + height + width
     out[:, put["anti"]] = 2 * (top - left) + height - width
-    out[:, put["order"]] = np.arange(n)
+    out[:, put["order"]] = np.arange(len(out))
+
+
+def _fill_contents(grid: Grid, ground: int, out: Ints) -> None:
+    """What stands in the bounding box, and properties of the whole grid."""
+    n, put = len(out), COLUMN
+    out[:, put["count"]] = n
     out[:, put["kinds"]] = len(np.unique(grid))
+    height, width, top, left = (out[:, k] for k in range(2, 6))
     ink = grid != ground
     pieces, _ = _flood(grid, ground, True, True)
     for i in range(n):
-        box = slice(top[i], bottom[i]), slice(left[i], right[i])
+        box = slice(top[i], top[i] + height[i]), slice(left[i], left[i] + width[i])
         out[i, put["ink"]] = ink[box].sum()
         out[i, put["pieces"]] = len(np.unique(pieces[box][ink[box]]))
 
