@@ -129,9 +129,16 @@ def _rules(
         args = (mode, how, feature, by, named_rows)
         yield fit(task, "object_table", object_table, args, base + bits)
     yield None
+    yield from _covering(task, (mode, how), covers, changed, base)
+
+
+def _covering(
+    task: Task, way: tuple[str, str], covers: Covers, changed: NDArray[np.bool_], base: float
+) -> Iterator[Solution | None]:
+    """Rules of which an object may do several, for one `way` (mode, background) of cutting."""
     for bits, cover, trust in covers.find(changed.astype(np.float32)):
         bits += 30.0 * (1.0 - trust)
-        yield fit(task, "object_rules", object_rules, (mode, how, cover), base + bits)
+        yield fit(task, "object_rules", object_rules, (*way, cover), base + bits)
 
 
 def object_rule(grid: Grid, mode: str, how: str, rules: Rules) -> NDArray[np.uint8] | None:
