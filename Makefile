@@ -22,6 +22,8 @@ $(READY): requirements.lock setup.cfg pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo 'compiling the search kernels, once, for a minute or two'
+	@$(BIN)/python -c 'from solver.synth.engine import prepare; prepare()'
 	@touch $@
 
 lock:  ## resolve requirements.lock anew (needs uv)

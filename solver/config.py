@@ -44,7 +44,7 @@ class Config:
     workers: int = 1
     memory_mb: int = 2000
     grace_s: float = 2.0
-    load_s: float = 120.0
+    load_s: float = 600.0
     selector: str = "programs"
     seed: int = 0
     profile: str = "cpu"

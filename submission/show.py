@@ -24,7 +24,7 @@ PALETTE = (
     "#999999", "#e53aa3", "#ff851b", "#87d8f1", "#921231",
 )  # fmt: skip
 
-SEARCH_S = 10.0
+SEARCH_S = 5.0
 
 
 def show_task(

@@ -120,3 +120,14 @@ def test_nothing_is_drawn_if_anything_is_wrong(
     with pytest.raises(DataError, match="cannot be read"):
         show_task(str(source), "aa", submission="nowhere.json")
     assert capsys.readouterr().out == ""
+
+
+def test_a_program_is_shown_with_the_grids_it_goes_through(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show_task("arc-agi-1:training", "1190e5a7", program=True)
+    shown = capsys.readouterr().out
+    steps = ("input", "split_lines(input, 0)", "overview(split_lines(input, 0), 0)")
+    program = shown[shown.index("test 0: ") :]
+    assert all(step in program for step in steps)
+    assert "1 1 1" in program

@@ -10,8 +10,9 @@ from hypothesis.extra.numpy import arrays
 
 from solver.grid import Grid, freeze
 from solver.synth import objects
+from solver.synth.object_colors import REFS, color_ref
 from solver.synth.object_paints import VERBS, draw, paint
-from solver.synth.object_regions import ALL_REGIONS, REFS, color_ref, region
+from solver.synth.object_regions import ALL_REGIONS, region
 from solver.synth.object_stamps import stamps
 from solver.synth.objects import FEATURES, MODES, PART_MODES, Scene, background, segment
 from solver.views import turn

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solver.synth.jit import kernel
-from solver.synth.object_regions import DIRECTIONS, color_ref, region
+from solver.synth.object_colors import color_ref
+from solver.synth.object_rays import DIRECTIONS
+from solver.synth.object_regions import region
 from solver.synth.objects import Ints, Scene
 
 Action = tuple[Any, ...]

@@ -1,8 +1,7 @@
 """Regions: the cells a rule may paint for an object, each a mask of the whole grid.
 
 `region(scene, name)` gives (n, H, W) masks, one for every object, and remembers them in the
-scene. `color_ref(scene, name)` gives the (n,) colours that a name such as `own` or `largest`
-means for every object, -1 where it means nothing.
+scene.
 """
 
 from __future__ import annotations
@@ -11,14 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from solver.grid import COLORS
 from solver.synth.jit import kernel
-from solver.synth.objects import Ints, Mask, Scene
-
-DIRECTIONS = {
-    "up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1),
-    "ul": (-1, -1), "ur": (-1, 1), "dl": (1, -1), "dr": (1, 1),
-}  # fmt: skip
+from solver.synth.object_rays import rays
+from solver.synth.objects import Mask, Scene
 
 
 def region(scene: Scene, name: str) -> Mask:
@@ -37,7 +31,7 @@ def _make(scene: Scene, name: str) -> Mask:
         way, _, names = rest.partition(" ")
         out = np.zeros_like(scene.masks)
         for direction in names.split():
-            out |= _rays(scene, direction, way)
+            out |= rays(scene, direction, way)
         return out
     return REGIONS[head](scene)
 
@@ -93,64 +87,6 @@ def _enclosed(masks):  # type: ignore[no-untyped-def]
                 if masks[i, r, c]:
                     out[i, r, c] = False
     return out
-
-
-@kernel
-def _cast(grid, labels, n, ground, dr, dc, way):  # type: ignore[no-untyped-def]
-    """(n, H, W): cells in direction (dr, dc) of an object's cells.
-
-    `way` 0 stops at the first cell that is not ground, 1 goes on below it, 2 over it,
-    3 stops like 0 but only counts if something stops it before the border,
-    4 like 3 and only if what stops it has the object's colour, 5 if it has another.
-    """
-    h, w = grid.shape
-    out = np.zeros((n, h, w), np.bool_)
-    for r in range(h):
-        for c in range(w):
-            i = labels[r, c] - 1
-            if i < 0:
-                continue
-            if dr != 0 and dc != 0:  # diagonal rays leave from corners only
-                y, x = r, c
-                if 0 <= r + dr < h and labels[r + dr, c] == i + 1:
-                    continue
-                if 0 <= c + dc < w and labels[r, c + dc] == i + 1:
-                    continue
-            y, x = r + dr, c + dc
-            steps = 0
-            while 0 <= y < h and 0 <= x < w and labels[y, x] != i + 1:
-                if grid[y, x] != ground and way != 1 and way != 2:
-                    break
-                if grid[y, x] == ground or way == 2:
-                    out[i, y, x] = True
-                y += dr
-                x += dc
-                steps += 1
-            stopped = 0 <= y < h and 0 <= x < w
-            if stopped and labels[y, x] == i + 1 and way != 4:
-                stopped = False
-            if way == 4 and stopped and grid[y, x] != grid[r, c]:
-                stopped = False
-            if way == 5 and stopped and grid[y, x] == grid[r, c]:
-                stopped = False
-            if way >= 3 and not stopped:
-                for k in range(1, steps + 1):
-                    out[i, r + k * dr, c + k * dc] = False
-    return out
-
-
-WAYS = {"stop": 0, "under": 1, "over": 2, "hit": 3, "same": 4, "other": 5}
-
-
-def _rays(scene: Scene, direction: str, way: str) -> Mask:
-    slot = f"cast {way} {direction}"
-    if slot not in scene.memo:
-        dr, dc = DIRECTIONS[direction]
-        scene.memo[slot] = _cast(
-            scene.grid, scene.labels, scene.n, scene.background, dr, dc, WAYS[way]
-        )
-    masks: Mask = scene.memo[slot]
-    return masks
 
 
 def _bands(scene: Scene, axis: int) -> Mask:
@@ -306,83 +242,3 @@ ALL_REGIONS = (*REGIONS, *RAYS, *LINKS)
 REGION_COST = {
     name: 1.0 if name == "self" else 3.0 if name in REGIONS else 4.0 for name in ALL_REGIONS
 }
-
-REFS = (
-    "own", "blank", "most", "least", "largest", "smallest", "touch", "inner", "minor",
-    "major", "nearest", "second", "corner", "outer", "only_one",
-)  # fmt: skip
-
-
-def color_ref(scene: Scene, name: str) -> Ints:
-    """(n,): the colour a name means for every object, -1 where it means none.
-
-    A single digit is that colour.
-    """
-    if name.isdigit():
-        return np.full(scene.n, int(name))
-    slot = f"color {name}"
-    if slot not in scene.memo:
-        scene.memo[slot] = _ref(scene, name)
-    colors: Ints = scene.memo[slot]
-    return colors
-
-
-def _ref(scene: Scene, name: str) -> Ints:
-    own = {"own": "color", "touch": "touch_color", "inner": "inner_color", "minor": "minor",
-           "major": "color"}  # fmt: skip
-    if name in own:
-        return scene.column(own[name])
-    if name == "nearest":
-        return _nearest(scene)
-    if name == "outer":
-        return _container(scene)
-    return np.full(scene.n, _grid_color(scene, name))
-
-
-def _grid_color(scene: Scene, name: str) -> int:
-    counts = np.bincount(scene.grid.ravel(), minlength=COLORS)
-    counts[scene.background] = 0
-    shown = np.flatnonzero(counts)
-    if name == "blank":
-        return scene.background
-    if name == "corner":
-        return int(scene.grid[0, 0])
-    if not len(shown):
-        return -1
-    order = shown[np.argsort(-counts[shown], kind="stable")]
-    if name == "most":
-        return int(order[0])
-    if name == "second":
-        return int(order[1]) if len(order) > 1 else -1
-    if name == "least":
-        return int(order[-1])
-    color, area = scene.column("color"), scene.column("area")
-    if name == "only_one":  # the colour of the only object of one cell
-        single = np.flatnonzero(area == 1)
-        return int(color[single[0]]) if len(single) == 1 else -1
-    if scene.n == 0:
-        return -1
-    return int(color[area.argmax() if name == "largest" else area.argmin()])
-
-
-def _nearest(scene: Scene) -> Ints:
-    """Colour of the object of another colour whose box is nearest."""
-    top, left, height, width = (scene.column(k) for k in ("top", "left", "height", "width"))
-    bottom, right, color = top + height, left + width, scene.column("color")
-    down = np.maximum(top[:, None] - bottom[None] + 1, top[None] - bottom[:, None] + 1)
-    side = np.maximum(left[:, None] - right[None] + 1, left[None] - right[:, None] + 1)
-    far = np.maximum(down, 0) + np.maximum(side, 0) + 1000 * (color[:, None] == color[None])
-    if scene.n < 2:
-        return np.full(scene.n, -1)
-    return np.where(far.min(1) < 1000, color[far.argmin(1)], -1)
-
-
-def _container(scene: Scene) -> Ints:
-    """Colour of the smallest object whose box contains this one."""
-    top, left, height, width = (scene.column(k) for k in ("top", "left", "height", "width"))
-    bottom, right, area = top + height, left + width, scene.column("area")
-    within = (top[:, None] <= top) & (left[:, None] <= left)
-    within &= (bottom[:, None] >= bottom) & (right[:, None] >= right)
-    np.fill_diagonal(within, False)
-    smallest = np.where(within, area[:, None], 10**6).argmin(0) if scene.n else area
-    return np.where(within.any(0), scene.column("color")[smallest], -1)

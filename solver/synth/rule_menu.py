@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from solver.deadline import Deadline
 from solver.grid import Grid
+from solver.synth.object_colors import REFS, color_ref
 from solver.synth.object_paints import ERASING, KEEP, Action, Paint, paint
-from solver.synth.object_regions import ALL_REGIONS, REFS, REGION_COST, color_ref, region
+from solver.synth.object_regions import ALL_REGIONS, REGION_COST, region
 from solver.synth.object_stamps import stamps
 from solver.synth.objects import Scene
 from solver.synth.rule_learn import Actions

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from solver.deadline import Deadline
 from solver.grid import Grid, Task
 from solver.synth import objects
-from solver.synth.object_regions import REFS, color_ref
+from solver.synth.object_colors import REFS, color_ref
 from solver.synth.objects import PART_MODES, Scene, segment
 from solver.synth.program import Op, Solution
 from solver.synth.rule_fit import Cells, distinct, fit, until
