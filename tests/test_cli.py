@@ -76,7 +76,7 @@ def test_without_a_command_the_commands_are_listed(tmp_path: Path) -> None:
 def test_challenges_and_solutions_are_solved_and_scored_both_ways(toys: Path) -> None:
     text = printed(
         toys, ARCSUB, "solve", "challenges.json", "--solutions", "solutions.json",
-        "--tasks", "4", "--budget", "20s",
+        "--tasks", "4", "--budget", "20s", "--engines", "tests.fakes:instant",
     )  # fmt: skip
     assert "4 tasks: 4 program" in text
     assert "100.0% of 4 tasks (mean over tasks), 100.0% of 4 outputs (4 right)" in text
@@ -106,7 +106,7 @@ def test_a_built_in_set_is_solved_with_its_score(tmp_path: Path) -> None:
 def test_the_module_alone_solves_the_same(toys: Path) -> None:
     text = printed(
         toys, sys.executable, "-m", "solver", "challenges.json", "--solutions", "solutions.json",
-        "--tasks", "t001", "--budget", "20s", "--run", "out",
+        "--tasks", "t001", "--budget", "20s", "--run", "out", "--engines", "tests.fakes:instant",
     )  # fmt: skip
     assert "100.0% of 1 tasks" in text
 

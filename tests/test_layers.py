@@ -44,7 +44,7 @@ KERNELS = {"numpy", "numba"}  # inside solver/synth
 FUNCTION_LINES = 40
 MODULE_LINES = 300
 # The language's primitives: long lists of short functions.
-PRIMITIVES = {"primitives.py", "object_regions.py", "dispatch.py"} | {
+PRIMITIVES = {"primitives.py", "dispatch.py"} | {
     path.name for path in (ROOT / "solver/synth").glob("kernels_*.py")
 }
 SOLVER = sorted((ROOT / "solver").rglob("*.py"))
