@@ -1,0 +1,189 @@
+"""The bundled model: `Qwen3_5ForCausalLM` with full attention and grid-aware rotary positions.
+
+The rotary frequencies of the class go to three axes in turn: grid, row, column. Its defaults
+(base 10^7, a quarter of each head) barely tell neighbouring cells apart: the mean cosine
+between one cell and the next is 0.99. With base 100, whole heads and three units a cell it is
+0.65, and no two of 31 places come closer than that. So the class serves as it is and the
+checkpoint loads like any other; what is ours is the attention function and what is passed in.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import AttentionInterface, AutoModelForCausalLM, PreTrainedModel
+from transformers import Qwen3_5TextConfig as Config
+
+from solver.grid import DataError, stable_seed
+from solver.lm.formats import END, PAD, SLOTS, TASK, VIEW, VOCABULARY
+
+CELL = 3  # rotary units between neighbouring cells
+HEAD = 64
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Size:
+    """What decides the number of parameters: 13.5 * layers * width^2, nearly."""
+
+    width: int = 256
+    layers: int = 6
+
+
+def configure(size: Size) -> Config:
+    """The configuration of a model of this size; widths are multiples of a head's 64."""
+    heads = size.width // HEAD
+    return Config(
+        vocab_size=VOCABULARY,
+        hidden_size=size.width,
+        intermediate_size=-(-8 * size.width // 3 // 64) * 64,
+        num_hidden_layers=size.layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        head_dim=HEAD,
+        layer_types=["full_attention"] * size.layers,
+        rope_parameters={
+            "rope_type": "default",
+            "rope_theta": 100.0,
+            "partial_rotary_factor": 1.0,
+            "mrope_section": [11, 11, 10],
+            "mrope_interleaved": True,
+        },
+        pad_token_id=PAD,
+        eos_token_id=END,
+        max_position_embeddings=4096,
+    )
+
+
+def build(size: Size, seed: int) -> PreTrainedModel:
+    """A new model in float32; the same weights for the same seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stable_seed(seed, "weights"))
+        return _with_attention(AutoModelForCausalLM.from_config(configure(size)))
+
+
+def load(folder: str | Path, dtype: torch.dtype | None = None) -> PreTrainedModel:
+    """A checkpoint of the pair format, from local files alone.
+
+    Raises `DataError` naming the file that is missing, corrupt, or of another kind of model.
+    """
+    path = Path(folder)
+    _check_config(path / CONFIG)
+    if not (path / WEIGHTS).is_file():
+        raise DataError(f"{path / WEIGHTS}: no such file")
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            path, local_files_only=True, dtype=dtype or "auto", output_loading_info=True
+        )
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+        raise DataError(f"{path / WEIGHTS}: cannot be loaded: {_line(error)}") from None
+    wrong = [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]
+    if wrong:
+        raise DataError(f"{path / WEIGHTS}: weights of another model: {sorted(map(str, wrong))[0]}")
+    return _with_attention(model)
+
+
+def _check_config(path: Path) -> None:
+    try:
+        config = json.loads(path.read_text("utf-8"))
+        kind, vocabulary = config["model_type"], config["vocab_size"]
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: no model configuration: {_line(error)}") from None
+    if (kind, vocabulary) != ("qwen3_5_text", VOCABULARY):
+        raise DataError(
+            f"{path}: a {kind} of {vocabulary} tokens; "
+            f"the pair format needs a qwen3_5_text of {VOCABULARY}"
+        )
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+class Solver(nn.Module):
+    """A model and what it has learned about tasks: one row of vectors for each task.
+
+    A task's vectors stand in the sequence in place of its slots. `lm` keeps vectors of its
+    own for the slots, which new tasks start from.
+    """
+
+    def __init__(self, lm: PreTrainedModel, tasks: int) -> None:
+        super().__init__()
+        self.lm = lm
+        start = lm.get_input_embeddings().weight[TASK : TASK + SLOTS].detach()  # (K, D)
+        self.tasks = nn.Parameter(start.expand(tasks, -1, -1).clone())  # (N, K, D)
+
+    def embed(self, tokens: Tensor, tasks: Tensor) -> Tensor:
+        """Vectors (B, T, D) for tokens (B, T) of tasks (B,); sequences begin with the prefix."""
+        vectors = self.lm.get_input_embeddings()(tokens)
+        prefix = 1 + SLOTS
+        return torch.cat([vectors[:, :1], self.tasks[tasks], vectors[:, prefix:]], 1)
+
+    def forward(self, tokens: Tensor, positions: Tensor, prompts: Tensor, tasks: Tensor) -> Tensor:
+        """Logits (B, T, V) for tokens (B, T), positions (3, B, T), prompts and tasks (B,)."""
+        vectors = self.embed(tokens, tasks)
+        mask = visible(prompts, tokens.shape[1], vectors.dtype)
+        return run(self.lm, vectors, positions, mask)
+
+
+def run(
+    lm: PreTrainedModel, vectors: Tensor, positions: Tensor, mask: Tensor, cache: Any = None
+) -> Tensor:
+    """Logits (B, T, V) of vectors (B, T, D) at positions (3, B, T), under an additive mask."""
+    masks = {"full_attention": mask, "linear_attention": None}
+    output = lm(
+        inputs_embeds=vectors,
+        position_ids=positions * CELL,
+        attention_mask=masks,
+        past_key_values=cache,
+        use_cache=cache is not None,
+    )
+    logits: Tensor = output.logits
+    return logits
+
+
+def visible(prompts: Tensor, length: int, dtype: torch.dtype) -> Tensor:
+    """Additive mask (B, 1, T, T): a token sees its prompt whole, and what came before it."""
+    place = torch.arange(length, device=prompts.device)
+    seen = (place <= place[:, None]) | (place < prompts[:, None, None])  # (B, T, T)
+    lowest = torch.finfo(dtype).min
+    return torch.zeros(seen.shape, dtype=dtype, device=prompts.device).masked_fill_(
+        ~seen, lowest
+    )[:, None]
+
+
+def products(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor,
+    scaling: float,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attention of query (B, H, T, C) as two products and a softmax.
+
+    On a CPU in bfloat16 it takes a third of the time of torch's fused kernels, forward and
+    backward, and a compiler fuses its middle.
+    """
+    scores = torch.matmul(query * scaling, key.transpose(2, 3)) + attention_mask  # (B, H, T, S)
+    mixed = torch.matmul(torch.softmax(scores, -1), value)  # (B, H, T, C)
+    return mixed.transpose(1, 2).contiguous(), None
+
+
+def _with_attention(model: PreTrainedModel) -> PreTrainedModel:
+    model.set_attn_implementation("products")
+    return model
+
+
+AttentionInterface.register("products", products)
+
+__all__ = ["SLOTS", "VIEW", "Size", "Solver", "build", "configure", "load", "run", "visible"]
