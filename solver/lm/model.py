@@ -10,6 +10,8 @@ checkpoint loads like any other; what is ours is the attention function and what
 from __future__ import annotations
 
 import json
+import shutil
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from transformers import AttentionInterface, AutoModelForCausalLM, PreTrainedMod
 from transformers import Qwen3_5TextConfig as Config
 
 from solver.grid import DataError, stable_seed
-from solver.lm.formats import END, PAD, SLOTS, TASK, VIEW, VOCABULARY
+from solver.lm.formats import END, PAD, SLOTS, TASK, VOCABULARY
 
 CELL = 3  # rotary units between neighbouring cells
 HEAD = 64
@@ -108,7 +110,7 @@ def _line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-class Solver(nn.Module):
+class TaskModel(nn.Module):
     """A model and what it has learned about tasks: one row of vectors for each task.
 
     A task's vectors stand in the sequence in place of its slots. `lm` keeps vectors of its
@@ -160,6 +162,26 @@ def visible(prompts: Tensor, length: int, dtype: torch.dtype) -> Tensor:
     )[:, None]
 
 
+def compile_layers(lm: PreTrainedModel) -> bool:
+    """Fuse each layer's small operations: twice the speed after ten seconds. Layers share the
+    code, so it is compiled once. False where the machine has no compiler or Python headers.
+    """
+    headers = Path(sysconfig.get_path("include")) / "Python.h"
+    if not (shutil.which("g++") or shutil.which("clang++")) or not headers.is_file():
+        return False
+    for layer in lm.model.layers:
+        layer.compile(dynamic=True)
+    return True
+
+
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the hardware multiplies it, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float32
+    able = torch.cpu.get_capabilities()
+    return torch.bfloat16 if able.get("amx_bf16") or able.get("avx512_bf16") else torch.float32
+
+
 def products(
     module: nn.Module,
     query: Tensor,
@@ -185,5 +207,3 @@ def _with_attention(model: PreTrainedModel) -> PreTrainedModel:
 
 
 AttentionInterface.register("products", products)
-
-__all__ = ["SLOTS", "VIEW", "Size", "Solver", "build", "configure", "load", "run", "visible"]
