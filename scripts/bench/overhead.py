@@ -115,7 +115,10 @@ def _many(count: int) -> Iterator[tuple[str, object]]:
     for i in range(count):
         task = tasks[i % len(tasks)]
         pairs = [{"input": p.input.tolist(), "output": p.output.tolist()} for p in task.train]
-        yield f"{task.id}-{i}", {"train": pairs, "test": [{"input": g.tolist()} for g in task.tests]}
+        yield (
+            f"{task.id}-{i}",
+            {"train": pairs, "test": [{"input": g.tolist()} for g in task.tests]},
+        )
 
 
 def _solve(run: Path, budget: str) -> list[str]:

@@ -7,6 +7,7 @@ id or by one of its pairs under any turn, is left out whole; so are the tasks he
 
 from __future__ import annotations
 
+import functools
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,10 +56,11 @@ def read_corpus(re_arc: str | Path | None, seed: int) -> Corpus:
 
     Raises `DataError` naming a file that breaks the format.
     """
+    generated = dict(_read_generated(Path(re_arc))) if re_arc is not None else {}
     tasks = _training_tasks()
     kept_apart = _held_out_ids(tasks, seed)
-    generated = dict(_read_generated(Path(re_arc))) if re_arc is not None else {}
-    lessons, watched = [], []
+    lessons: list[Lesson] = []
+    watched: list[tuple[int, Pair]] = []
     for task_id, (task, outputs) in tasks.items():
         if task_id in kept_apart:
             continue
@@ -88,6 +90,7 @@ def _fixed_colors(pairs: Sequence[Pair]) -> frozenset[int]:
     return frozenset({0} | (outputs - inputs))
 
 
+@functools.cache
 def _training_tasks() -> dict[str, tuple[Task, tuple[Grid, ...]]]:
     """Training tasks of both versions that no evaluation set holds, by id; the first wins."""
     banned_ids, banned_pairs = _evaluation()
@@ -103,7 +106,8 @@ def _training_tasks() -> dict[str, tuple[Task, tuple[Grid, ...]]]:
 
 def _evaluation() -> tuple[frozenset[str], frozenset[bytes]]:
     """Ids of all evaluation tasks, and their pairs under every turn."""
-    ids, pairs = set(), set()
+    ids: set[str] = set()
+    pairs: set[bytes] = set()
     for name in EVALUATION:
         for task, outputs in _with_outputs(name):
             ids.add(task.id)
@@ -139,9 +143,12 @@ def _read_generated(path: Path) -> Iterator[tuple[str, tuple[Pair, ...]]]:
     found = False
     for name, task_id, value in _generated_files(path):
         found = True
-        yield task_id, tuple(
-            Pair(*(grid_field(f"{name}: pair {i}", pair, side) for side in ("input", "output")))
-            for i, pair in enumerate(list_at(name, value))
+        yield (
+            task_id,
+            tuple(
+                Pair(*(grid_field(f"{name}: pair {i}", pair, side) for side in ("input", "output")))
+                for i, pair in enumerate(list_at(name, value))
+            ),
         )
     if not found:
         raise DataError(f"{path}: holds no tasks/<id>.json")

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AttentionInterface, AutoModelForCausalLM, PreTrainedModel
+from transformers import AttentionInterface, AutoModelForCausalLM, Qwen3_5ForCausalLM
 from transformers import Qwen3_5TextConfig as Config
 
 from solver.grid import DataError, stable_seed
@@ -63,14 +63,15 @@ def configure(size: Size) -> Config:
     )
 
 
-def build(size: Size, seed: int) -> PreTrainedModel:
+def build(size: Size, seed: int) -> Qwen3_5ForCausalLM:
     """A new model in float32; the same weights for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stable_seed(seed, "weights"))
-        return _with_attention(AutoModelForCausalLM.from_config(configure(size)))
+        model = Qwen3_5ForCausalLM(configure(size))  # type: ignore[no-untyped-call]
+        return _with_attention(model)
 
 
-def load(folder: str | Path, dtype: torch.dtype | None = None) -> PreTrainedModel:
+def load(folder: str | Path, dtype: torch.dtype | None = None) -> Qwen3_5ForCausalLM:
     """A checkpoint of the pair format, from local files alone.
 
     Raises `DataError` naming the file that is missing, corrupt, or of another kind of model.
@@ -80,11 +81,12 @@ def load(folder: str | Path, dtype: torch.dtype | None = None) -> PreTrainedMode
     if not (path / WEIGHTS).is_file():
         raise DataError(f"{path / WEIGHTS}: no such file")
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             path, local_files_only=True, dtype=dtype or "auto", output_loading_info=True
         )
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
         raise DataError(f"{path / WEIGHTS}: cannot be loaded: {_line(error)}") from None
+    model, info = loaded
     wrong = [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]
     if wrong:
         raise DataError(f"{path / WEIGHTS}: weights of another model: {sorted(map(str, wrong))[0]}")
@@ -117,15 +119,15 @@ class TaskModel(nn.Module):
     own for the slots, which new tasks start from.
     """
 
-    def __init__(self, lm: PreTrainedModel, tasks: int) -> None:
+    def __init__(self, lm: Qwen3_5ForCausalLM, tasks: int) -> None:
         super().__init__()
         self.lm = lm
-        start = lm.get_input_embeddings().weight[TASK : TASK + SLOTS].detach()  # (K, D)
+        start = lm.model.embed_tokens.weight[TASK : TASK + SLOTS].detach()  # (K, D)
         self.tasks = nn.Parameter(start.expand(tasks, -1, -1).clone())  # (N, K, D)
 
     def embed(self, tokens: Tensor, tasks: Tensor) -> Tensor:
         """Vectors (B, T, D) for tokens (B, T) of tasks (B,); sequences begin with the prefix."""
-        vectors = self.lm.get_input_embeddings()(tokens)
+        vectors: Tensor = self.lm.model.embed_tokens(tokens)
         prefix = 1 + SLOTS
         return torch.cat([vectors[:, :1], self.tasks[tasks], vectors[:, prefix:]], 1)
 
@@ -137,7 +139,7 @@ class TaskModel(nn.Module):
 
 
 def run(
-    lm: PreTrainedModel, vectors: Tensor, positions: Tensor, mask: Tensor, cache: Any = None
+    lm: Qwen3_5ForCausalLM, vectors: Tensor, positions: Tensor, mask: Tensor, cache: Any = None
 ) -> Tensor:
     """Logits (B, T, V) of vectors (B, T, D) at positions (3, B, T), under an additive mask."""
     masks = {"full_attention": mask, "linear_attention": None}
@@ -157,12 +159,12 @@ def visible(prompts: Tensor, length: int, dtype: torch.dtype) -> Tensor:
     place = torch.arange(length, device=prompts.device)
     seen = (place <= place[:, None]) | (place < prompts[:, None, None])  # (B, T, T)
     lowest = torch.finfo(dtype).min
-    return torch.zeros(seen.shape, dtype=dtype, device=prompts.device).masked_fill_(
-        ~seen, lowest
-    )[:, None]
+    return torch.zeros(seen.shape, dtype=dtype, device=prompts.device).masked_fill_(~seen, lowest)[
+        :, None
+    ]
 
 
-def compile_layers(lm: PreTrainedModel) -> bool:
+def compile_layers(lm: Qwen3_5ForCausalLM) -> bool:
     """Fuse each layer's small operations: twice the speed after ten seconds. Layers share the
     code, so it is compiled once. False where the machine has no compiler or Python headers.
     """
@@ -201,7 +203,7 @@ def products(
     return mixed.transpose(1, 2).contiguous(), None
 
 
-def _with_attention(model: PreTrainedModel) -> PreTrainedModel:
+def _with_attention(model: Qwen3_5ForCausalLM) -> Qwen3_5ForCausalLM:
     model.set_attn_implementation("products")
     return model
 

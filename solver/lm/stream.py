@@ -108,7 +108,8 @@ def random_view(rng: np.random.Generator, fixed: frozenset[int]) -> View:
 
 def sequence_length(pair: Pair) -> int:
     """Tokens of a pair's sequence."""
-    return 1 + SLOTS + sum(g.shape[0] * (g.shape[1] + 1) for g in (pair.input, pair.output))
+    grids = (pair.input, pair.output)
+    return 1 + SLOTS + sum(int(g.shape[0]) * (int(g.shape[1]) + 1) for g in grids)
 
 
 def _short(pairs: Sequence[Pair], limit: int) -> list[Pair]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from solver.deadline import Deadline
 from solver.lm.formats import IGNORED, VOCABULARY, Batch
@@ -59,13 +59,13 @@ class Trainer:
         """Learn from a batch at `scale` times the recipe's rates."""
         self.model.train()
         loss = batch_loss(self.model, batch)
-        loss.backward()
+        torch.autograd.backward(loss)
         counts = torch.tensor([loss.item(), float((batch.targets != IGNORED).sum())])
         counts[1] = float(batch.prompts.sum()) + counts[1] - len(batch.prompts)
         self._gather(counts)
         norm = nn.utils.clip_grad_norm_(self.masters.values(), self.recipe.clip).item()
         if torch.isfinite(torch.tensor(norm)):
-            self._update(scale)
+            self.advance(scale)
         ranks = world()[1]
         self.steps += 1
         self.tokens += int(counts[1])
@@ -83,12 +83,13 @@ class Trainer:
             flat = torch.cat([counts, *(g.reshape(-1) / world()[1] for g in gradients)])
             dist.all_reduce(flat)
             counts.copy_(flat[: len(counts)])
-            parts = flat[len(counts) :].split([g.numel() for g in gradients])
+            parts = torch.split(flat[len(counts) :], [g.numel() for g in gradients])
             for gradient, part in zip(gradients, parts, strict=True):
                 gradient.copy_(part.view_as(gradient))
 
     @torch.no_grad()
-    def _update(self, scale: float) -> None:
+    def advance(self, scale: float) -> None:
+        """Let the optimisers follow the masters' gradients."""
         for group, rate in zip(self._groups(), self._rates, strict=True):
             group["lr"] = rate * scale
         for optimizer in self.optimizers:
@@ -132,7 +133,7 @@ def batch_loss(model: TaskModel, batch: Batch) -> Tensor:
     """Mean negative log-likelihood (nats) of the output tokens."""
     tokens, positions, targets, prompts, tasks = tensors(model, batch)
     logits = model(tokens, positions, prompts, tasks)
-    return F.cross_entropy(
+    return cross_entropy(
         logits.float().view(-1, VOCABULARY), targets.reshape(-1), ignore_index=IGNORED
     )
 
@@ -147,7 +148,7 @@ def measure(model: TaskModel, batches: Iterable[Batch]) -> tuple[float, float]:
         inputs, positions, targets, prompts, tasks = tensors(model, batch)
         logits = model(inputs, positions, prompts, tasks).float()  # (B, T, V)
         asked = targets != IGNORED  # (B, T)
-        cost += F.cross_entropy(logits[asked], targets[asked], reduction="sum").item()
+        cost += cross_entropy(logits[asked], targets[asked], reduction="sum").item()
         right += int(((logits.argmax(-1) == targets) | ~asked).all(1).sum())
         tokens += int(asked.sum())
         sequences += len(asked)
