@@ -9,12 +9,12 @@ import pytest
 
 pytest.importorskip("torch")
 
-import torch  # noqa: E402
+import torch
 
-from solver.deadline import Deadline, FakeClock  # noqa: E402
-from solver.grid import Pair, as_grid, same  # noqa: E402
-from solver.lm.decode import Decoded, greedy  # noqa: E402
-from solver.lm.formats import (  # noqa: E402
+from solver.deadline import Deadline, FakeClock
+from solver.grid import Pair, as_grid, same
+from solver.lm.decode import Decoded, greedy
+from solver.lm.formats import (
     END,
     WRITABLE,
     Sequence3D,
@@ -23,10 +23,10 @@ from solver.lm.formats import (  # noqa: E402
     encode_prompt,
     next_positions,
 )
-from solver.lm.model import Size, TaskModel, build  # noqa: E402
-from solver.lm.stream import Mixture, Stream  # noqa: E402
-from solver.lm.train import Recipe, Trainer  # noqa: E402
-from tests.lm import toy_lessons  # noqa: E402
+from solver.lm.model import Size, TaskModel, build
+from solver.lm.stream import Mixture, Stream
+from solver.lm.train import Recipe, Trainer
+from tests.lm import toy_lessons
 
 LONG = Deadline.after(1e9)
 

@@ -13,12 +13,12 @@ import pytest
 
 pytest.importorskip("torch")
 
-import torch  # noqa: E402
+import torch
 
-from solver.grid import COLORS, DataError, Pair, as_grid  # noqa: E402
-from solver.lm.checkpoint import export  # noqa: E402
-from solver.lm.formats import SLOTS, TASK, VOCABULARY, Batch, collate, encode  # noqa: E402
-from solver.lm.model import (  # noqa: E402
+from solver.grid import COLORS, DataError, Pair, as_grid
+from solver.lm.checkpoint import export
+from solver.lm.formats import SLOTS, TASK, VOCABULARY, Batch, collate, encode
+from solver.lm.model import (
     CELL,
     CONFIG,
     WEIGHTS,
@@ -29,7 +29,7 @@ from solver.lm.model import (  # noqa: E402
     load,
     visible,
 )
-from solver.lm.train import tensors  # noqa: E402
+from solver.lm.train import tensors
 
 TINY = Size(64, 1)
 PAIR = Pair(as_grid([[1, 2, 3], [4, 5, 6]]), as_grid([[7, 8], [9, 0]]))

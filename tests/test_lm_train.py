@@ -14,17 +14,17 @@ import pytest
 
 pytest.importorskip("torch")
 
-import torch  # noqa: E402
+import torch
 
-from solver.deadline import Deadline, FakeClock  # noqa: E402
-from solver.grid import DataError  # noqa: E402
-from solver.lm.checkpoint import CHECKPOINT, Place, read_place, restore, save  # noqa: E402
-from solver.lm.model import Size, TaskModel, build, load  # noqa: E402
-from solver.lm.stream import Mixture, Stream  # noqa: E402
-from solver.lm.train import Recipe, Step, Trainer, measure, schedule, train  # noqa: E402
-from submission.training import CURVE, Training, run_training  # noqa: E402
-from tests.lm import toy_lessons  # noqa: E402
-from tests.runs import finish, start  # noqa: E402
+from solver.deadline import Deadline, FakeClock
+from solver.grid import DataError
+from solver.lm.checkpoint import CHECKPOINT, Place, read_place, restore, save
+from solver.lm.model import Size, TaskModel, build, load
+from solver.lm.stream import Mixture, Stream
+from solver.lm.train import Recipe, Step, Trainer, measure, schedule, train
+from submission.training import CURVE, Training, run_training
+from tests.lm import toy_lessons
+from tests.runs import finish, start
 
 RECIPE = Recipe(warmup=5)
 MIXTURE = Mixture(tokens=512, longest=100, chunk=64)
