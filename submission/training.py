@@ -27,7 +27,7 @@ from solver.lm.stream import Mixture, Stream, sequence_length
 from solver.lm.train import Recipe, Step, Trainer, measure, train, world
 
 SAVE_S, MEASURE_S, SAY_S = 120.0, 600.0, 20.0  # at most; short budgets do it more often
-WATCHED = 120  # sequences that the held-out loss is measured on
+WATCHED, WATCHED_TOKENS = 120, 512  # sequences that the held-out loss is measured on
 CURVE = "curve.jsonl"
 
 
@@ -56,6 +56,8 @@ def run_training(request: Training, started: float, say: Callable[[str], None]) 
         run.measure()
         train(run.trainer, run.stream, deadline.earlier(1.0 + 2 * run.measure_s), run.watch)
         run.measure()
+        if run.best == float("inf") and world()[0] == 0:
+            raise DataError(f"--budget {request.budget}: too short for a step")
         run.say(f"model in {out / 'model'}: held-out loss {run.best:.4f}")
 
 
@@ -102,7 +104,7 @@ def _prepare(request: Training, out: Path, deadline: Deadline, say: Callable[[st
         "seed": request.seed,
         "data": hashlib.blake2b(ids.encode(), digest_size=8).hexdigest(),
     }
-    run = _Run(out, trainer, stream, about, _watched(corpus, mixture), deadline, say)
+    run = _Run(out, trainer, stream, about, _watched(corpus), deadline, say)
     if request.resume:
         place = read_place(out / CHECKPOINT, about)
         restore(out / CHECKPOINT, trainer, stream, place)
@@ -122,11 +124,11 @@ def _size(request: Training) -> Size:
     return Size(request.width, request.layers)
 
 
-def _watched(corpus: Corpus, mixture: Mixture) -> list[Batch]:
-    """Pairs that no lesson holds, in batches of like length."""
-    short = [item for item in corpus.watched if sequence_length(item[1]) <= mixture.longest]
-    if not short:
-        short = [(i, lesson.originals[-1]) for i, lesson in enumerate(corpus.lessons)]
+def _watched(corpus: Corpus) -> list[Batch]:
+    """Pairs that no lesson holds, or known ones if there are none, in batches of like length."""
+    known = [(i, lesson.originals[-1]) for i, lesson in enumerate(corpus.lessons)]
+    items = corpus.watched or known
+    short = [item for item in items if sequence_length(item[1]) <= WATCHED_TOKENS]
     chosen = sorted(short[:: max(1, len(short) // WATCHED)], key=lambda x: sequence_length(x[1]))
     parts = (chosen[i : i + 8] for i in range(0, len(chosen), 8))
     return [collate([encode(p, 0) for _, p in part], [i for i, _ in part]) for part in parts]

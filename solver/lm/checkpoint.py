@@ -20,7 +20,7 @@ from torch import Tensor
 
 from solver.grid import DataError
 from solver.lm.formats import SLOTS, TASK
-from solver.lm.model import CONFIG, WEIGHTS, TaskModel
+from solver.lm.model import WEIGHTS, TaskModel
 from solver.lm.stream import Stream
 from solver.lm.train import Trainer
 
@@ -86,13 +86,13 @@ def export(folder: Path, model: TaskModel) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
         model.lm.model.embed_tokens.weight[TASK : TASK + SLOTS] = model.tasks.float().mean(0)
-    beside = folder / ".new"
-    model.lm.save_pretrained(beside)
-    for name in (CONFIG, WEIGHTS):
-        _replace(beside / name, folder / name)
-    for rest in beside.iterdir():
-        rest.unlink()
-    beside.rmdir()
+    lm = model.lm
+    lm.config.dtype = lm.dtype
+    lm.config.save_pretrained(folder)
+    beside = folder / f".{WEIGHTS}.new"
+    weights = {name: tensor.contiguous() for name, tensor in lm.state_dict().items()}
+    save_file(weights, beside, metadata={"format": "pt"})
+    _replace(beside, folder / WEIGHTS)
 
 
 def _open(path: Path) -> Any:

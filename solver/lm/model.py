@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AttentionInterface, AutoModelForCausalLM, Qwen3_5ForCausalLM
 from transformers import Qwen3_5TextConfig as Config
+from transformers.utils.logging import disable_progress_bar
 
 from solver.grid import DataError, stable_seed
 from solver.lm.formats import END, PAD, SLOTS, TASK, VOCABULARY
@@ -42,6 +43,7 @@ def configure(size: Size) -> Config:
     """The configuration of a model of this size; widths are multiples of a head's 64."""
     heads = size.width // HEAD
     return Config(
+        architectures=[Qwen3_5ForCausalLM.__name__],
         vocab_size=VOCABULARY,
         hidden_size=size.width,
         intermediate_size=-(-8 * size.width // 3 // 64) * 64,
@@ -80,6 +82,7 @@ def load(folder: str | Path, dtype: torch.dtype | None = None) -> Qwen3_5ForCaus
     _check_config(path / CONFIG)
     if not (path / WEIGHTS).is_file():
         raise DataError(f"{path / WEIGHTS}: no such file")
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             path, local_files_only=True, dtype=dtype or "auto", output_loading_info=True
