@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import multiprocessing
-import os
 import subprocess
 import sys
 import time
@@ -15,7 +14,6 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("torch")
-os.environ["TORCH_COMPILE_DISABLE"] = "1"  # compiling takes longer than the tests
 
 import torch
 from safetensors.torch import load_file, save_file

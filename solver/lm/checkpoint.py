@@ -125,4 +125,5 @@ def _make_state(trainer: Trainer) -> None:
 def _replace(beside: Path, path: Path) -> None:
     with open(beside, "rb") as file:
         os.fsync(file.fileno())
+    beside.chmod(0o644)
     os.replace(beside, path)

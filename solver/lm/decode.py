@@ -93,7 +93,7 @@ def greedy(
         if not open_.any() or len(written) >= limit or deadline.passed():
             break
         place = next_positions(written[-1], place)
-        vectors = model.lm.model.embed_tokens(choice)[:, None]  # (B, 1, D)
+        vectors = model.embed_more(choice[:, None], model.tasks[numbers])  # (B, 1, D)
         mask = _hide_padding(pads, 1, longest + len(written), vectors.dtype)
         logits = run(model.lm, vectors, torch.from_numpy(place)[:, :, None], mask, cache)[:, -1]
     table = np.stack(written, 1)  # (B, N)

@@ -118,8 +118,8 @@ def _line(error: Exception) -> str:
 class TaskModel(nn.Module):
     """A model and what it has learned about tasks: one row of vectors for each task.
 
-    A task's vectors stand in the sequence in place of its slots. `lm` keeps vectors of its
-    own for the slots, which new tasks start from.
+    A task's vectors stand in the sequence in place of its slots, and the last of them is added
+    to every token. `lm` keeps vectors of its own for the slots, which new tasks start from.
     """
 
     def __init__(self, lm: Qwen3_5ForCausalLM, tasks: int) -> None:
@@ -130,9 +130,14 @@ class TaskModel(nn.Module):
 
     def embed(self, tokens: Tensor, tasks: Tensor) -> Tensor:
         """Vectors (B, T, D) for tokens (B, T) of tasks (B,); sequences begin with the prefix."""
+        learned = self.tasks[tasks]  # (B, K, D)
+        vectors = self.embed_more(tokens, learned)
+        return torch.cat([vectors[:, :1], learned, vectors[:, 1 + SLOTS :]], 1)
+
+    def embed_more(self, tokens: Tensor, learned: Tensor) -> Tensor:
+        """Vectors (B, T, D) for tokens (B, T) after the prefix, of tasks with vectors (B, K, D)."""
         vectors: Tensor = self.lm.model.embed_tokens(tokens)
-        prefix = 1 + SLOTS
-        return torch.cat([vectors[:, :1], self.tasks[tasks], vectors[:, prefix:]], 1)
+        return vectors + learned[:, -1:]
 
     def forward(self, tokens: Tensor, positions: Tensor, prompts: Tensor, tasks: Tensor) -> Tensor:
         """Logits (B, T, V) for tokens (B, T), positions (3, B, T), prompts and tasks (B,)."""
