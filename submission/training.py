@@ -219,6 +219,7 @@ class _Run:
                 self.trainer.tokens,
                 self.stream.chunk,
                 self.stream.place,
+                self.stream.ranks,
                 best=self.best,
                 **self._seconds(),
             )

@@ -8,6 +8,7 @@ import multiprocessing
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from solver.deadline import Deadline, FakeClock
 from solver.grid import DataError
 from solver.lm.checkpoint import CHECKPOINT, Place, read_place, restore, save
-from solver.lm.model import Size, TaskModel, build, load
+from solver.lm.model import Size, TaskModel, build
 from solver.lm.stream import Mixture, Stream
 from solver.lm.train import Recipe, Step, Trainer, agree, measure, schedule, train
 from submission.training import CURVE, Training, run_training
@@ -72,7 +73,7 @@ def test_resume_is_bit_equal(tmp_path: Path) -> None:
     some, stream = trainer()
     losses(some, stream, 7)
     about = {"seed": 0}
-    place = Place(about, some.steps, some.tokens, stream.chunk, stream.place, 1.5, 2.5)
+    place = Place(about, some.steps, some.tokens, stream.chunk, stream.place, 1, 1.5, 2.5)
     save(path, some, place)
     expected = losses(some, stream, 5)
     other, elsewhere = trainer()
@@ -81,6 +82,9 @@ def test_resume_is_bit_equal(tmp_path: Path) -> None:
     restore(path, other, elsewhere, place)
     assert losses(other, elsewhere, 5) == expected
     assert (other.steps, other.tokens) == (some.steps, some.tokens)
+    wider = Stream(toy_lessons(), MIXTURE, 0, 0, 2)
+    restore(path, other, wider, place)
+    assert (wider.chunk, wider.place) == (place.chunk + 1, 0)
 
 
 def test_checkpoints_that_do_not_fit_are_named(tmp_path: Path) -> None:
@@ -88,7 +92,7 @@ def test_checkpoints_that_do_not_fit_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"checkpoint\.safetensors: cannot be read"):
         read_place(path, {})
     some, stream = trainer()
-    place = Place({"seed": 0}, 0, 0, 0, 0, 0.0, 0.0)
+    place = Place({"seed": 0}, 0, 0, 0, 0, 1, 0.0, 0.0)
     save(path, some, place)
     with pytest.raises(DataError, match="another run: seed differs"):
         read_place(path, {"seed": 1})
@@ -156,26 +160,38 @@ def curve(out: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (out / CURVE).read_text().splitlines()]
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
-def test_a_killed_training_goes_on(tmp_path: Path) -> None:
-    process = arcsub(tmp_path, "60s")
-    while not (tmp_path / CHECKPOINT).exists():
+def kill_when(process: subprocess.Popen[str], ready: Callable[[], bool]) -> None:
+    while not ready():
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
     process.kill()
     process.communicate()
-    first, *_ = curve(tmp_path)
+
+
+def test_a_killed_training_goes_on(tmp_path: Path) -> None:
+    checkpoint = tmp_path / CHECKPOINT
+    kill_when(arcsub(tmp_path, "100s"), checkpoint.exists)
+    (first, *_) = curve(tmp_path)
+    assert first["step"] == 0
     with pytest.raises(DataError, match="go on with --resume"):
         run_training(Training(str(tmp_path), "5s"), time.monotonic(), print)
-    again = Training(str(tmp_path), "15s", resume=True, width=64, layers=1)
-    run_training(again, time.monotonic(), print)
-    last = curve(tmp_path)[-1]
-    assert last["step"] > 1
-    assert last["held_out"] < first["held_out"]
-    assert load(tmp_path / "model").config.hidden_size == 64
-    checkpoint = (tmp_path / CHECKPOINT).read_bytes()
-    run_training(replace(again, budget="1s"), time.monotonic(), print)
-    assert (tmp_path / CHECKPOINT).read_bytes() == checkpoint  # no time, no harm
+    place = read_place(checkpoint, {"seed": 0, "width": 64})
+    assert place.steps > 0
+    resumed = len(curve(tmp_path))
+    again = arcsub(tmp_path, "100s", "--resume")
+    kill_when(again, lambda: len(curve(tmp_path)) > resumed + 1)
+    assert curve(tmp_path)[resumed]["step"] == place.steps
+    assert curve(tmp_path)[-1]["step"] > place.steps
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_no_time_does_no_harm(tmp_path: Path) -> None:
+    request = Training(str(tmp_path), "0.1s", width=64, layers=1)
+    with pytest.raises(DataError, match=r"--budget 0\.1s: too short for a step"):
+        run_training(request, time.monotonic(), print)
+    assert not (tmp_path / CHECKPOINT).exists()
+    with pytest.raises(DataError, match="no such file"):
+        run_training(replace(request, resume=True), time.monotonic(), print)
 
 
 def test_processes_average_their_gradients(tmp_path: Path) -> None:

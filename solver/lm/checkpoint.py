@@ -29,13 +29,15 @@ CHECKPOINT = "checkpoint.safetensors"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run stands. `about` must be equal to go on: size, seed, tasks, processes."""
+    """Where a run stands. `about` must be equal to go on: size, seed, data. With another number
+    of processes the data goes on at the next chunk."""
 
     about: dict[str, Any]
     steps: int
     tokens: int
     chunk: int
     place: int
+    ranks: int
     seconds: float
     best: float
 
@@ -78,7 +80,8 @@ def restore(path: Path, trainer: Trainer, stream: Stream, place: Place) -> None:
             tensor.copy_(saved)
     trainer.steps, trainer.tokens = place.steps, place.tokens
     trainer.publish()
-    stream.seek(place.chunk, place.place)
+    same = place.ranks == stream.ranks
+    stream.seek(*((place.chunk, place.place) if same else (place.chunk + 1, 0)))
 
 
 def export(folder: Path, model: TaskModel) -> None:
