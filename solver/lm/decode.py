@@ -73,31 +73,44 @@ def greedy(
     END by then comes back as far as it got.
     """
     model.eval()
-    tokens, positions, starts = _pad_left(prompts)
-    longest = tokens.shape[1]
-    numbers, pads = torch.tensor(tasks), torch.from_numpy(starts)
-    cache = Cache(model.lm.config.num_hidden_layers, longest + limit)
-    vectors = _embed_padded(model, torch.from_numpy(tokens), pads, numbers)
-    mask = _hide_padding(pads, longest, longest, vectors.dtype)
-    logits = run(model.lm, vectors, torch.from_numpy(positions), mask, cache)[:, -1]
+    device = model.tasks.device
+    learned = model.tasks[torch.tensor(tasks, device=device)]  # (B, K, D)
+    cache, pads, place, logits = _read(model, prompts, tasks, limit)
     written: list[Tokens] = []
-    logprob = torch.zeros(len(prompts))
-    open_ = torch.ones(len(prompts), dtype=torch.bool)
+    logprob = torch.zeros(len(prompts), device=device)
+    open_ = torch.ones(len(prompts), dtype=torch.bool, device=device)
     place = positions[:, :, -1]  # (3, B)
     while True:
         best, choice = torch.log_softmax(logits[:, :WRITABLE].float(), -1).max(-1)  # (B,)
         choice = torch.where(open_, choice, PAD)
         logprob += torch.where(open_, best, 0.0)
-        written.append(choice.numpy())
+        written.append(choice.cpu().numpy())
         open_ &= choice != END
         if not open_.any() or len(written) >= limit or deadline.passed():
             break
         place = next_positions(written[-1], place)
-        vectors = model.embed_more(choice[:, None], model.tasks[numbers])  # (B, 1, D)
-        mask = _hide_padding(pads, 1, longest + len(written), vectors.dtype)
-        logits = run(model.lm, vectors, torch.from_numpy(place)[:, :, None], mask, cache)[:, -1]
+        vectors = model.embed_more(choice[:, None], learned)  # (B, 1, D)
+        mask = _hide_padding(pads, 1, cache.used + 1, vectors.dtype)
+        where = torch.from_numpy(place).to(device)[:, :, None]  # (3, B, 1)
+        logits = run(model.lm, vectors, where, mask, cache)[:, -1]
     table = np.stack(written, 1)  # (B, N)
     return [Decoded(row[row != PAD], float(p)) for row, p in zip(table, logprob, strict=True)]
+
+
+def _read(
+    model: TaskModel, prompts: Sequence[Sequence3D], tasks: Sequence[int], limit: int
+) -> tuple[Cache, Tensor, Tokens, Tensor]:
+    """Pass the prompts through the model: the cache, where prompts start (B,), the last
+    positions (3, B), and the logits (B, V) of the first output token."""
+    tokens, positions, starts = _pad_left(prompts)
+    longest, device = tokens.shape[1], model.tasks.device
+    pads = torch.from_numpy(starts).to(device)
+    numbers = torch.tensor(tasks, device=device)
+    cache = Cache(model.lm.config.num_hidden_layers, longest + limit)
+    vectors = _embed_padded(model, torch.from_numpy(tokens).to(device), pads, numbers)
+    mask = _hide_padding(pads, longest, longest, vectors.dtype)
+    logits = run(model.lm, vectors, torch.from_numpy(positions).to(device), mask, cache)
+    return cache, pads, positions[:, :, -1], logits[:, -1]
 
 
 def _pad_left(prompts: Sequence[Sequence3D]) -> tuple[Tokens, Tokens, Tokens]:
@@ -116,7 +129,7 @@ def _embed_padded(model: TaskModel, tokens: Tensor, starts: Tensor, tasks: Tenso
     """Vectors (B, T, D) of prompts that start at different places: embedded at the left edge,
     where `TaskModel.embed` expects the prefix, and moved back."""
     length = tokens.shape[1]
-    place = torch.arange(length)
+    place = torch.arange(length, device=tokens.device)
     left = (place + starts[:, None]) % length  # (B, T)
     vectors = model.embed(tokens.gather(1, left), tasks)
     back = (place - starts[:, None]) % length
@@ -125,6 +138,7 @@ def _embed_padded(model: TaskModel, tokens: Tensor, starts: Tensor, tasks: Tenso
 
 def _hide_padding(starts: Tensor, queries: int, length: int, dtype: torch.dtype) -> Tensor:
     """Additive mask (B, 1, Q, S): every token but padding is seen (prompts whole)."""
-    hidden = torch.arange(length) < starts[:, None]  # (B, S)
-    mask = torch.zeros(hidden.shape, dtype=dtype).masked_fill_(hidden, torch.finfo(dtype).min)
+    hidden = torch.arange(length, device=starts.device) < starts[:, None]  # (B, S)
+    mask = torch.zeros(hidden.shape, dtype=dtype, device=starts.device)
+    mask.masked_fill_(hidden, torch.finfo(dtype).min)
     return mask[:, None, None].expand(-1, -1, queries, -1)

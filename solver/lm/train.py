@@ -60,8 +60,8 @@ class Trainer:
         self.model.train()
         loss = batch_loss(self.model, batch)
         torch.autograd.backward(loss)
-        counts = torch.tensor([loss.item(), float((batch.targets != IGNORED).sum())])
-        counts[1] = float(batch.prompts.sum()) + counts[1] - len(batch.prompts)
+        tokens = batch.prompts.sum() - len(batch.prompts) + (batch.targets != IGNORED).sum()
+        counts = torch.tensor([loss.item(), float(tokens)], device=loss.device)
         self._gather(counts)
         norm = nn.utils.clip_grad_norm_(self.masters.values(), self.recipe.clip).item()
         if torch.isfinite(torch.tensor(norm)):
@@ -118,7 +118,10 @@ def train(
     while True:
         left = deadline.left()
         scale = schedule(trainer.recipe, trainer.steps, left / total) if left > took else 0.0
-        if agree(scale) <= 0.0:
+        scale = agree(
+            scale, trainer.model.tasks.device
+        )  # clocks differ by a little, weights must not
+        if scale <= 0.0:
             return
         watch(trainer.step(next(batches), scale))
         took = left - deadline.left()
@@ -170,11 +173,11 @@ def world() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
-def agree(value: float) -> float:
+def agree(value: float, device: torch.device) -> float:
     """The smallest of all processes' values: they stop at the same step."""
     if world()[1] == 1:
         return value
-    least = torch.tensor([value])
+    least = torch.tensor([value], dtype=torch.float64, device=device)
     dist.all_reduce(least, dist.ReduceOp.MIN)
     return least.item()
 
