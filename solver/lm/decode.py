@@ -79,7 +79,6 @@ def greedy(
     written: list[Tokens] = []
     logprob = torch.zeros(len(prompts), device=device)
     open_ = torch.ones(len(prompts), dtype=torch.bool, device=device)
-    place = positions[:, :, -1]  # (3, B)
     while True:
         best, choice = torch.log_softmax(logits[:, :WRITABLE].float(), -1).max(-1)  # (B,)
         choice = torch.where(open_, choice, PAD)
