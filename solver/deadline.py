@@ -101,6 +101,10 @@ class Deadline:
         """A deadline `seconds` from now, but never later than this one."""
         return Deadline(min(self.at, self.clock.now() + seconds), self.clock)
 
+    def earlier(self, seconds: float) -> Deadline:
+        """The deadline that leaves `seconds` between itself and this one."""
+        return Deadline(self.at - seconds, self.clock)
+
 
 @dataclass(frozen=True)
 class Budget:

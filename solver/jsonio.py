@@ -18,7 +18,11 @@ MAX_BYTES = 512 * 2**20
 
 def load_json(path: Path) -> Any:
     """What a file of strict JSON in UTF-8 holds. Raises `DataError` for any other file."""
-    raw = _read(path)
+    return parse_json(path, _read(path))
+
+
+def parse_json(path: Path | str, raw: bytes) -> Any:
+    """What these bytes of a file hold; `path` names them in an error."""
     if raw.startswith(b"\xef\xbb\xbf"):
         raise DataError(f"{path}: starts with a byte order mark; save it as plain UTF-8")
     try:

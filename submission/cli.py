@@ -12,12 +12,13 @@ from typing import Annotated  # noqa: E402
 import typer  # noqa: E402
 
 from solver.command import Request, exit_code, run_solve, score_text  # noqa: E402
+from solver.grid import DataError  # noqa: E402
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Solve ARC tasks on this machine, score and look at the answers.",
+    help="Solve ARC tasks on this machine, score and look at the answers, train the model.",
 )
 
 Source = Annotated[
@@ -112,6 +113,34 @@ def show(
     _exit(action)
 
 
+@app.command(
+    epilog="Example:\n\n  arcsub train --budget 2h --out checkpoints/first --data re_arc.zip"
+)
+def train(
+    out: Annotated[str, typer.Option(metavar="DIR", help="Folder for checkpoint, curve, model.")],
+    budget: Annotated[str, typer.Option(help="Time to use: 30m, 2h.")] = "2h",
+    data: Annotated[
+        str | None, typer.Option(metavar="PATH", help="RE-ARC: its archive or folder.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides every draw.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    width: Annotated[int, typer.Option(help="Of the model; a multiple of 64.")] = 256,
+    layers: Annotated[int, typer.Option(help="Of the model.")] = 6,
+) -> None:
+    """Train the bundled model from nothing, or go on training it, within a budget."""
+
+    def action() -> None:
+        try:
+            from submission.training import Training, run_training
+        except ModuleNotFoundError as error:
+            wanted = "pip install -e '.[model]'"
+            raise DataError(f"training needs {error.name}, which is not here: {wanted}") from None
+        request = Training(out, budget, data, seed, resume, width, layers)
+        run_training(request, STARTED, typer.echo)
+
+    _exit(action)
+
+
 def _exit(action: Callable[[], None]) -> None:
     raise typer.Exit(exit_code("arcsub", action))
 
@@ -119,3 +148,7 @@ def _exit(action: Callable[[], None]) -> None:
 def main() -> None:
     """Entry point of the `arcsub` script."""
     app()
+
+
+if __name__ == "__main__":  # for launchers of several processes
+    main()

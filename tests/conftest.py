@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import HealthCheck, settings
+
+os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")  # compiling takes longer than the tests
 
 # The same examples every time, and no clock: a busy machine must not fail a property.
 settings.register_profile(

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from tests.fakes import toy_tasks
 from tests.runs import ROOT, journal_of, write_challenges
 
 ARCSUB = str(Path(sys.executable).with_name("arcsub"))
-COMMANDS = ("solve", "score", "show")
+COMMANDS = ("solve", "score", "show", "train")
 HELP = re.compile(r"^ *(arcsub .*)$", re.MULTILINE)
 
 
@@ -177,3 +178,12 @@ def test_a_task_is_shown_with_views_and_attempts(tmp_path: Path) -> None:
     assert "test 0, attempt 1: wrong" in text
     assert "test 0, attempt 2: right" in text
     assert "0 0 0 0 7 7 0 7 7" in text
+
+
+@pytest.mark.skipif(find_spec("torch") is not None, reason="says what is missing without torch")
+def test_training_without_its_libraries_says_what_to_install(tmp_path: Path) -> None:
+    done = run(tmp_path, ARCSUB, "train", "--out", "model")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "arcsub: training needs torch, which is not here: pip install -e '.[model]'\n"
+    )

@@ -1,0 +1,1 @@
+"""Language models: formats, the bundled model, training, decoding. Only workers load torch."""

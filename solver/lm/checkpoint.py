@@ -1,0 +1,132 @@
+"""Saving a training run and going on with it; exporting its model.
+
+A checkpoint is one safetensors file, replaced atomically: the float32 copies, the optimisers'
+state, and in the header a JSON object with the place in the data and what the run is about.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from solver.grid import DataError
+from solver.lm.formats import SLOTS, TASK
+from solver.lm.model import WEIGHTS, TaskModel
+from solver.lm.stream import Stream
+from solver.lm.train import Trainer
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run stands. `about` must be equal to go on: size, seed, data. With another number
+    of processes the data goes on at the next chunk."""
+
+    about: dict[str, Any]
+    steps: int
+    tokens: int
+    chunk: int
+    place: int
+    ranks: int
+    seconds: float
+    best: float
+
+
+def save(path: Path, trainer: Trainer, place: Place) -> None:
+    """Write a checkpoint beside `path` and put it in its place."""
+    beside = path.with_name(f".{path.name}.new")
+    state = {key: value.contiguous() for key, value in _state(trainer)}
+    save_file(state, beside, metadata={"place": json.dumps(vars(place))})
+    _replace(beside, path)
+
+
+def read_place(path: Path, about: dict[str, Any]) -> Place:
+    """Where the run of a checkpoint stands.
+
+    Raises `DataError` if the file cannot be read or the run was about something else.
+    """
+    with _open(path) as file:
+        try:
+            place = Place(**json.loads(file.metadata()["place"]))
+        except (KeyError, TypeError, ValueError):
+            raise DataError(f"{path}: no checkpoint of a training run") from None
+    for field, value in about.items():
+        if place.about.get(field) != value:
+            raise DataError(f"{path}: another run: {field} differs; choose another --out")
+    return place
+
+
+def restore(path: Path, trainer: Trainer, stream: Stream, place: Place) -> None:
+    """Put trainer and stream where the checkpoint was written; the next loss is the same."""
+    with _open(path) as file:
+        _make_state(trainer)
+        for name, tensor in _state(trainer):
+            try:
+                saved = file.get_tensor(name)
+            except SafetensorError:
+                raise DataError(f"{path}: holds no {name}") from None
+            if saved.shape != tensor.shape:
+                raise DataError(f"{path}: {name} has another shape")
+            tensor.copy_(saved)
+    trainer.steps, trainer.tokens = place.steps, place.tokens
+    trainer.publish()
+    same = place.ranks == stream.ranks
+    stream.seek(*((place.chunk, place.place) if same else (place.chunk + 1, 0)))
+
+
+def export(folder: Path, model: TaskModel) -> None:
+    """Write the language model as a folder that `load` reads; its slots hold the mean task."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with torch.no_grad():
+        model.lm.model.embed_tokens.weight[TASK : TASK + SLOTS] = model.tasks.float().mean(0)
+    lm = model.lm
+    lm.config.dtype = lm.dtype
+    lm.config.save_pretrained(folder)
+    beside = folder / f".{WEIGHTS}.new"
+    weights = {name: tensor.contiguous() for name, tensor in lm.state_dict().items()}
+    save_file(weights, beside, metadata={"format": "pt"})
+    _replace(beside, folder / WEIGHTS)
+
+
+def _open(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
+    except SafetensorError as error:
+        raise DataError(f"{path}: corrupt: {error}") from None
+
+
+def _state(trainer: Trainer) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor that decides the next step, by a name of its own."""
+    for name, master in trainer.masters.items():
+        yield f"master.{name}", master.data
+    names = {id(master): name for name, master in trainer.masters.items()}
+    for optimizer in trainer.optimizers:
+        for parameter, values in optimizer.state.items():
+            for key, value in sorted(values.items()):
+                yield f"{key}.{names[id(parameter)]}", value
+
+
+def _make_state(trainer: Trainer) -> None:
+    """Let new optimisers create their tensors, by a step at rate zero along no gradient."""
+    for master in trainer.masters.values():
+        master.grad = torch.zeros_like(master)
+    trainer.advance(0.0)
+
+
+def _replace(beside: Path, path: Path) -> None:
+    with open(beside, "rb") as file:
+        os.fsync(file.fileno())
+    beside.chmod(0o644)
+    os.replace(beside, path)

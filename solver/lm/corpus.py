@@ -1,0 +1,170 @@
+"""What the bundled model may learn from, and what it must never see.
+
+Sources: the public training sets of both versions and RE-ARC (Hodel 2024, arXiv:2404.07353),
+more pairs of the same training tasks. A task that stands in a public evaluation set, by its
+id or by one of its pairs under any turn, is left out whole; so are the tasks held out.
+"""
+
+from __future__ import annotations
+
+import functools
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from solver.arcio import read_source
+from solver.grid import DataError, Grid, Pair, Task, freeze, key, stable_seed
+from solver.jsonio import grid_field, list_at, load_json, parse_json
+from solver.views import turn
+
+TRAINING = ("arc-agi-1:training", "arc-agi-2:training")
+EVALUATION = ("arc-agi-1:evaluation", "arc-agi-2:evaluation")
+HELD_OUT = 40
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """One task to learn: its own pairs, generated pairs, and the colours that must stay."""
+
+    id: str
+    originals: tuple[Pair, ...]
+    generated: tuple[Pair, ...] = ()
+    fixed_colors: frozenset[int] = frozenset({0})
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """A training task kept apart to measure on, and the outputs of its tests."""
+
+    task: Task
+    outputs: tuple[Grid, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """Lessons to train on, generated pairs to watch the loss on, tasks to measure on."""
+
+    lessons: tuple[Lesson, ...]
+    watched: tuple[tuple[int, Pair], ...]  # (number of the lesson, a pair it does not hold)
+    held_out: tuple[HeldOut, ...]
+
+
+def read_corpus(re_arc: str | Path | None, seed: int) -> Corpus:
+    """Everything that may be learned from. `re_arc`: the published archive or its folder.
+
+    Raises `DataError` naming a file that breaks the format.
+    """
+    generated = dict(_read_generated(Path(re_arc))) if re_arc is not None else {}
+    tasks = _training_tasks()
+    kept_apart = _held_out_ids(tasks, seed)
+    lessons: list[Lesson] = []
+    watched: list[tuple[int, Pair]] = []
+    for task_id, (task, outputs) in tasks.items():
+        if task_id in kept_apart:
+            continue
+        more = generated.get(task_id, ())
+        if more:
+            watched.append((len(lessons), more[-1]))
+        lessons.append(_lesson(task, outputs, more[:-1]))
+    held = tuple(HeldOut(*tasks[task_id]) for task_id in kept_apart)
+    return Corpus(tuple(lessons), tuple(watched), held)
+
+
+def lesson_of(task: Task) -> Lesson:
+    """What a task shows of itself: its demonstrations."""
+    return _lesson(Task(task.id, task.train, ()), (), ())
+
+
+def _lesson(task: Task, outputs: Sequence[Grid], generated: Sequence[Pair]) -> Lesson:
+    tests = (Pair(i, o) for i, o in zip(task.tests, outputs, strict=True))
+    originals = (*task.train, *tests)
+    return Lesson(task.id, originals, tuple(generated), _fixed_colors(originals))
+
+
+def _fixed_colors(pairs: Sequence[Pair]) -> frozenset[int]:
+    """Black, and the colours that outputs bring in: a model cannot guess them from an input."""
+    inputs = {int(c) for pair in pairs for c in set(pair.input.flat)}
+    outputs = {int(c) for pair in pairs for c in set(pair.output.flat)}
+    return frozenset({0} | (outputs - inputs))
+
+
+@functools.cache
+def _training_tasks() -> dict[str, tuple[Task, tuple[Grid, ...]]]:
+    """Training tasks of both versions that no evaluation set holds, by id; the first wins."""
+    banned_ids, banned_pairs = _evaluation()
+    tasks: dict[str, tuple[Task, tuple[Grid, ...]]] = {}
+    for name in TRAINING:
+        for task, outputs in _with_outputs(name):
+            pairs = _lesson(task, outputs, ()).originals
+            seen = any(_content(pair) in banned_pairs for pair in pairs)
+            if task.id not in banned_ids and not seen:
+                tasks.setdefault(task.id, (task, outputs))
+    return tasks
+
+
+def _evaluation() -> tuple[frozenset[str], frozenset[bytes]]:
+    """Ids of all evaluation tasks, and their pairs under every turn."""
+    ids: set[str] = set()
+    pairs: set[bytes] = set()
+    for name in EVALUATION:
+        for task, outputs in _with_outputs(name):
+            ids.add(task.id)
+            for pair in _lesson(task, outputs, ()).originals:
+                pairs.update(_content(turned(pair, d8)) for d8 in range(8))
+    return frozenset(ids), frozenset(pairs)
+
+
+def turned(pair: Pair, d8: int) -> Pair:
+    return Pair(freeze(turn(pair.input, d8)), freeze(turn(pair.output, d8)))
+
+
+def _content(pair: Pair) -> bytes:
+    return key(pair.input) + b"|" + key(pair.output)
+
+
+def _with_outputs(name: str) -> Iterator[tuple[Task, tuple[Grid, ...]]]:
+    source = read_source(name)
+    if source.solutions is None:
+        raise DataError(f"{name}: holds no outputs to learn from")
+    for task in source.tasks:
+        yield task, source.solutions[task.id]
+
+
+def _held_out_ids(tasks: Mapping[str, object], seed: int) -> tuple[str, ...]:
+    """Tasks of the first version drawn by the seed, each by its own id."""
+    first = {task.id for task in read_source(TRAINING[0]).tasks} & tasks.keys()
+    return tuple(sorted(first, key=lambda i: (stable_seed(seed, "held out", i), i))[:HELD_OUT])
+
+
+def _read_generated(path: Path) -> Iterator[tuple[str, tuple[Pair, ...]]]:
+    """Task ids and pairs of `tasks/<id>.json` files in an archive or an unpacked folder."""
+    found = False
+    for name, task_id, value in _generated_files(path):
+        found = True
+        yield (
+            task_id,
+            tuple(
+                Pair(*(grid_field(f"{name}: pair {i}", pair, side) for side in ("input", "output")))
+                for i, pair in enumerate(list_at(name, value))
+            ),
+        )
+    if not found:
+        raise DataError(f"{path}: holds no tasks/<id>.json")
+
+
+def _generated_files(path: Path) -> Iterator[tuple[str, str, Any]]:
+    if path.is_dir():
+        for file in sorted(path.glob("**/tasks/*.json")):
+            yield str(file), file.stem, load_json(file)
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in sorted(archive.namelist()):
+                inner = PurePosixPath(name)
+                if inner.parent.name == "tasks" and inner.suffix == ".json":
+                    full = f"{path}: {name}"
+                    yield full, inner.stem, parse_json(full, archive.read(name))
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: no archive that can be read: {error}") from None

@@ -1,0 +1,195 @@
+"""The training loop: the same code trains the bundled model and adapts it to new tasks.
+
+Matrices learn by Muon (Jordan 2024, arXiv:2502.16982 for the scale of its steps), everything
+else by AdamW. The model computes in its own precision; the optimisers keep float32 copies.
+The rate warms up, stays, and decays with the end of the deadline (warmup-stable-decay,
+arXiv:2404.06395), so the number of steps need not be known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from solver.deadline import Deadline
+from solver.lm.formats import IGNORED, VOCABULARY, Batch
+from solver.lm.model import TaskModel
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Rates of learning. `warmup` counts steps, `decay` is the last part of the time."""
+
+    matrix_lr: float = 0.02
+    vector_lr: float = 3e-3
+    weight_decay: float = 0.01
+    warmup: int = 100
+    decay: float = 0.2
+    clip: float = 1.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step did. `tokens` counts real ones, not padding, of all processes; `loss` is
+    the mean over output tokens in nats; `norm` is that of the gradient before clipping."""
+
+    number: int
+    tokens: int
+    loss: float
+    norm: float
+    scale: float
+
+
+class Trainer:
+    """A model with its optimisers. One `step` is one batch in every process."""
+
+    def __init__(self, model: TaskModel, recipe: Recipe) -> None:
+        self.model, self.recipe = model, recipe
+        self.steps, self.tokens = 0, 0
+        self.masters = {n: nn.Parameter(p.detach().float()) for n, p in _trained(model)}
+        self.optimizers = _optimizers(self.masters, recipe)
+        self._rates = [group["lr"] for group in self._groups()]
+
+    def step(self, batch: Batch, scale: float) -> Step:
+        """Learn from a batch at `scale` times the recipe's rates."""
+        self.model.train()
+        loss = batch_loss(self.model, batch)
+        torch.autograd.backward(loss)
+        tokens = batch.prompts.sum() - len(batch.prompts) + (batch.targets != IGNORED).sum()
+        counts = torch.tensor([loss.item(), float(tokens)], device=loss.device)
+        self._gather(counts)
+        norm = nn.utils.clip_grad_norm_(self.masters.values(), self.recipe.clip).item()
+        if torch.isfinite(torch.tensor(norm)):
+            self.advance(scale)
+        ranks = world()[1]
+        self.steps += 1
+        self.tokens += int(counts[1])
+        return Step(self.steps, self.tokens, float(counts[0]) / ranks, norm, scale)
+
+    def _gather(self, counts: Tensor) -> None:
+        """Move the gradients to the masters, averaged over the processes; sum the counts."""
+        named = dict(_trained(self.model))
+        for name, master in self.masters.items():
+            gradient = named[name].grad
+            master.grad = None if gradient is None else gradient.float()
+            named[name].grad = None
+        if world()[1] > 1:
+            gradients = [m.grad for m in self.masters.values() if m.grad is not None]
+            flat = torch.cat([counts, *(g.reshape(-1) / world()[1] for g in gradients)])
+            dist.all_reduce(flat)
+            counts.copy_(flat[: len(counts)])
+            parts = torch.split(flat[len(counts) :], [g.numel() for g in gradients])
+            for gradient, part in zip(gradients, parts, strict=True):
+                gradient.copy_(part.view_as(gradient))
+
+    @torch.no_grad()
+    def advance(self, scale: float) -> None:
+        """Let the optimisers follow the masters' gradients."""
+        for group, rate in zip(self._groups(), self._rates, strict=True):
+            group["lr"] = rate * scale
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.publish()
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        """Copy the masters into the model."""
+        for name, parameter in _trained(self.model):
+            parameter.copy_(self.masters[name])
+
+    def _groups(self) -> Iterator[dict[str, float]]:
+        for optimizer in self.optimizers:
+            yield from optimizer.param_groups
+
+
+def train(
+    trainer: Trainer,
+    batches: Iterator[Batch],
+    deadline: Deadline,
+    watch: Callable[[Step], None] = lambda step: None,
+) -> None:
+    """Train until the deadline; a step that would not end before it is not begun."""
+    total, took = deadline.left(), 0.0
+    while True:
+        left = deadline.left()
+        scale = schedule(trainer.recipe, trainer.steps, left / total) if left > took else 0.0
+        scale = agree(
+            scale, trainer.model.tasks.device
+        )  # clocks differ by a little, weights must not
+        if scale <= 0.0:
+            return
+        watch(trainer.step(next(batches), scale))
+        took = left - deadline.left()
+
+
+def schedule(recipe: Recipe, step: int, left: float) -> float:
+    """The part of the full rate for a step, when the part `left` of the time is left."""
+    return min(1.0, (step + 1) / recipe.warmup, max(0.0, left) / recipe.decay)
+
+
+def batch_loss(model: TaskModel, batch: Batch) -> Tensor:
+    """Mean negative log-likelihood (nats) of the output tokens."""
+    tokens, positions, targets, prompts, tasks = tensors(model, batch)
+    logits = model(tokens, positions, prompts, tasks)
+    return cross_entropy(
+        logits.float().view(-1, VOCABULARY), targets.reshape(-1), ignore_index=IGNORED
+    )
+
+
+@torch.no_grad()
+def measure(model: TaskModel, batches: Iterable[Batch]) -> tuple[float, float]:
+    """Mean loss of output tokens (nats), and the part of sequences whose every output token
+    comes first: these are what greedy decoding gets exactly right."""
+    model.eval()
+    cost, tokens, right, sequences = 0.0, 0, 0, 0
+    for batch in batches:
+        inputs, positions, targets, prompts, tasks = tensors(model, batch)
+        logits = model(inputs, positions, prompts, tasks).float()  # (B, T, V)
+        asked = targets != IGNORED  # (B, T)
+        cost += cross_entropy(logits[asked], targets[asked], reduction="sum").item()
+        right += int(((logits.argmax(-1) == targets) | ~asked).all(1).sum())
+        tokens += int(asked.sum())
+        sequences += len(asked)
+    return cost / tokens, right / sequences
+
+
+def tensors(model: TaskModel, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """A batch where the model is: tokens, positions, targets, prompts, tasks."""
+    device = model.tasks.device
+    arrays = (batch.tokens, batch.positions, batch.targets, batch.prompts, batch.tasks)
+    tokens, positions, targets, prompts, tasks = (
+        torch.from_numpy(array).to(device) for array in arrays
+    )
+    return tokens, positions, targets, prompts, tasks
+
+
+def world() -> tuple[int, int]:
+    """This process's rank and how many there are."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def agree(value: float, device: torch.device) -> float:
+    """The smallest of all processes' values: they stop at the same step."""
+    if world()[1] == 1:
+        return value
+    least = torch.tensor([value], dtype=torch.float64, device=device)
+    dist.all_reduce(least, dist.ReduceOp.MIN)
+    return least.item()
+
+
+def _trained(model: TaskModel) -> Iterator[tuple[str, nn.Parameter]]:
+    return ((name, p) for name, p in model.named_parameters() if p.requires_grad)
+
+
+def _optimizers(masters: dict[str, nn.Parameter], recipe: Recipe) -> list[torch.optim.Optimizer]:
+    matrices = [p for n, p in masters.items() if p.ndim == 2 and ".layers." in n]
+    others = [p for n, p in masters.items() if p.ndim != 2 or ".layers." not in n]
+    return [
+        torch.optim.Muon(matrices, lr=recipe.matrix_lr, weight_decay=recipe.weight_decay),
+        torch.optim.AdamW(others, lr=recipe.vector_lr, betas=(0.9, 0.95), weight_decay=0.0),
+    ]

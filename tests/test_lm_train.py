@@ -1,0 +1,236 @@
+"""The training loop: same seed same losses, resume, deadlines, several processes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import multiprocessing
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from solver.deadline import Deadline, FakeClock
+from solver.grid import DataError
+from solver.lm.checkpoint import CHECKPOINT, Place, read_place, restore, save
+from solver.lm.model import Size, TaskModel, build
+from solver.lm.stream import Mixture, Stream
+from solver.lm.train import Recipe, Step, Trainer, agree, measure, schedule, train
+from submission.training import CURVE, Training, run_training
+from tests.lm import toy_lessons
+from tests.runs import finish, start
+
+RECIPE = Recipe(warmup=5)
+MIXTURE = Mixture(tokens=512, longest=100, chunk=64)
+
+
+def trainer(seed: int = 0) -> tuple[Trainer, Stream]:
+    torch.set_num_threads(1)
+    model = TaskModel(build(Size(64, 2), seed), 4).to(torch.bfloat16)
+    return Trainer(model, RECIPE), Stream(toy_lessons(), MIXTURE, seed)
+
+
+def losses(of: Trainer, stream: Stream, n: int) -> list[float]:
+    return [of.step(next(stream), 1.0).loss for _ in range(n)]
+
+
+def test_the_same_seed_gives_the_same_losses() -> None:
+    first, again = losses(*trainer(), 20), losses(*trainer(), 20)
+    assert first == again
+    assert first != losses(*trainer(1), 20)
+
+
+def test_it_learns() -> None:
+    some, stream = trainer()
+    held = list(itertools.islice(Stream(toy_lessons(), MIXTURE, 9), 2))
+    before, exact = measure(some.model, held)
+    losses(some, stream, 60)
+    after, _ = measure(some.model, held)
+    assert after < before - 0.5
+    assert exact == 0.0
+
+
+def test_a_model_that_has_learned_is_exact() -> None:
+    some, _ = trainer()
+    lessons = toy_lessons(1, pairs=1)
+    stream = Stream(lessons, MIXTURE, 0)
+    losses(some, stream, 150)
+    loss, exact = measure(some.model, [next(stream)])
+    assert (loss < 0.1, exact) == (True, 1.0)
+
+
+def test_resume_is_bit_equal(tmp_path: Path) -> None:
+    path = tmp_path / CHECKPOINT
+    some, stream = trainer()
+    losses(some, stream, 7)
+    about = {"seed": 0}
+    place = Place(about, some.steps, some.tokens, stream.chunk, stream.place, 1, 1.5, 2.5)
+    save(path, some, place)
+    expected = losses(some, stream, 5)
+    other, elsewhere = trainer()
+    losses(other, elsewhere, 2)
+    assert read_place(path, about) == place
+    restore(path, other, elsewhere, place)
+    assert losses(other, elsewhere, 5) == expected
+    assert (other.steps, other.tokens) == (some.steps, some.tokens)
+    wider = Stream(toy_lessons(), MIXTURE, 0, 0, 2)
+    restore(path, other, wider, place)
+    assert (wider.chunk, wider.place) == (place.chunk + 1, 0)
+
+
+def test_checkpoints_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    path = tmp_path / CHECKPOINT
+    with pytest.raises(DataError, match=r"checkpoint\.safetensors: cannot be read"):
+        read_place(path, {})
+    some, stream = trainer()
+    place = Place({"seed": 0}, 0, 0, 0, 0, 1, 0.0, 0.0)
+    save(path, some, place)
+    with pytest.raises(DataError, match="another run: seed differs"):
+        read_place(path, {"seed": 1})
+    larger = Trainer(TaskModel(build(Size(64, 3), 0), 4), RECIPE)
+    with pytest.raises(DataError, match="holds no"):
+        restore(path, larger, stream, place)
+    wider = Trainer(TaskModel(build(Size(128, 2), 0), 4), RECIPE)
+    with pytest.raises(DataError, match="has another shape"):
+        restore(path, wider, stream, place)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(DataError, match=r"checkpoint\.safetensors: corrupt"):
+        read_place(path, {})
+
+
+def test_rates_warm_up_stay_and_decay() -> None:
+    recipe = Recipe(warmup=10, decay=0.2)
+    scales = [schedule(recipe, step, 1 - step / 100) for step in range(100)]
+    assert scales[:3] == pytest.approx([0.1, 0.2, 0.3])
+    assert scales[9:81] == pytest.approx([1.0] * 72)
+    assert scales[90] == pytest.approx(0.5)
+    assert schedule(recipe, 1000, -0.1) == 0.0
+
+
+@pytest.mark.parametrize("step_s", [0.7, 3.0, 11.0])
+def test_no_step_is_begun_that_would_not_end_in_time(step_s: float) -> None:
+    some, stream = trainer()
+    clock, deadline, seen = FakeClock(), 10.0, []
+
+    def watch(step: Step) -> None:
+        seen.append(step)
+        clock.sleep(step_s)
+
+    train(some, stream, Deadline.after(deadline, clock), watch)
+    assert len(seen) == max(1, int(deadline / step_s - 1e-9))
+    train(some, stream, Deadline.after(-1.0, clock), watch)
+    assert len(seen) == some.steps == seen[-1].number
+
+
+def test_a_gradient_that_is_no_number_changes_nothing() -> None:
+    some, stream = trainer()
+    losses(some, stream, 2)
+    before = {name: master.clone() for name, master in some.masters.items()}
+    with torch.no_grad():
+        some.model.tasks[:] = float("nan")
+    assert losses(some, stream, 1) != losses(some, stream, 1)
+    assert all(torch.equal(before[name], master) for name, master in some.masters.items())
+    some.publish()
+    assert losses(some, stream, 1)[0] > 0
+
+
+def arcsub(out: Path, budget: str, *more: str, processes: int = 1) -> subprocess.Popen[str]:
+    """Start `arcsub train` on a tiny model, uncompiled: compiling takes longer than the test."""
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
+    options = ["--out", str(out), "--budget", budget, "--width", "64", "--layers", "1", *more]
+    return start(
+        [
+            *(sys.executable, *(launcher if processes > 1 else [])),
+            *("-m", "submission.cli", "train", *options),
+        ],
+        OMP_NUM_THREADS="1",
+    )
+
+
+def curve(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / CURVE).read_text().splitlines()]
+
+
+def kill_when(process: subprocess.Popen[str], ready: Callable[[], bool]) -> None:
+    while not ready():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    process.kill()
+    process.communicate()
+
+
+def test_a_killed_training_goes_on(tmp_path: Path) -> None:
+    checkpoint = tmp_path / CHECKPOINT
+    kill_when(arcsub(tmp_path, "100s"), checkpoint.exists)
+    (first, *_) = curve(tmp_path)
+    assert first["step"] == 0
+    with pytest.raises(DataError, match="go on with --resume"):
+        run_training(Training(str(tmp_path), "5s"), time.monotonic(), print)
+    place = read_place(checkpoint, {"seed": 0, "width": 64})
+    assert place.steps > 0
+    resumed = len(curve(tmp_path))
+    again = arcsub(tmp_path, "100s", "--resume")
+    kill_when(again, lambda: len(curve(tmp_path)) > resumed + 1)
+    assert curve(tmp_path)[resumed]["step"] == place.steps
+    assert curve(tmp_path)[-1]["step"] > place.steps
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_no_time_does_no_harm(tmp_path: Path) -> None:
+    request = Training(str(tmp_path), "0.1s", width=64, layers=1)
+    with pytest.raises(DataError, match=r"--budget 0\.1s: too short for a step"):
+        run_training(request, time.monotonic(), print)
+    assert not (tmp_path / CHECKPOINT).exists()
+    with pytest.raises(DataError, match="no such file"):
+        run_training(replace(request, resume=True), time.monotonic(), print)
+
+
+def test_processes_average_their_gradients(tmp_path: Path) -> None:
+    fork = multiprocessing.get_context("fork")
+    files = [tmp_path / f"masters{rank}" for rank in range(2)]
+    workers = [
+        fork.Process(target=_one_step, args=(rank, tmp_path / "meet", file))
+        for rank, file in enumerate(files)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    left, right = (load_file(file) for file in files)
+    alone = [gradients(rank, 2) for rank in range(2)]
+    for name, both in left.items():
+        assert torch.equal(both, right[name])
+        torch.testing.assert_close(both, (alone[0][name] + alone[1][name]) / 2)
+
+
+def gradients(rank: int, ranks: int) -> dict[str, torch.Tensor]:
+    """What the optimisers see of the first batch, unclipped."""
+    some, _ = trainer()
+    some.recipe = replace(RECIPE, clip=1e9)
+    some.step(next(Stream(toy_lessons(), MIXTURE, 0, rank, ranks)), 1.0)
+    return {name: m.grad for name, m in some.masters.items() if m.grad is not None}
+
+
+def _one_step(rank: int, meet: Path, file: Path) -> None:
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{meet}", rank=rank, world_size=2
+    )
+    assert agree(float(rank), torch.device("cpu")) == 0.0
+    save_file(gradients(rank, 2), file)
+    torch.distributed.destroy_process_group()
+
+
+def test_a_launcher_starts_several_processes(tmp_path: Path) -> None:
+    _, out, err = finish(arcsub(tmp_path, "1s", processes=2), timeout=120)
+    assert "2 processes" in out
+    assert "--budget 1s: too short for a step" in err
