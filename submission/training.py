@@ -108,7 +108,7 @@ def _prepare(request: Training, out: Path, deadline: Deadline, say: Callable[[st
     if request.resume:
         place = read_place(out / CHECKPOINT, about)
         restore(out / CHECKPOINT, trainer, stream, place)
-        run.best, run.before_s = place.best, place.seconds
+        run.best, run.before_s, run.said_tokens = place.best, place.seconds, place.tokens
     compile_layers(lm)
     out.mkdir(parents=True, exist_ok=True)
     parameters = sum(p.numel() for p in lm.parameters())
