@@ -277,3 +277,20 @@ def test_operations_refuse_what_does_not_apply(name: str) -> None:
     else:
         assert made is not None
         assert same(made, blank)
+
+
+def test_objects_that_no_test_tells_apart_leave_an_empty_table_of_the_right_types() -> None:
+    grid = np.zeros((5, 5), dtype=np.uint8)
+    grid[2, 2] = 4
+    alone = segment(freeze(grid), "4")
+    assert alone is not None
+    table = enumerate_tests([alone], [alone])
+    assert table.tests == ()
+    assert (table.truth.dtype, table.truth.shape) == (np.bool_, (0, 2))
+    assert table.costs.dtype == np.float64
+    filled = grid.copy()
+    filled[1:4, 1:4] = 4
+    filled[2, 0] = filled[0, 2] = 7
+    task = Task("alone", (Pair(freeze(grid), freeze(filled)),) * 2, (freeze(grid),))
+    for solution in rules.search(task, Deadline.after(5.0, FakeClock())):
+        assert solution is None or same(solution.outputs[0], freeze(filled))

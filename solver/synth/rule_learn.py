@@ -102,8 +102,10 @@ def enumerate_tests(train: Sequence[Scene], tests: Sequence[Scene]) -> Table:
             continue
         seen.add(mark)
         kept.append((cost, test, row))
-    truth = np.array([row for _, _, row in kept]).reshape(len(kept), sum(s.n for s in scenes))
-    costs = np.array([cost for cost, _, _ in kept])
+    # Often no test splits the objects: an empty table must still be one of truths and of bits.
+    rows = [row for _, _, row in kept]
+    truth = np.array(rows, dtype=np.bool_).reshape(len(kept), sum(s.n for s in scenes))
+    costs = np.array([cost for cost, _, _ in kept], dtype=np.float64)
     return Table(tuple(test for _, test, _ in kept), truth, costs)
 
 
