@@ -51,7 +51,7 @@ def progress_printer() -> Callable[[Snapshot], None]:
             last[0] = time.monotonic()
             states = ", ".join(f"{n} {state}" for state, n in sorted(now.states.items()))
             left = format_duration(now.left_s)
-            print(f"{now.ended}/{now.total} done, {left} left: {states}", flush=True)
+            print(f"{now.attempted}/{now.total} tried, {left} left: {states}", flush=True)
 
     return watch
 

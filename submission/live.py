@@ -28,11 +28,11 @@ def live_view() -> Iterator[Callable[[Snapshot], None]]:
         TextColumn("{task.fields[left]} left"),
     )
     with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("tasks done", total=None, states="", left="")
+        bar = progress.add_task("tasks tried", total=None, states="", left="")
 
         def watch(now: Snapshot) -> None:
             states = ", ".join(f"{n} {state}" for state, n in sorted(now.states.items()))
             left = format_duration(now.left_s)
-            progress.update(bar, completed=now.ended, total=now.total, states=states, left=left)
+            progress.update(bar, completed=now.attempted, total=now.total, states=states, left=left)
 
         yield watch
