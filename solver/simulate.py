@@ -70,8 +70,14 @@ def simulate(
         jobs.append((worker, start, now))
         plan.done(slot, outcome, now - start, confidence=0.0)
         idle.append(worker)
-    alive = sum(min(usable_s, lost.get(w, usable_s)) for w in range(workers))
-    busy = sum(end - start for _, start, end in jobs) / alive
+    alive_s = sum(min(usable_s, lost.get(w, usable_s)) for w in range(workers))
+    return _summary(jobs, attempts, alive_s)
+
+
+def _summary(
+    jobs: Sequence[tuple[int, float, float]], attempts: Sequence[int], alive_s: float
+) -> Simulation:
+    busy = sum(end - start for _, start, end in jobs) / alive_s
     ended = max((end for _, _, end in jobs), default=0.0)
     return Simulation(ended, busy, tuple(attempts), tuple(jobs))
 

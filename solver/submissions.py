@@ -30,15 +30,11 @@ def dump_task(attempts: Sequence[Attempts]) -> str:
     )
 
 
-def write_submission(
-    path: Path, entries: Mapping[str, str], tasks: Sequence[Task], *, verify: bool = True
-) -> None:
-    """Replace the submission atomically: write beside, fsync, validate, rename.
+def write_submission(path: Path, entries: Mapping[str, str], tasks: Sequence[Task]) -> None:
+    """Replace the submission atomically: write beside, fsync, read back and validate, rename.
 
     Args:
         entries: `dump_task` of every task.
-        verify: read the new file back and check it against the tasks before it takes
-            the old one's place.
 
     Raises `DataError` if it would not be a complete submission and `OSError` if it cannot
     be written; the old file then stands as it was.
@@ -47,11 +43,7 @@ def write_submission(
     if absent:
         raise DataError(f"{path}: no entry for task {names(absent)}")
     body = ",\n".join(f"{json.dumps(task.id)}: {entries[task.id]}" for task in tasks)
-    atomic_write(
-        path,
-        f"{{{body}}}\n",
-        check=(lambda beside: check_submission(beside, tasks)) if verify else None,
-    )
+    atomic_write(path, f"{{{body}}}\n", check=lambda beside: check_submission(beside, tasks))
 
 
 def read_submission(file: str | Path) -> Submission:
