@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+TORCH := 2.13.0
+TORCH_CPU := https://download.pytorch.org/whl/cpu
 
 .PHONY: solve test lint lock clean
 
@@ -17,18 +20,23 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-$(READY): requirements.lock setup.cfg pyproject.toml
+$(READY): torch.lock requirements.lock setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v not in {(3, 11), (3, 12)} and f"Python 3.11 or 3.12 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.12")'
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo 'installing the locked packages: half a GB, a few minutes'
+	$(PIP) --no-deps --require-hashes -r torch.lock \
+		|| $(PIP) --no-deps --index-url $(TORCH_CPU) torch==$(TORCH)
+	$(PIP) --no-deps --require-hashes -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	$(BIN)/pip check
 	@echo 'compiling the search kernels, once, for a minute or two'
 	@$(BIN)/python -c 'from solver.synth.engine import prepare; prepare()'
 	@touch $@
 
 lock:  ## resolve requirements.lock anew (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
-		--no-header --no-emit-index-url --output-file requirements.lock setup.cfg
+	uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra model \
+		--no-emit-package torch --generate-hashes --no-header --no-emit-index-url \
+		--output-file requirements.lock setup.cfg
 
 clean:
 	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
