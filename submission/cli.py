@@ -6,7 +6,8 @@ import time
 
 STARTED = time.monotonic()  # the budget counts from here: the imports below are part of it
 
-from collections.abc import Callable  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
+from contextlib import contextmanager  # noqa: E402
 from typing import Annotated  # noqa: E402
 
 import typer  # noqa: E402
@@ -130,15 +131,45 @@ def train(
     """Train the bundled model from nothing, or go on training it, within a budget."""
 
     def action() -> None:
-        try:
+        with _model_layer():
             from submission.training import Training, run_training
-        except ModuleNotFoundError as error:
-            wanted = "pip install -e '.[model]'"
-            raise DataError(f"training needs {error.name}, which is not here: {wanted}") from None
         request = Training(out, budget, data, seed, resume, width, layers)
         run_training(request, STARTED, typer.echo)
 
     _exit(action)
+
+
+@app.command(
+    epilog="Example:\n\n  arcsub bundle checkpoints/first/model --out models/pair --data re_arc.zip"
+)
+def bundle(
+    model: Annotated[str, typer.Argument(help="The model/ folder of a training.")],
+    out: Annotated[str, typer.Option(metavar="DIR", help="Folder for the quantized model.")],
+    data: Annotated[
+        str | None, typer.Option(metavar="PATH", help="RE-ARC, if it was trained on.")
+    ] = None,
+    card: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A model card to put the figures into.")
+    ] = None,
+) -> None:
+    """Quantize a trained model and write down where it comes from."""
+
+    def action() -> None:
+        with _model_layer():
+            from submission.bundle import run_bundle
+        run_bundle(model, out, data, card, typer.echo)
+
+    _exit(action)
+
+
+@contextmanager
+def _model_layer() -> Iterator[None]:
+    """Around imports that need it; an installation without the extra lacks it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        wanted = "pip install -e '.[model]'"
+        raise DataError(f"this needs {error.name}, which is not here: {wanted}") from None
 
 
 def _exit(action: Callable[[], None]) -> None:

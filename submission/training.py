@@ -97,14 +97,13 @@ def _prepare(request: Training, out: Path, deadline: Deadline, say: Callable[[st
     model = TaskModel(lm, len(corpus.lessons)).to(device, fast_dtype(device))
     trainer = Trainer(model, Recipe())
     stream = Stream(corpus.lessons, mixture, request.seed, *world())
-    ids = "\n".join(f"{x.id} {len(x.originals)} {len(x.generated)}" for x in corpus.lessons)
     about = {
         **asdict(size),
         **asdict(mixture),
         "seed": request.seed,
-        "data": hashlib.blake2b(ids.encode(), digest_size=8).hexdigest(),
+        "data": fingerprint(corpus),
     }
-    run = _Run(out, trainer, stream, about, _watched(corpus), deadline, say)
+    run = _Run(out, trainer, stream, about, watched_batches(corpus), deadline, say)
     if request.resume:
         place = read_place(out / CHECKPOINT, about)
         restore(out / CHECKPOINT, trainer, stream, place)
@@ -124,7 +123,13 @@ def _size(request: Training) -> Size:
     return Size(request.width, request.layers)
 
 
-def _watched(corpus: Corpus) -> list[Batch]:
+def fingerprint(corpus: Corpus) -> str:
+    """Equal for equal lessons: their tasks and the numbers of their pairs."""
+    ids = "\n".join(f"{x.id} {len(x.originals)} {len(x.generated)}" for x in corpus.lessons)
+    return hashlib.blake2b(ids.encode(), digest_size=8).hexdigest()
+
+
+def watched_batches(corpus: Corpus) -> list[Batch]:
     """Pairs that no lesson holds, or known ones if there are none, in batches of like length."""
     known = [(i, lesson.originals[-1]) for i, lesson in enumerate(corpus.lessons)]
     items = corpus.watched or known

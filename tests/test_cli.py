@@ -185,5 +185,5 @@ def test_training_without_its_libraries_says_what_to_install(tmp_path: Path) -> 
     done = run(tmp_path, ARCSUB, "train", "--out", "model")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "arcsub: training needs torch, which is not here: pip install -e '.[model]'\n"
+        "arcsub: this needs torch, which is not here: pip install -e '.[model]'\n"
     )

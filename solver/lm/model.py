@@ -9,7 +9,9 @@ checkpoint loads like any other; what is ours is the attention function and what
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import shutil
 import sysconfig
 from dataclasses import dataclass
@@ -17,18 +19,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AttentionInterface, AutoModelForCausalLM, Qwen3_5ForCausalLM
 from transformers import Qwen3_5TextConfig as Config
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from solver.grid import DataError, stable_seed
+from solver.jsonio import load_json
 from solver.lm.formats import END, PAD, SLOTS, TASK, VOCABULARY
 
 CELL = 3  # rotary units between neighbouring cells
 HEAD = 64
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, PROVENANCE = "config.json", "model.safetensors", "provenance.json"
 
 
 @dataclass(frozen=True)
@@ -74,26 +78,72 @@ def build(size: Size, seed: int) -> Qwen3_5ForCausalLM:
 
 
 def load(folder: str | Path, dtype: torch.dtype | None = None) -> Qwen3_5ForCausalLM:
-    """A checkpoint of the pair format, from local files alone.
+    """A checkpoint of the pair format, from local files alone; a quantized one stays quantized.
 
-    Raises `DataError` naming the file that is missing, corrupt, or of another kind of model.
+    `dtype` is what is computed in, as stored if left out. Raises `DataError` naming the file
+    that is missing, corrupt, or of another kind of model.
     """
     path = Path(folder)
     _check_config(path / CONFIG)
     if not (path / WEIGHTS).is_file():
         raise DataError(f"{path / WEIGHTS}: no such file")
-    disable_progress_bar()  # type: ignore[no-untyped-call]
+    _check_digest(path)
+    _be_quiet()
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             path, local_files_only=True, dtype=dtype or "auto", output_loading_info=True
         )
+    except (StrictDataclassError, AttributeError, ImportError, LookupError, TypeError) as error:
+        raise DataError(f"{path / CONFIG}: cannot be followed: {_line(error)}") from None
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
         raise DataError(f"{path / WEIGHTS}: cannot be loaded: {_line(error)}") from None
     model, info = loaded
     wrong = [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]
+    wrong += _misshapen(model)
     if wrong:
         raise DataError(f"{path / WEIGHTS}: weights of another model: {sorted(map(str, wrong))[0]}")
-    return _with_attention(model)
+    return _with_attention(_settled(model))
+
+
+def _misshapen(lm: Qwen3_5ForCausalLM) -> list[str]:
+    """Weights of other shapes than the configuration asks for: a quantized checkpoint is read
+    without a look at them."""
+    with torch.device("meta"):
+        asked = Qwen3_5ForCausalLM(lm.config)  # type: ignore[no-untyped-call]
+    shapes = {name: weight.shape for name, weight in asked.named_parameters()}
+    weights: list[tuple[str, Any]] = list(lm.named_parameters())
+    return [n for n, w in weights if getattr(w, "quant_state", w).shape != shapes[n]]
+
+
+def dequantized(lm: Qwen3_5ForCausalLM) -> Qwen3_5ForCausalLM:
+    """The model with every weight as a tensor of its own precision that can be trained.
+
+    A quantized model is changed in place; one that is not quantized is returned as it is.
+    """
+    if getattr(lm, "is_quantized", False):
+        lm = lm.dequantize(lm.dtype)  # type: ignore[no-untyped-call]
+    return lm
+
+
+def _settled(lm: Qwen3_5ForCausalLM) -> Qwen3_5ForCausalLM:
+    """Let quantized layers compute in the model's precision and leave their weights alone.
+
+    On processors with AVX512-BF16 the library lays the weights out anew in a forward pass
+    without gradients; gradients through that layout, and files saved from it, are wrong.
+    """
+    layer: Any
+    for layer in lm.modules():
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False
+            layer.compute_dtype = lm.dtype
+    return lm
+
+
+def _be_quiet() -> None:
+    """Standard error is for the user: nothing about kernels that could be downloaded."""
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def _check_config(path: Path) -> None:
@@ -111,8 +161,18 @@ def _check_config(path: Path) -> None:
         )
 
 
+def _check_digest(path: Path) -> None:
+    """Weights that lie beside their provenance must be those it is about."""
+    if not (path / PROVENANCE).is_file():
+        return
+    written = load_json(path / PROVENANCE)
+    expected = written.get("sha256") if isinstance(written, dict) else None
+    if hashlib.sha256((path / WEIGHTS).read_bytes()).hexdigest() != expected:
+        raise DataError(f"{path / WEIGHTS}: corrupt: not the file that {PROVENANCE} is about")
+
+
 def _line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 class TaskModel(nn.Module):

@@ -1,0 +1,96 @@
+"""Where a bundled model comes from, and the figures of its card."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from solver.deadline import format_duration
+from solver.grid import DataError
+from solver.jsonio import load_json
+from solver.lm.model import PROVENANCE
+
+_TABLE = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What is known of a bundled model. Losses are in nats an output token, `exact` is the part
+    of outputs that are right token by token, `flops` are 6 * parameters * tokens."""
+
+    parameters: int
+    width: int
+    layers: int
+    quantization: str
+    bytes: int
+    sha256: str
+    sources: list[str]
+    tasks: int
+    pairs: int
+    generated_pairs: int
+    held_out_tasks: int
+    data: str
+    seed: int
+    steps: int
+    tokens: int
+    flops: int
+    seconds: float
+    processes: int
+    held_out_loss: float
+    held_out_exact: float
+    unknown_task_loss: float
+    unknown_task_loss_quantized: float
+    versions: dict[str, str]
+
+
+def write(folder: Path, provenance: Provenance) -> None:
+    """Leave the provenance beside the weights it is about."""
+    text = json.dumps(asdict(provenance), indent=2)
+    (folder / PROVENANCE).write_text(text + "\n", "utf-8")
+
+
+def read(folder: Path) -> Provenance:
+    """Raises `DataError` where the file is missing or holds something else."""
+    try:
+        return Provenance(**load_json(folder / PROVENANCE))
+    except TypeError:
+        raise DataError(f"{folder / PROVENANCE}: no provenance of a bundled model") from None
+
+
+def figures(of: Provenance) -> str:
+    """The table of the card."""
+    versions = ", ".join(f"{name} {version}" for name, version in of.versions.items())
+    rows = {
+        "parameters": f"{of.parameters:,} (width {of.width}, {of.layers} layers)",
+        "weights": f"{of.bytes / 1e6:.1f} MB, {of.quantization}",
+        "data": f"{of.tasks} tasks: {of.pairs:,} pairs of their own, {of.generated_pairs:,} "
+        f"generated; {', '.join(of.sources)}",
+        "held out": f"{of.held_out_tasks} tasks",
+        "training": f"{of.steps:,} steps, {of.tokens:,} tokens, seed {of.seed}",
+        "compute": f"{of.flops:.2e} FLOP (6 x parameters x tokens)",
+        "wall time": f"{format_duration(of.seconds)}, {of.processes} processes",
+        "held-out pairs": f"loss {of.held_out_loss:.4f} nats a token, "
+        f"{of.held_out_exact:.1%} exact",
+        "the same pairs, tasks unknown": f"loss {of.unknown_task_loss:.4f}, "
+        f"quantized {of.unknown_task_loss_quantized:.4f}",
+        "made with": versions,
+    }
+    lines = ["| what | figure |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())]
+    return "\n".join(lines) + "\n"
+
+
+def update_card(card: Path, of: Provenance) -> None:
+    """Put the figures between the marks of a card.
+
+    Raises `DataError` if the card cannot be read or has no such marks.
+    """
+    try:
+        text = card.read_text("utf-8")
+    except OSError as error:
+        raise DataError(f"{card}: cannot be read: {error.strerror}") from None
+    new, found = _TABLE.subn(lambda marks: marks[1] + figures(of) + marks[2], text)
+    if found != 1:
+        raise DataError(f"{card}: has no <!-- figures --> ... <!-- /figures -->")
+    card.write_text(new, "utf-8")
