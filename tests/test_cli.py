@@ -8,7 +8,6 @@ import re
 import shlex
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from tests.fakes import toy_tasks
 from tests.runs import ROOT, journal_of, write_challenges
 
 ARCSUB = str(Path(sys.executable).with_name("arcsub"))
-COMMANDS = ("solve", "score", "show", "train")
+COMMANDS = ("solve", "score", "show", "train", "bundle")
 HELP = re.compile(r"^ *(arcsub .*)$", re.MULTILINE)
 
 
@@ -180,9 +179,12 @@ def test_a_task_is_shown_with_views_and_attempts(tmp_path: Path) -> None:
     assert "0 0 0 0 7 7 0 7 7" in text
 
 
-@pytest.mark.skipif(find_spec("torch") is not None, reason="says what is missing without torch")
-def test_training_without_its_libraries_says_what_to_install(tmp_path: Path) -> None:
-    done = run(tmp_path, ARCSUB, "train", "--out", "model")
+@pytest.mark.parametrize("words", [("train", "--out", "x"), ("bundle", "x", "--out", "y")])
+def test_without_the_model_layer_they_say_what_to_install(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    code = "import sys; sys.modules['torch'] = None; from submission.cli import main; main()"
+    done = run(tmp_path, sys.executable, "-c", code, *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "arcsub: this needs torch, which is not here: pip install -e '.[model]'\n"
