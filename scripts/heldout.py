@@ -21,7 +21,7 @@ from solver.grid import Grid, key
 from solver.lm.corpus import HeldOut, lesson_of, read_corpus
 from solver.lm.decode import greedy
 from solver.lm.formats import FormatError, decode, encode_prompt
-from solver.lm.model import TaskModel, compile_layers, fast_dtype, load
+from solver.lm.model import TaskModel, compile_layers, dequantized, fast_dtype, load
 from solver.lm.stream import Mixture, Stream
 from solver.lm.train import Recipe, Step, Trainer, train
 from solver.views import View
@@ -39,7 +39,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     held = read_corpus(None, options.seed).held_out[: options.tasks]
-    lm = load(options.model, fast_dtype(torch.device("cpu")))
+    lm = dequantized(load(options.model, fast_dtype(torch.device("cpu"))))
     model = TaskModel(lm, len(held)).to(lm.dtype)
     compile_layers(lm)
     begun = time.process_time()
