@@ -170,7 +170,7 @@ def kill_when(process: subprocess.Popen[str], ready: Callable[[], bool]) -> None
 
 def test_a_killed_training_goes_on(tmp_path: Path) -> None:
     checkpoint = tmp_path / CHECKPOINT
-    kill_when(arcsub(tmp_path, "100s"), checkpoint.exists)
+    kill_when(arcsub(tmp_path, "200s"), checkpoint.exists)
     (first, *_) = curve(tmp_path)
     assert first["step"] == 0
     with pytest.raises(DataError, match="go on with --resume"):
@@ -178,7 +178,7 @@ def test_a_killed_training_goes_on(tmp_path: Path) -> None:
     place = read_place(checkpoint, {"seed": 0, "width": 64})
     assert place.steps > 0
     resumed = len(curve(tmp_path))
-    again = arcsub(tmp_path, "100s", "--resume")
+    again = arcsub(tmp_path, "200s", "--resume")
     kill_when(again, lambda: len(curve(tmp_path)) > resumed + 1)
     assert curve(tmp_path)[resumed]["step"] == place.steps
     assert curve(tmp_path)[-1]["step"] > place.steps
