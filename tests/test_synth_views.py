@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from solver.deadline import CpuClock, Deadline
 from solver.grid import Grid, Pair, Task, as_grid, freeze, same
-from solver.synth import grids
+from solver.synth import grids, views
 from solver.synth.interpret import run
 from solver.synth.program import INPUT, Call, Solution, parse
 from solver.synth.views import GridView, fixed_colors, inverse, through
@@ -88,14 +88,6 @@ def test_outputs_turn_with_their_inputs(d8: int) -> None:
     """A rule that knows one direction only works in all."""
     task, answer = task_of(lambda cells: np.sort(cells, axis=0), [scene(n) for n in range(4)])
     turned = GridView(inverse(d8)).apply_task(task)
-
-    def sorts(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
-        yield None
-        pairs = task.train
-        assert all(np.array_equal(np.sort(p.input, axis=0), p.output) for p in pairs)
-        answers = tuple(freeze(np.sort(grid, axis=0)) for grid in task.tests)
-        yield Solution(Call("sorted_columns", (INPUT,)), answers, 8.0)
-
     found = early(through(GridView(d8), sorts, turned, soon()))
     assert [str(s.program) for s in found] == [
         f"turn(sorted_columns(turn(input, {d8})), {inverse(d8)})"
@@ -125,6 +117,20 @@ def test_ranked_colors_make_different_grids_alike() -> None:
     assert same(made, task.train[0].output)
 
 
+def sorts(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
+    """Knows one rule, in one orientation."""
+    yield None
+    if all(np.array_equal(np.sort(p.input, axis=0), p.output) for p in task.train):
+        answers = tuple(freeze(np.sort(grid, axis=0)) for grid in task.tests)
+        yield Solution(Call("sorted_columns", (INPUT,)), answers, 8.0)
+
+
+def breaks(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
+    """Finds something, then fails."""
+    yield Solution(INPUT, task.tests, 8.0)
+    raise ValueError("broken")
+
+
 def unwanted(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     raise AssertionError("the view shows nothing new")
     yield
@@ -135,3 +141,28 @@ def test_a_view_that_shows_the_same_task_is_not_searched() -> None:
     task, _ = task_of(lambda cells: cells, rows)
     assert not list(through(GridView(fixed=fixed_colors(task)), unwanted, task, soon()))
     assert not list(through(GridView(4), unwanted, task, soon()))
+
+
+def test_what_all_views_find_is_pooled() -> None:
+    task, _ = task_of(lambda cells: np.sort(cells, axis=1), [scene(n) for n in range(4)])
+    kinds = [(sorts, d8, 1.0) for d8 in range(8)]
+    found = early(views.pooled(task, soon(), kinds))
+    assert {str(s.program) for s in found} == {
+        f"turn(sorted_columns(turn(input, {d8})), {inverse(d8)})" for d8 in (3, 4)
+    }
+
+
+def test_a_failing_search_is_named() -> None:
+    task, _ = task_of(lambda cells: np.sort(cells, axis=1), [scene(n) for n in range(4)])
+    found = views.pooled(task, soon(), [(breaks, 2, 1.0)])
+    assert next(found)
+    with pytest.raises(ValueError, match="broken") as caught:
+        next(found)
+    assert "2" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("kind", views.SEARCHES, ids=lambda kind: f"{kind[0].__module__} {kind[1]}")
+def test_every_view_is_searched(kind: views.Kind) -> None:
+    inputs = [scene(n, colors) for n, colors in enumerate([(1, 2), (2, 3), (3, 4), (4, 5)])]
+    task, _ = task_of(lambda cells: np.roll(cells, int(cells.sum()) % 5), inputs)
+    assert list(itertools.islice(views.pooled(task, soon(), [kind]), 2)) == [None, None]

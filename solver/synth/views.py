@@ -16,16 +16,21 @@ import numpy as np
 
 from solver.deadline import Deadline
 from solver.grid import COLORS, Grid, Pair, Task, freeze
-from solver.synth import grids
+from solver.synth import grids, rules
 from solver.synth.interleave import Search, interleave
 from solver.synth.program import INPUT, Call, Image, Op, Solution, as_output, substitute
 from solver.views import turn
 
 VIEW_BITS = 4.0
 RANKED = "ranked"
-# What is searched through which view, a D8 element or colour ranks, and its share of the time:
-# those that solved development tasks which nothing else solved.
-SEARCHES: tuple[tuple[Search, int | str, float], ...] = ((grids.search, RANKED, 1.0),)
+HALF_TURN = 2
+Kind = tuple[Search, int | str, float]  # what is searched, its D8 element or `RANKED`, its share
+# Those that solved development tasks which nothing else solved.
+SEARCHES: tuple[Kind, ...] = (
+    (grids.search, RANKED, 2.0),
+    (rules.search, RANKED, 1.0),
+    (grids.search, HALF_TURN, 1.0),
+)
 
 
 @dataclass(frozen=True)
@@ -70,12 +75,17 @@ class GridView:
 
 
 def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
-    """What all views find. Raises the exception of the first search that fails."""
-    rank = GridView(fixed=fixed_colors(task))
+    """What the views that are worth their time find."""
+    return pooled(task, deadline, SEARCHES)
+
+
+def pooled(task: Task, deadline: Deadline, kinds: Sequence[Kind]) -> Iterator[Solution | None]:
+    """What all kinds of views find, side by side. Raises the first exception of a search."""
+    ranked = GridView(fixed=fixed_colors(task))
     searches, shares = {}, {}
-    for engine, kind, share in SEARCHES:
-        view = rank if kind == RANKED else GridView(int(kind))
-        name = f"{engine.__module__} {kind}"
+    for engine, seen, share in kinds:
+        view = ranked if seen == RANKED else GridView(int(seen))
+        name = f"{engine.__module__} {seen}"
         searches[name] = functools.partial(through, view, engine)
         shares[name] = share
     for _, step in interleave(task, deadline, searches, shares):
