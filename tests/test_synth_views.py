@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from solver.deadline import CpuClock, Deadline
 from solver.grid import Grid, Pair, Task, as_grid, freeze, same
-from solver.synth import grids, views
+from solver.synth import grids
 from solver.synth.interpret import run
 from solver.synth.program import INPUT, Call, Solution, parse
-from solver.synth.views import GridView, fixed_colors, inverse, through
+from solver.synth.views import KINDS, GridView, Kind, fixed_colors, inverse, pooled, through
 from solver.views import turn, unturn
 
 Cells = NDArray[Any]
@@ -145,8 +145,8 @@ def test_a_view_that_shows_the_same_task_is_not_searched() -> None:
 
 def test_what_all_views_find_is_pooled() -> None:
     task, _ = task_of(lambda cells: np.sort(cells, axis=1), [scene(n) for n in range(4)])
-    kinds = [(sorts, d8, 1.0) for d8 in range(8)]
-    found = early(views.pooled(task, soon(), kinds))
+    kinds = [Kind(sorts, share=1.0, d8=d8) for d8 in range(8)]
+    found = early(pooled(task, soon(), kinds))
     assert {str(s.program) for s in found} == {
         f"turn(sorted_columns(turn(input, {d8})), {inverse(d8)})" for d8 in (3, 4)
     }
@@ -154,15 +154,15 @@ def test_what_all_views_find_is_pooled() -> None:
 
 def test_a_failing_search_is_named() -> None:
     task, _ = task_of(lambda cells: np.sort(cells, axis=1), [scene(n) for n in range(4)])
-    found = views.pooled(task, soon(), [(breaks, 2, 1.0)])
+    found = pooled(task, soon(), [Kind(breaks, share=1.0, d8=2)])
     assert next(found)
     with pytest.raises(ValueError, match="broken") as caught:
         next(found)
-    assert "2" in caught.value.__notes__[0]
+    assert "turn 2" in caught.value.__notes__[0]
 
 
-@pytest.mark.parametrize("kind", views.SEARCHES, ids=lambda kind: f"{kind[0].__module__} {kind[1]}")
-def test_every_view_is_searched(kind: views.Kind) -> None:
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_view_is_searched(kind: Kind) -> None:
     inputs = [scene(n, colors) for n, colors in enumerate([(1, 2), (2, 3), (3, 4), (4, 5)])]
     task, _ = task_of(lambda cells: np.roll(cells, int(cells.sum()) % 5), inputs)
-    assert list(itertools.islice(views.pooled(task, soon(), [kind]), 2)) == [None, None]
+    assert list(itertools.islice(pooled(task, soon(), [kind]), 2)) == [None, None]

@@ -34,22 +34,21 @@ def interleave(
     while running and not deadline.passed():
         name = min(running, key=lambda search: used[search])
         before = clock.now()
-        step = _next(name, running[name])
+        step, ended = _advance(name, running[name])
         used[name] += (clock.now() - before) / shares.get(name, 1.0)
-        if step is _END or isinstance(step, Exception):
+        if ended:
             del running[name]
-        if step is not _END:
-            yield name, step
+        yield name, step
 
 
-def _next(name: str, search: Iterator[Solution | None]) -> Step:
+def _advance(name: str, search: Iterator[Solution | None]) -> tuple[Step, bool]:
+    """A search's next step, and whether the search has ended with it."""
     try:
-        return next(search, _END)
+        return next(search), False
+    except StopIteration:
+        return None, True
     except Exception as error:  # noqa: BLE001
         # One search's defect costs its own answers only; whoever reads the steps raises it.
         error.add_note(f"in the search {name!r}")
         traceback.clear_frames(error.__traceback__)  # what it held in memory, others may need
-        return error
-
-
-_END: Solution = object.__new__(Solution)
+        return error, True

@@ -22,15 +22,6 @@ from solver.synth.program import INPUT, Call, Image, Op, Solution, as_output, su
 from solver.views import turn
 
 VIEW_BITS = 4.0
-RANKED = "ranked"
-HALF_TURN = 2
-Kind = tuple[Search, int | str, float]  # what is searched, its D8 element or `RANKED`, its share
-# Those that solved development tasks which nothing else solved.
-SEARCHES: tuple[Kind, ...] = (
-    (grids.search, RANKED, 2.0),
-    (rules.search, RANKED, 1.0),
-    (grids.search, HALF_TURN, 1.0),
-)
 
 
 @dataclass(frozen=True)
@@ -74,20 +65,44 @@ class GridView:
         return Task(task.id, tuple(pairs), tuple(map(self.apply, task.tests)))
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What is searched through which view, and its share of the time."""
+
+    search: Search
+    share: float
+    d8: int = 0
+    ranked: bool = False
+
+    @property
+    def name(self) -> str:
+        """Where the search lives, and what it sees."""
+        return f"{self.search.__module__}, {'ranked colours, ' * self.ranked}turn {self.d8}"
+
+    def view(self, task: Task) -> GridView:
+        """This kind of view of a task."""
+        return GridView(self.d8, fixed_colors(task) if self.ranked else None)
+
+
+# Those that solved development tasks which nothing else solved.
+KINDS = (
+    Kind(grids.search, share=2.0, ranked=True),
+    Kind(rules.search, share=1.0, ranked=True),
+    Kind(grids.search, share=1.0, d8=2),
+)
+
+
 def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
-    """What the views that are worth their time find."""
-    return pooled(task, deadline, SEARCHES)
+    """What the kinds of views that are worth their time find."""
+    return pooled(task, deadline, KINDS)
 
 
 def pooled(task: Task, deadline: Deadline, kinds: Sequence[Kind]) -> Iterator[Solution | None]:
     """What all kinds of views find, side by side. Raises the first exception of a search."""
-    ranked = GridView(fixed=fixed_colors(task))
-    searches, shares = {}, {}
-    for engine, seen, share in kinds:
-        view = ranked if seen == RANKED else GridView(int(seen))
-        name = f"{engine.__module__} {seen}"
-        searches[name] = functools.partial(through, view, engine)
-        shares[name] = share
+    searches = {
+        kind.name: functools.partial(through, kind.view(task), kind.search) for kind in kinds
+    }
+    shares = {kind.name: kind.share for kind in kinds}
     for _, step in interleave(task, deadline, searches, shares):
         if isinstance(step, Exception):
             raise step
