@@ -28,7 +28,7 @@ from solver.synth.sizes import SizeRule, size_rules
 MOST_STATES = 300_000
 MOST_PIXELS = 128 << 20
 MOST_COST = 40
-CHUNK = 4_000_000  # work units of one expansion, a few milliseconds
+CHUNK = 2_000_000  # work units of one expansion, a few milliseconds
 MOST_RULES = 2  # output sizes tried
 ENOUGH_STATES = 5000  # looked at for a size, if one has been found
 REPORTS = 3  # programs reported for one and the same answer

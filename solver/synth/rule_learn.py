@@ -214,10 +214,15 @@ def _sides(
     wrong = (~actions.right).astype(np.float32) @ side.T  # (A, T)
     gain = np.where(wrong == 0, actions.gain @ side.T, -1.0)
     gain[keep] = np.maximum(gain[keep], 0.0)
-    order = np.argsort(-gain + 1e-4 * actions.costs[:, None], axis=0, kind="stable")
+    worth = gain - 1e-4 * actions.costs[:, None]
+    tests = np.arange(side.shape[0])
+    order = np.empty((min(top, len(gain)), len(tests)), dtype=np.int64)
+    for place in range(len(order)):  # a few maxima cost far less than sorting all actions
+        order[place] = worth.argmax(0)
+        worth[order[place], tests] = -np.inf
     picks = []
-    for t in range(side.shape[0]):
-        best = [(int(a), float(gain[a, t])) for a in order[:top, t] if gain[a, t] > 0]
+    for t in tests:
+        best = [(int(a), float(gain[a, t])) for a in order[:, t] if gain[a, t] > 0]
         picks.append((0.0, best or [(keep, 0.0)]))
     return picks
 
