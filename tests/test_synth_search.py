@@ -156,7 +156,7 @@ def test_size_rules(
 @pytest.mark.parametrize("seed", range(2))
 def test_every_state_is_what_its_program_says(seed: int) -> None:
     task, _ = task_of(recolored_frame, [scene(10 * seed + n, (4 + n, 5)) for n in range(3)])
-    search = grids._new_run(task, next(size_rules(task)))
+    search = grids.new_run(task, next(size_rules(task)))
     next(grids._explore(search, soon()))  # the first expansion
     inputs = [pair.input for pair in task.train] + list(task.tests)
     states = np.random.default_rng(seed).integers(1, search.space.used[space.STATES], 300)
