@@ -22,15 +22,17 @@ def interleave(
     deadline: Deadline,
     searches: Mapping[str, Search],
     shares: Mapping[str, float],
+    after: Mapping[str, float] | None = None,
 ) -> Iterator[tuple[str, Step]]:
     """Every step of every search until all have ended or the deadline has passed.
 
     A step is a solution, None for a pause, or the exception that ended this search, with a note
-    that names it; the others go on. `shares` are relative, 1 where nothing is said.
+    that names it; the others go on. `shares` are relative, 1 where nothing is said. `after` is
+    for ideas that can wait: a search begins when the others have used so much of their shares.
     """
     clock = deadline.clock
     running = {name: search(task, deadline) for name, search in searches.items()}
-    used = dict.fromkeys(running, 0.0)
+    used = dict.fromkeys(running, 0.0) | dict(after or {})
     while running and not deadline.passed():
         name = min(running, key=lambda search: used[search])
         before = clock.now()

@@ -73,6 +73,7 @@ class Kind:
     share: float
     d8: int = 0
     ranked: bool = False
+    after_s: float = 0.0  # what other views use of their shares before this one begins
 
     @property
     def name(self) -> str:
@@ -87,8 +88,8 @@ class Kind:
 # Those that found right answers to training tasks which nothing else had found.
 KINDS = (
     Kind(grids.search, share=2.0, ranked=True),
-    Kind(cells.search, share=1.0, d8=4),
-    Kind(grids.search, share=1.0, d8=4),
+    Kind(cells.search, share=1.0, d8=4, after_s=0.1),
+    Kind(grids.search, share=1.0, d8=4, after_s=0.1),
 )
 
 
@@ -103,7 +104,8 @@ def pooled(task: Task, deadline: Deadline, kinds: Sequence[Kind]) -> Iterator[So
         kind.name: functools.partial(through, kind.view(task), kind.search) for kind in kinds
     }
     shares = {kind.name: kind.share for kind in kinds}
-    for _, step in interleave(task, deadline, searches, shares):
+    after = {kind.name: kind.after_s for kind in kinds}
+    for _, step in interleave(task, deadline, searches, shares, after):
         if isinstance(step, Exception):
             raise step
         yield step
