@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,8 @@ from solver.arcio import read_source
 from solver.deadline import Deadline, FakeClock, StepClock
 from solver.engines import Context
 from solver.grid import Pair, Task, as_grid, key
-from solver.synth.engine import SUBENGINES, Found, Search, ladder, prepare, subengines, synth
+from solver.synth.engine import SUBENGINES, Found, ladder, prepare, subengines, synth
+from solver.synth.interleave import Search
 from solver.synth.interpret import run
 from solver.synth.program import INPUT, Solution, parse
 
@@ -63,6 +65,64 @@ def test_an_engine_that_ends_leaves_its_time_to_others() -> None:
     }
     list(ladder(TASK, Deadline.after(5.0, clock), searches))
     assert log.count("slow") == 10
+
+
+def broken(error: Exception) -> Search:
+    """A sub-engine that finds one answer and then fails."""
+
+    def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
+        yield Solution(INPUT, (GRID, GRID), 8.0)
+        raise error
+
+    return search
+
+
+def until_it_fails(deadline: Deadline, searches: dict[str, Search]) -> tuple[list[str], Exception]:
+    """The sub-engines that found something, and what `ladder` raised in the end."""
+    found = []
+    try:
+        for one in ladder(TASK, deadline, searches):
+            found.append(one.engine)
+    except (ValueError, MemoryError) as error:
+        return found, error
+    pytest.fail("nothing was raised")
+
+
+@pytest.mark.parametrize("seconds", [5.0, 1e6])
+def test_a_failure_ends_one_sub_engine_and_is_raised_after_the_others(seconds: float) -> None:
+    clock, log = FakeClock(), list[str]()
+    searches = {
+        "first": broken(ValueError("first")),
+        "second": broken(KeyError("second")),
+        "slow": fake(clock, 0.5, log, "slow", 8),
+    }
+    found, error = until_it_fails(Deadline.after(seconds, clock), searches)
+    assert sorted(found) == ["first", "second", "slow"]
+    assert len(log) == min(1000, seconds / 0.5)
+    assert str(error) == "first"
+    assert error.__notes__ == ["in the search 'first'"]
+
+
+def test_a_failed_search_gives_its_memory_back() -> None:
+    class Space:
+        """What a search holds."""
+
+    alive = weakref.WeakSet[Space]()
+
+    def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
+        space = Space()
+        alive.add(space)
+        yield None
+        raise MemoryError
+
+    def watch(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
+        assert not alive
+        yield Solution(INPUT, (GRID, GRID), 8.0)
+
+    deadline = Deadline.after(5.0, FakeClock())  # no time passes, so the first runs to its end
+    found, error = until_it_fails(deadline, {"a": search, "b": watch})
+    assert found == ["b"]
+    assert isinstance(error, MemoryError)
 
 
 def test_one_candidate_for_each_test_input() -> None:

@@ -25,6 +25,9 @@ EXAMPLES: dict[str, Any] = {
 }
 GRIDS = {
     "map_colors(input, ((1, 5), (2, 1)))": [[5, 1, 1], [0, 0, 3]],
+    "turn(input, 1)": [[2, 3], [2, 0], [1, 0]],
+    "turn(input, 4)": [[1, 0], [2, 0], [2, 3]],
+    "turn(input, 5)": [[2, 2, 1], [3, 0, 0]],
     "rank_colors(input, (0,))": [[2, 1, 1], [0, 0, 3]],
     "unrank_colors(rank_colors(input, (0,)), input, (0,))": GRID.tolist(),
 }
@@ -48,7 +51,7 @@ def test_a_size_that_does_not_divide_is_none() -> None:
 
 
 @pytest.mark.parametrize("text", GRIDS)
-def test_colours(text: str) -> None:
+def test_views_and_colours(text: str) -> None:
     answer = run(parse(text), GRID)
     assert answer is not None
     assert answer.tolist() == GRIDS[text]

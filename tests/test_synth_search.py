@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from solver.deadline import CpuClock, Deadline
 from solver.grid import Grid, Pair, Task, freeze, same
-from solver.synth import grids, normal, space
+from solver.synth import grids, space
 from solver.synth.interpret import _evaluate, run
 from solver.synth.ops import all_ops
 from solver.synth.primitives import as_images
@@ -99,31 +99,6 @@ def test_an_output_as_large_as_a_part_is_found() -> None:
     assert same(min(found, key=lambda s: s.cost).outputs[0], answer)
 
 
-def test_ranked_colors_make_different_grids_alike() -> None:
-    colors = [(1, 2), (3, 4), (5, 6), (7, 8)]
-    inputs = []
-    for seed, (common, rare) in enumerate(colors):
-        cells = scene(seed, colors=(common,))
-        cells[2, 1 + seed % 3] = rare
-        inputs.append(cells)
-
-    def rare_only(cells: Cells) -> Cells:
-        values, count = np.unique(cells, return_counts=True)
-        return np.where(cells == values[np.argmin(count)], cells, 0)
-
-    task, answer = task_of(rare_only, inputs)
-    found = early(normal.search(task, soon()))
-    assert found
-    assert same(found[0].outputs[0], answer)
-    program = parse(str(found[0].program))
-    assert same(output(program, task.train[0].input), task.train[0].output)
-
-
-def test_nothing_is_renamed_where_colors_do_not_change() -> None:
-    task, _ = task_of(lambda cells: cells, [grid("0123"), grid("3210"), grid("2013")])
-    assert normal.normal_task(task) is None
-
-
 def test_the_same_steps_give_the_same_programs() -> None:
     task, _ = task_of(RULES["one layer over another"], [scene(seed) for seed in range(3)])
 
@@ -181,7 +156,7 @@ def test_size_rules(
 @pytest.mark.parametrize("seed", range(2))
 def test_every_state_is_what_its_program_says(seed: int) -> None:
     task, _ = task_of(recolored_frame, [scene(10 * seed + n, (4 + n, 5)) for n in range(3)])
-    search = grids._new_run(task, next(size_rules(task)))
+    search = grids.new_run(task, next(size_rules(task)))
     next(grids._explore(search, soon()))  # the first expansion
     inputs = [pair.input for pair in task.train] + list(task.tests)
     states = np.random.default_rng(seed).integers(1, search.space.used[space.STATES], 300)

@@ -22,11 +22,15 @@ from solver.arcio import Solutions, pick_tasks, read_source
 from solver.deadline import CpuClock, Deadline
 from solver.grid import DataError, Task, same
 from solver.select import programs
-from solver.synth import engine
+from solver.synth import engine, grids
 from solver.synth.engine import Found
+from solver.synth.expand import MORE, expand
+from solver.synth.sizes import size_rules
+from solver.synth.space import CALLS, STATES
 
 CUTS = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 ALL = "all"
+STATE_TASKS, STATE_S = 40, 0.5  # what states a second are measured on
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in names:
         print(curve(name, runs[name], source.solutions, args.seconds))
     print(overlap(runs, source.solutions))
+    print(states(tasks[:STATE_TASKS]))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     print(f"peak memory {peak:.0f} MiB")
     if args.out:
@@ -144,6 +149,25 @@ def overlap(runs: dict[str, list[Run]], solutions: Solutions) -> str:
         lines.append(f"{name:>6}: {len(ids)} tasks, {len(ids - others)} alone")
     union = set().union(*solved.values())
     return "\n".join([*lines, f" union: {len(union)} tasks"])
+
+
+def states(tasks: Sequence[Task]) -> str:
+    """How fast the grid search's space grows, judging states left out."""
+    clock = CpuClock()
+    total, calls, used = 0, 0, 0.0
+    for task in tasks:
+        run = grids.new_run(task, next(iter(size_rules(task)), None))
+        start = clock.now()
+        deadline, status = Deadline.after(STATE_S, clock), MORE
+        while status == MORE and not deadline.passed():
+            status = expand(run.space, run.ops, run.inst, grids.MOST_COST, grids.CHUNK)
+        used += clock.now() - start
+        total += int(run.space.used[STATES])
+        calls += int(run.space.used[CALLS])
+    return (
+        f"grid search, {len(tasks)} tasks: {total / used:,.0f} new states/s, "
+        f"{calls / used:,.0f} operations/s, each over all inputs of a task"
+    )
 
 
 def report(runs: dict[str, list[Run]], solutions: Solutions) -> dict[str, object]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,8 +15,14 @@ from solver.synth.cell_partition import separated_parts
 Box = tuple[int, int, int, int]  # top, bottom (exclusive), left, right (exclusive)
 
 
-def crops(grid: Grid) -> dict[str, Box]:
+def crops(grid: Grid) -> Mapping[str, Box]:
     """All named boxes of a grid that exist and are smaller than it."""
+    return _crops(grid.shape, grid.tobytes())
+
+
+@functools.lru_cache(maxsize=256)  # frames ask for one box after another of the same grids
+def _crops(shape: tuple[int, int], cells: bytes) -> Mapping[str, Box]:
+    grid = np.frombuffer(cells, np.uint8).reshape(shape)
     found: dict[str, Box] = {}
     colors = np.unique(grid).tolist()
     common = int(np.bincount(grid.ravel(), minlength=10).argmax())

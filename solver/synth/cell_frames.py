@@ -40,10 +40,13 @@ def framed(grid: Grid, frame: str, background: str) -> Framed | None:
     return result
 
 
-def candidate_frames(task: Task) -> list[str]:
+def candidate_frames(task: Task) -> Iterator[str]:
     """Frames that give the right size for every demonstration and fit every test input."""
-    names = list(_propose(task))
-    return [name for name in dict.fromkeys(names) if _fits(task, name)]
+    seen: set[str] = set()
+    for name in _propose(task):
+        if name not in seen and _fits(task, name):
+            yield name
+        seen.add(name)
 
 
 def _fits(task: Task, frame: str) -> bool:

@@ -66,7 +66,7 @@ OPS = {"cell_rule_layers": Op(cell_rule_layers, "colours every cell by a rule ov
 def reachable(task: Task, deadline: Deadline) -> Iterator[list[State] | None]:
     """The cheapest distinct states that have the size of every output; None while it looks."""
     rule = next(iter(size_rules(task)), None)
-    run = gr._new_run(task, rule)
+    run = gr.new_run(task, rule)
     status = MORE
     while status == MORE and not deadline.passed():
         status = expand(run.space, run.ops, run.inst, gr.MOST_COST, gr.CHUNK)

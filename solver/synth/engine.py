@@ -1,22 +1,21 @@
 """The synthesizer as an engine: runs every sub-engine and reports its programs' answers.
 
-Sub-engines are generators that pause by yielding None. The one that has used least time
-goes on next, so cheap ideas of all kinds come before expensive ideas of any kind.
+Sub-engines run side by side (`interleave`), so cheap ideas of all kinds come before
+expensive ideas of any kind.
 """
 
 from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from solver.deadline import Deadline
 from solver.engines import Context
 from solver.grid import Candidate, Task
+from solver.synth.interleave import Search, interleave
 from solver.synth.program import Solution
-
-Search = Callable[[Task, Deadline], Iterator[Solution | None]]
 
 # Where each sub-engine's `search(task, deadline)` lives; imported on first use. In the order
 # of their first turns: cheap ideas of all kinds come first.
@@ -29,7 +28,7 @@ SUBENGINES = {
     "rules": "solver.synth.rules",
     "placement": "solver.synth.placement",
     "cells": "solver.synth.cells",
-    "normal": "solver.synth.normal",
+    "views": "solver.synth.views",
     "rule_derive": "solver.synth.rule_derive",
 }
 # Shares of time; 1 where nothing is said.
@@ -70,20 +69,21 @@ def synth(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidat
 
 
 def ladder(task: Task, deadline: Deadline, searches: Mapping[str, Search]) -> Iterator[Found]:
-    """Run sub-engines side by side in one thread, always going on with the least-used."""
+    """Run sub-engines side by side in one thread, always going on with the least-used.
+
+    A sub-engine that fails ends alone. The first failure is raised when all others have ended or
+    the deadline has passed, so that it is on record and costs no answers.
+    """
     clock = deadline.clock
     start = clock.now()
-    running = {name: search(task, deadline) for name, search in searches.items()}
-    used = dict.fromkeys(running, 0.0)
-    while running and not deadline.passed():
-        name = min(running, key=lambda engine: used[engine])
-        before = clock.now()
-        step = next(running[name], _END)
-        used[name] += (clock.now() - before) / SHARES.get(name, 1.0)
-        if step is _END:
-            del running[name]
-        elif isinstance(step, Solution):
+    failures = []
+    for name, step in interleave(task, deadline, searches, SHARES):
+        if isinstance(step, Exception):
+            failures.append(step)
+        elif step is not None:
             yield Found(name, step, clock.now() - start)
+    if failures:
+        raise failures[0]
 
 
 def prepare() -> None:
@@ -96,6 +96,3 @@ def prepare() -> None:
 def subengines(names: Iterable[str]) -> dict[str, Search]:
     """The search functions of sub-engines, imported. Raises `KeyError` for an unknown name."""
     return {name: importlib.import_module(SUBENGINES[name]).search for name in names}
-
-
-_END = object()

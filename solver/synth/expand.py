@@ -158,11 +158,14 @@ def signature(space, k, code):  # type: ignore[no-untyped-def]
 @kernel
 def attempt(space, inst, s, kind, code, arg):  # type: ignore[no-untyped-def]
     """Apply one operation for all inputs into the scratch arrays: (hash, kind of state,
-    inputs with content, pixels); no content if it does not apply or is blank throughout."""
+    inputs with content, pixels read or written); no content if it does not apply or is blank
+    throughout."""
     pixels, lively = 0, 0
     many = False
     state = np.uint64(1)
     for k in range(len(inst)):
+        for r in range(space.first[s, k], space.first[s, k + 1]):
+            pixels += space.block[space.ref[r, 0], 1] * space.block[space.ref[r, 0], 2]
         if space.kind[s] == ONE:
             n = on_image(space, kind, code, arg, s, k, inst)
         else:
@@ -200,6 +203,7 @@ def expand(space, ops, inst, max_cost, work):  # type: ignore[no-untyped-def]
         op = u[OP]
         u[OP] += 1
         kind, cost = ops[op, 0], space.cost[s] + ops[op, 3]
+        spent += 5
         if cost > max_cost or (space.kind[s] == MANY) != (kind >= JOIN):
             continue
         if not has_room(space):

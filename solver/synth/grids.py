@@ -28,7 +28,7 @@ from solver.synth.sizes import SizeRule, size_rules
 MOST_STATES = 300_000
 MOST_PIXELS = 128 << 20
 MOST_COST = 40
-CHUNK = 4_000_000  # work units of one expansion, a few milliseconds
+CHUNK = 2_000_000  # work units of one expansion, a few milliseconds
 MOST_RULES = 2  # output sizes tried
 ENOUGH_STATES = 5000  # looked at for a size, if one has been found
 REPORTS = 3  # programs reported for one and the same answer
@@ -57,19 +57,19 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     """Programs over grids that reproduce every demonstration, cheapest first."""
     rules = list(size_rules(task))
     if not rules:
-        unsized = _new_run(task, None)
+        unsized = new_run(task, None)
         yield from _explore(unsized, deadline)
         rules = unsized.rules
     for n, rule in enumerate(rules[:MOST_RULES], 1):
         share = deadline.slice(deadline.left() * (0.7 if n < len(rules[:MOST_RULES]) else 1.0))
-        yield from _explore(_new_run(task, rule), share)
+        yield from _explore(new_run(task, rule), share)
 
 
 def prepare() -> None:
     """Compile, or load from disk, every kernel that `search` calls."""
     small = freeze(np.array([[0, 1], [1, 2]], dtype=np.uint8))
     task = Task("prepare", (Pair(small, small),), (small,))
-    run = _new_run(task, next(size_rules(task)))
+    run = new_run(task, next(size_rules(task)))
     expand(run.space, run.ops, run.inst, MOST_COST, CHUNK // 100)
     _judge(run, 0)
     jd.color_map(run.space, 0, run.target, np.empty(10, np.int64))
@@ -78,7 +78,8 @@ def prepare() -> None:
         pass
 
 
-def _new_run(task: Task, rule: SizeRule | None) -> Run:
+def new_run(task: Task, rule: SizeRule | None) -> Run:
+    """A search at its start: the inputs are in the space, nothing is expanded."""
     grids = [pair.input for pair in task.train] + list(task.tests)
     shapes = np.array([grid.shape for grid in grids], dtype=np.int64)
     space = sp.new_space(len(grids), MOST_STATES, MOST_PIXELS)

@@ -455,6 +455,8 @@ def periodic(a, y, x, arg, out):  # type: ignore[no-untyped-def]
     h, w = a.shape
     c = arg % 10
     mode = arg // 10
+    if not np.any(a == c):  # nothing to fill in, whatever the period
+        return FAIL
     o = shaped(out, h, w)
     table = np.empty(SIDE * SIDE, np.int64)
     for total in range(1, h + w):

@@ -226,30 +226,48 @@ def split_holes(a, y, x, arg, out, boxes):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def sides(a, full):  # type: ignore[no-untyped-def]
+    """How far a side that starts at a cell may go, right and down, as two arrays: for `full`
+    the last cell of an unbroken line of its colour, else the next cell of its colour (or the
+    edge)."""
+    h, w = a.shape
+    right = np.empty((h, w), np.int64)
+    down = np.empty((h, w), np.int64)
+    for i in range(h - 1, -1, -1):
+        for j in range(w - 1, -1, -1):
+            r = j + 1
+            while r < w and (a[i, r] == a[i, j]) == full:
+                r += 1
+            d = i + 1
+            while d < h and (a[d, j] == a[i, j]) == full:
+                d += 1
+            right[i, j] = r - 1 if full else r
+            down[i, j] = d - 1 if full else d
+    return right, down
+
+
+@kernel
 def split_marked(a, y, x, arg, out, boxes):  # type: ignore[no-untyped-def]
     """Rectangles whose four corners have the same nonzero colour and whose sides do not:
     arg 0: the inside, 1: with the corners. For arg 2, 3 the sides have that colour too."""
     h, w = a.shape
+    full = arg >= 2
+    e = 0 if arg % 2 else 1
+    right, down = sides(a, full)
     n, used = 0, 0
     for t in range(h - 2):
         for le in range(w - 2):
-            c = a[t, le]
-            if c == 0:
+            last_b, last_r = down[t, le], right[t, le]
+            if a[t, le] == 0 or last_b >= h or last_r >= w:
                 continue
-            for b in range(t + 2, h):
-                if a[b, le] != c:
-                    continue
-                for r in range(le + 2, w):
-                    if a[t, r] != c or a[b, r] != c:
-                        continue
-                    good = True
-                    for j in range(le + 1, r):
-                        good &= (a[t, j] == c) == (arg >= 2) and (a[b, j] == c) == (arg >= 2)
-                    for i in range(t + 1, b):
-                        good &= (a[i, le] == c) == (arg >= 2) and (a[i, r] == c) == (arg >= 2)
+            for b in range(t + 2 if full else max(t + 2, last_b), last_b + 1):
+                for r in range(le + 2 if full else max(le + 2, last_r), last_r + 1):
+                    if full:
+                        good = right[b, le] >= r and down[t, r] >= b
+                    else:
+                        good = right[b, le] == r and down[t, r] == b
                     if not good:
                         continue
-                    e = 0 if arg % 2 else 1
                     n, used = add_window(
                         a, y, x, t + e, le + e, b + 1 - e, r + 1 - e, out, boxes, n, used
                     )
@@ -291,27 +309,23 @@ def symmetric(a, ways):  # type: ignore[no-untyped-def]
 def twins(pix, items, n, what, value):  # type: ignore[no-untyped-def]
     """value[k] = images of the list that equal image k in `what`: 0 shape (which cells are
     nonzero), 1 cells, 2 commonest colour, 3 size."""
+    code = np.empty(n, np.uint64)
     for k in range(n):
         a = image_of(pix, items, k)
         h, w = a.shape
-        count = 0
-        for m in range(n):
-            b = image_of(pix, items, m)
-            if what == 2:
-                count += top_color(a) == top_color(b)
-                continue
-            if b.shape[0] != h or b.shape[1] != w:
-                continue
-            equal = True
-            if what < 2:
-                for i in range(h):
-                    for j in range(w):
-                        if what == 0:
-                            equal &= (a[i, j] != 0) == (b[i, j] != 0)
-                        else:
-                            equal &= a[i, j] == b[i, j]
-            count += equal
-        value[k] = count
+        if what == 2:
+            code[k] = top_color(a)
+            continue
+        code[k] = h * 64 + w
+        if what == 3:
+            continue
+        for i in range(h):
+            for j in range(w):
+                v = a[i, j] != 0 if what == 0 else a[i, j]
+                code[k] = (code[k] ^ np.uint64(v)) * np.uint64(0x9E3779B97F4A7C15)
+                code[k] ^= code[k] >> np.uint64(29)
+    for k in range(n):
+        value[k] = np.sum(code == code[k])
 
 
 @kernel

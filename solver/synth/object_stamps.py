@@ -17,6 +17,7 @@ from solver.synth.objects import Scene
 
 _GROUPS = ("", "color", "shape", "look", "area")
 _OUTSIDE, _OPEN, OWN = -2, -1, 10
+MARGINS = 4  # windows reach up to three cells beyond an object's box
 Patch = tuple[tuple[int, ...], ...]
 
 
@@ -25,9 +26,13 @@ def stamps(
 ) -> list[tuple[tuple[str, Patch, int, int], float]]:
     """Stamp actions `("stamp", patch, dy, dx)` that some group of objects agrees on."""
     found: dict[tuple[str, Patch, int, int], float] = {}
+    padded = [
+        [(_padded(scene.grid, m), _padded(out, m)) for m in range(MARGINS)]
+        for scene, out in zip(scenes, outputs, strict=True)
+    ]
     for members in _groups(scenes):
         for margin in (1, 2, 3, 0):
-            windows = [_window(scenes[s], outputs[s], i, margin) for s, i in members]
+            windows = [_window(scenes[s], padded[s][margin], i, margin) for s, i in members]
             for own in (True, False):
                 patch = _consensus(windows, own)
                 if patch is not None:
@@ -52,17 +57,18 @@ def _groups(scenes: Sequence[Scene]) -> Iterator[list[tuple[int, int]]]:
                 yield members
 
 
+def _padded(grid: Grid, margin: int) -> NDArray[np.int8]:
+    return np.pad(grid.astype(np.int8), margin, constant_values=_OUTSIDE)
+
+
 def _window(
-    scene: Scene, out: Grid, i: int, margin: int
+    scene: Scene, grids: tuple[NDArray[np.int8], NDArray[np.int8]], i: int, margin: int
 ) -> tuple[NDArray[np.int8], NDArray[np.int8], int]:
-    """(before, after) around object i, `_OUTSIDE` beyond the grid; and the object's colour."""
+    """(before, after) around object i, cut from padded grids; and the object's colour."""
     top, left, bottom, right = scene.box(i)
     cut = (slice(top, bottom + 2 * margin), slice(left, right + 2 * margin))
-    before, after = (
-        np.pad(grid.astype(np.int8), margin, constant_values=_OUTSIDE)[cut]
-        for grid in (scene.grid, out)
-    )
-    return before, after, int(scene.features[i, 0])
+    before, after = grids
+    return before[cut], after[cut], int(scene.features[i, 0])
 
 
 def _consensus(

@@ -18,7 +18,7 @@ PARTS = (
     "solver.synth.sizes",
     "solver.synth.pieces",
     "solver.synth.grids",
-    "solver.synth.normal",
+    "solver.synth.views",
     "solver.synth.cells",
     "solver.synth.cell_states",
     "solver.synth.rule_fit",

@@ -101,6 +101,17 @@ def description_length(arg: Any) -> float:
     return LITERAL_BITS
 
 
+def substitute(arg: Any, leaf: Call) -> Any:
+    """A program, or an argument of one, with `leaf` in place of its input."""
+    if arg == INPUT:
+        return leaf
+    if isinstance(arg, Call):
+        return Call(arg.name, tuple(substitute(entry, leaf) for entry in arg.args))
+    if isinstance(arg, tuple):
+        return tuple(substitute(entry, leaf) for entry in arg)
+    return arg
+
+
 def as_output(value: Any) -> Grid | None:
     """The legal output grid a value stands for, or None."""
     if isinstance(value, tuple) and len(value) == 1:

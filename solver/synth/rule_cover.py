@@ -119,7 +119,7 @@ class Covers:
         """At most four steps that explain all of `changed`; empty if they cannot."""
         open_cells, steps = changed.copy(), [first]
         self._close(first[0], self.truth[first[1]] & kept, open_cells)
-        while open_cells.any() and len(steps) < 4:
+        while open_cells.any() and len(steps) < 4 and not self.deadline.passed():
             following = self._best(fits, kept, open_cells, 1)
             if not following:
                 return []

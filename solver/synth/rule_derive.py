@@ -6,15 +6,14 @@ a smaller one, which the other searches of this family get to solve.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from solver.deadline import Deadline
 from solver.grid import Grid, Pair, Task, freeze, is_grid, key
 from solver.synth import completion, parts, rule_select, rule_summary, rules
-from solver.synth.program import INPUT, Call, Solution
-
-Search = Callable[[Task, Deadline], Iterator[Solution | None]]
+from solver.synth.interleave import Search
+from solver.synth.program import INPUT, Call, Solution, substitute
 
 # Arguments of `select`: mode, background, crop, change, test.
 _CUTS: tuple[tuple[str, str, str, str, tuple[str, str, int]], ...] = (
@@ -72,14 +71,6 @@ def derive(task: Task, cut: tuple[str, str, str, str, tuple[str, str, int]]) -> 
     n = len(task.train)
     train = tuple(Pair(a, pair.output) for a, pair in zip(made[:n], task.train, strict=True))
     return Task(task.id, train, tuple(made[n:]))
-
-
-def substitute(program: Call, leaf: Call) -> Call:
-    """The program with `leaf` in place of its input."""
-    if program == INPUT:
-        return leaf
-    args = tuple(substitute(arg, leaf) if isinstance(arg, Call) else arg for arg in program.args)
-    return Call(program.name, args)
 
 
 def _mark(task: Task) -> bytes:

@@ -19,6 +19,7 @@ from solver.deadline import Deadline
 from solver.synth.objects import COLUMN, FEATURES, NOMINAL, Ints, Mask, Scene
 
 Test = tuple[str, str, int]
+BLOCK = 128  # tests looked at between two looks at the clock
 ALWAYS: Test = ("", "all", 0)
 
 _PLAIN = ("color", "area", "height", "width", "holes", "longest", "same_shape", "same_color")
@@ -138,7 +139,7 @@ RuleList = tuple[Branch, ...]  # the first branch whose test holds decides
 
 
 def choose(
-    table: Table, actions: Actions, need: float, keep: int, top: int = 2
+    table: Table, actions: Actions, need: float, keep: int, *, deadline: Deadline, top: int = 2
 ) -> list[tuple[float, RuleList]]:
     """Rule lists of one or two branches that can explain `need` changed cells.
 
@@ -152,15 +153,15 @@ def choose(
     n = actions.right.shape[1]
     found: list[tuple[float, RuleList]] = []
     everything = np.ones((1, n), dtype=np.float32)
-    for cost, picks in _sides(actions, everything, keep, 6):
+    for picks in _sides(actions, everything, keep, 6, deadline):
         for action, gain in picks:
             if gain >= need:
-                found.append((cost + actions.costs[action], ((ALWAYS, action),)))
+                found.append((float(actions.costs[action]), ((ALWAYS, action),)))
     if len(table.tests):
         yes = table.truth[:, :n].astype(np.float32)
-        sides = zip(_sides(actions, yes, keep, top), _sides(actions, 1 - yes, keep, top),
-                    strict=True)  # fmt: skip
-        for t, ((_, first), (_, second)) in enumerate(sides):
+        chosen = _sides(actions, yes, keep, top, deadline)
+        others = _sides(actions, 1 - yes, keep, top, deadline)
+        for t, (first, second) in enumerate(zip(chosen, others, strict=False)):
             for a, gain_a in first:
                 for b, gain_b in second:
                     if a == b or gain_a + gain_b < need:
@@ -186,7 +187,7 @@ def choose_three(
         return []
     yes = table.truth[:, :n].astype(np.float32)
     starts = []
-    for t, (_, picks) in enumerate(_sides(actions, yes, keep, 2)):
+    for t, picks in enumerate(_sides(actions, yes, keep, 2, deadline)):
         starts += [(gain - 0.1 * (table.costs[t] + actions.costs[a]), t, a, gain)
                    for a, gain in picks if gain > 0]  # fmt: skip
     starts.sort(key=lambda entry: -entry[0])
@@ -200,7 +201,7 @@ def choose_three(
         part = Actions(actions.right[:, rest], actions.gain[:, rest], actions.costs)
         kept = Table(table.tests, table.truth[:, :n][:, rest], table.costs)
         bits = float(table.costs[t] + actions.costs[a])
-        for more, rules in choose(kept, part, need - gain, keep)[:4]:
+        for more, rules in choose(kept, part, need - gain, keep, deadline=deadline)[:4]:
             if len(rules) == 2:
                 found.append((bits + more, ((table.tests[t], a), *rules)))
     found.sort(key=lambda entry: entry[0])
@@ -208,22 +209,41 @@ def choose_three(
 
 
 def _sides(
-    actions: Actions, side: NDArray[np.float32], keep: int, top: int
-) -> list[tuple[float, list[tuple[int, float]]]]:
-    """For each row of `side` (T, N): the best actions that are right for all objects in it."""
-    wrong = (~actions.right).astype(np.float32) @ side.T  # (A, T)
-    gain = np.where(wrong == 0, actions.gain @ side.T, -1.0)
-    gain[keep] = np.maximum(gain[keep], 0.0)
-    order = np.argsort(-gain + 1e-4 * actions.costs[:, None], axis=0, kind="stable")
-    picks = []
-    for t in range(side.shape[0]):
-        best = [(int(a), float(gain[a, t])) for a in order[:top, t] if gain[a, t] > 0]
-        picks.append((0.0, best or [(keep, 0.0)]))
+    actions: Actions, side: NDArray[np.float32], keep: int, top: int, deadline: Deadline
+) -> list[list[tuple[int, float]]]:
+    """For each row of `side` (T, N): the best actions that are right for all objects in it.
+
+    The list ends early, at a multiple of a block, if the deadline passes.
+    """
+    wrong_for = (~actions.right).astype(np.float32)
+    picks: list[list[tuple[int, float]]] = []
+    for start in range(0, len(side), BLOCK):
+        if deadline.passed():
+            break
+        block = side[start : start + BLOCK].T  # (N, t)
+        gain = np.where(wrong_for @ block == 0, actions.gain @ block, -1.0)  # (A, t)
+        gain[keep] = np.maximum(gain[keep], 0.0)
+        for t, order in enumerate(_best_rows(gain - 1e-4 * actions.costs[:, None], top)):
+            best = [(int(a), float(gain[a, t])) for a in order if gain[a, t] > 0]
+            picks.append(best or [(keep, 0.0)])
     return picks
 
 
+def _best_rows(worth: NDArray[np.float64], top: int) -> NDArray[np.int64]:
+    """(T, top): the rows of `worth` (A, T) that are largest in each column, largest first.
+
+    A few maxima cost far less than sorting all rows.
+    """
+    columns = np.arange(worth.shape[1])
+    order = np.empty((min(top, len(worth)), len(columns)), dtype=np.int64)
+    for place in range(len(order)):
+        order[place] = worth.argmax(0)
+        worth[order[place], columns] = -np.inf
+    return order.T
+
+
 def choose_by_value(
-    scenes: Sequence[Scene], actions: Actions, need: float, keep: int
+    scenes: Sequence[Scene], actions: Actions, need: float, keep: int, deadline: Deadline
 ) -> list[tuple[float, tuple[str, str, tuple[tuple[int, int], ...]]]]:
     """Tables `property value -> action` that can explain `need` changed cells.
 
@@ -240,8 +260,9 @@ def choose_by_value(
             if not 2 <= len(values) <= 8 or 2 * len(values) > n + 1:
                 continue
             side = (np.arange(len(values))[:, None] == group[None]).astype(np.float32)
-            picks = [best[0] for _, best in _sides(actions, side, keep, 1)]
-            if sum(gain for _, gain in picks) < need or len({a for a, _ in picks}) < 2:
+            picks = [best[0] for best in _sides(actions, side, keep, 1, deadline)]
+            late = len(picks) < len(values)
+            if late or sum(gain for _, gain in picks) < need or len({a for a, _ in picks}) < 2:
                 continue
             bits = FEATURE_COST[feature] + sum(actions.costs[a] + 2 for a, _ in picks)
             bits += 2.0 if how == "rank" else 0.0

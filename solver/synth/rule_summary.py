@@ -46,7 +46,7 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
             return
         yield from distinct(until(_lookups(task, train, tests, base), deadline), 2)
         if any(p.input.shape != p.output.shape for p in task.train):
-            yield from distinct(until(_places(task, train, tests, base), deadline), 2)
+            yield from distinct(until(_places(task, train, tests, base, deadline), deadline), 2)
             if train[0].mode in _OBJECT_MODES:
                 yield from distinct(until(_lists(task, train, base), deadline), 2)
         yield None
@@ -79,7 +79,7 @@ def _lanes(start: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.int6
 
 
 def _places(
-    task: Task, train: Sequence[Scene], tests: Sequence[Scene], base: float
+    task: Task, train: Sequence[Scene], tests: Sequence[Scene], base: float, deadline: Deadline
 ) -> Iterator[Solution | None]:
     """One output cell for every object, in its place; the colour by a test or a table."""
     wanted = []
@@ -96,10 +96,11 @@ def _places(
     actions = Actions(right, right.astype(np.float32), costs)
     mode, how = train[0].mode, _how(train[0])
     named = ("", *names)
-    for bits, rules in choose(enumerate_tests(train, tests), actions, float(len(target)), 0)[:20]:
+    need, table = float(len(target)), enumerate_tests(train, tests)
+    for bits, rules in choose(table, actions, need, 0, deadline=deadline)[:20]:
         args = (mode, how, tuple((test, named[a]) for test, a in rules))
         yield fit(task, "places", places, args, base + bits)
-    for bits, (feature, by, rows_) in choose_by_value(train, actions, float(len(target)), 0)[:8]:
+    for bits, (feature, by, rows_) in choose_by_value(train, actions, need, 0, deadline)[:8]:
         lines = tuple((value, named[a]) for value, a in rows_)
         yield fit(task, "places_table", places_table, (mode, how, feature, by, lines), base + bits)
 
@@ -150,6 +151,7 @@ def _lists(task: Task, train: Sequence[Scene], base: float) -> Iterator[Solution
         if any(side not in (None, out.shape[a]) for a, side in enumerate(size)):
             continue
         for feature in FEATURES:
+            yield None
             if feature in NOMINAL or len(np.unique(first.features[:, COLUMN[feature]])) < 2:
                 continue
             for sign, skip in ((1, 0), (-1, 0), (-1, 1), (1, 1)):

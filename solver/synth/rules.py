@@ -106,8 +106,8 @@ def _rules(
     yield None
     judged = menu.gains(np.ones(len(changed), dtype=np.float32))
     covers = Covers(menu, table, [s.n for s in train], [out.size for out in outputs], deadline)
-    three = partial(choose_three, deadline=deadline)
-    for learner, most in ((choose, 60), (three, 20)):
+    two, three = partial(choose, deadline=deadline), partial(choose_three, deadline=deadline)
+    for learner, most in ((two, 60), (three, 20)):
         doubt = -1.0
         for bits, rules in learner(table, judged, need, 0)[:most]:
             if deadline.passed():
@@ -122,7 +122,7 @@ def _rules(
         yield None
         if doubt >= 0:  # a rule of two branches will do
             break
-    for bits, (feature, by, rows) in choose_by_value(train, judged, need, 0)[:20]:
+    for bits, (feature, by, rows) in choose_by_value(train, judged, need, 0, deadline)[:20]:
         if deadline.passed():
             return
         named_rows = tuple((value, menu.actions[a]) for value, a in rows)

@@ -1,0 +1,189 @@
+"""Views: the searches again, on a task whose grids are turned or have their colours ranked.
+
+A rule found in one orientation counts in all, and one about "the commonest colour" whatever
+that is. A view changes each grid for itself and brings answers back: the programs found are
+wrapped, so that they run on the original grids, and what all views find is pooled.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from solver.deadline import Deadline
+from solver.grid import COLORS, Grid, Pair, Task, freeze
+from solver.synth import cells, grids
+from solver.synth.interleave import Search, interleave
+from solver.synth.program import INPUT, Call, Image, Op, Solution, as_output, substitute
+from solver.views import turn
+
+VIEW_BITS = 4.0
+
+
+@dataclass(frozen=True)
+class GridView:
+    """Colours but `fixed` ranked (none, if that is None), then a D8 turn as in `solver.views`."""
+
+    d8: int = 0
+    fixed: tuple[int, ...] | None = None
+
+    def apply(self, grid: Grid) -> Grid:
+        """The grid as this view shows it."""
+        seen = grid if self.fixed is None else ranks(grid, self.fixed)[grid]
+        return freeze(turn(seen, self.d8))
+
+    def undo(self, output: Grid, source: Grid) -> Grid:
+        """An output as the task wants it; `source` is the input it belongs to, as it was."""
+        turned = turn(output, inverse(self.d8))
+        if self.fixed is not None:
+            turned = np.argsort(ranks(source, self.fixed)).astype(np.uint8)[turned]
+        return freeze(turned)
+
+    def wrap(self, program: Call) -> Call:
+        """The program that runs on original grids as the given one does on this view's."""
+        leaf = INPUT if self.fixed is None else Call("rank_colors", (INPUT, self.fixed))
+        if self.d8:
+            leaf = Call("turn", (leaf, self.d8))
+        program = substitute(program, leaf)
+        if self.d8:
+            program = Call("turn", (program, inverse(self.d8)))
+        if self.fixed is not None:
+            program = Call("unrank_colors", (program, INPUT, self.fixed))
+        return program
+
+    def apply_task(self, task: Task) -> Task:
+        """The whole task as this view shows it; outputs change as their inputs do."""
+        pairs = []
+        for pair in task.train:
+            table = np.arange(COLORS) if self.fixed is None else ranks(pair.input, self.fixed)
+            output = freeze(turn(table.astype(np.uint8)[pair.output], self.d8))
+            pairs.append(Pair(self.apply(pair.input), output))
+        return Task(task.id, tuple(pairs), tuple(map(self.apply, task.tests)))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is searched through which view, and its share of the time."""
+
+    search: Search
+    share: float
+    d8: int = 0
+    ranked: bool = False
+    after_s: float = 0.0  # what other views use of their shares before this one begins
+
+    @property
+    def name(self) -> str:
+        """Where the search lives, and what it sees."""
+        return f"{self.search.__module__}, {'ranked colours, ' * self.ranked}turn {self.d8}"
+
+    def view(self, task: Task) -> GridView:
+        """This kind of view of a task."""
+        return GridView(self.d8, fixed_colors(task) if self.ranked else None)
+
+
+# Those that found right answers to training tasks which nothing else had found.
+KINDS = (
+    Kind(grids.search, share=2.0, ranked=True),
+    Kind(cells.search, share=1.0, d8=4, after_s=0.1),
+    Kind(grids.search, share=1.0, d8=4, after_s=0.1),
+)
+
+
+def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
+    """What the kinds of views that are worth their time find."""
+    return pooled(task, deadline, KINDS)
+
+
+def pooled(task: Task, deadline: Deadline, kinds: Sequence[Kind]) -> Iterator[Solution | None]:
+    """What all kinds of views find, side by side. Raises the first exception of a search."""
+    searches = {
+        kind.name: functools.partial(through, kind.view(task), kind.search) for kind in kinds
+    }
+    shares = {kind.name: kind.share for kind in kinds}
+    after = {kind.name: kind.after_s for kind in kinds}
+    for _, step in interleave(task, deadline, searches, shares, after):
+        if isinstance(step, Exception):
+            raise step
+        yield step
+
+
+def inverse(d8: int) -> int:
+    """The D8 element that undoes one: four are their own inverse, and so are the mirrors."""
+    return d8 if d8 >= 4 else -d8 % 4
+
+
+def through(
+    view: GridView, search: Search, task: Task, deadline: Deadline
+) -> Iterator[Solution | None]:
+    """Solutions of the task as a view shows it, as solutions of the task itself.
+
+    None at all if the view shows nothing new.
+    """
+    seen = view.apply_task(task)
+    if seen == task:
+        return
+    for solution in search(seen, deadline):
+        if solution is None:
+            yield None
+            continue
+        pairs = zip(solution.outputs, task.tests, strict=True)
+        outputs = tuple(view.undo(output, grid) for output, grid in pairs)
+        yield Solution(view.wrap(solution.program), outputs, solution.cost + VIEW_BITS)
+
+
+def fixed_colors(task: Task) -> tuple[int, ...]:
+    """Colours that keep their names: 0, those of every input, those an output adds."""
+    inputs = [_colors(pair.input) for pair in task.train] + [_colors(grid) for grid in task.tests]
+    fixed = {0} | set.intersection(*inputs)
+    for pair in task.train:
+        fixed |= _colors(pair.output) - _colors(pair.input)
+    return tuple(sorted(fixed))
+
+
+def ranks(grid: Grid, fixed: Sequence[int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A permutation of the ten colours: free ones by frequency, then by first place.
+
+    The 2020 winner of the ARC competition renamed colours likewise.
+    """
+    cells = grid.ravel()
+    count = np.bincount(cells, minlength=COLORS)
+    first = [int(np.argmax(cells == c)) for c in range(COLORS)]
+    free = [c for c in range(COLORS) if c not in fixed]
+    table = np.arange(COLORS, dtype=np.uint8)
+    for name, color in zip(free, sorted(free, key=lambda c: (-count[c], first[c], c)), strict=True):
+        table[color] = name
+    return table
+
+
+def _colors(grid: Grid) -> set[int]:
+    return set(np.unique(grid).tolist())
+
+
+def _turn(value: Any, d8: int) -> Grid | None:
+    grid = as_output(value)
+    return None if grid is None else freeze(turn(grid, d8))
+
+
+def _rank(value: Any, fixed: tuple[int, ...]) -> Grid | None:
+    grid = as_output(value)
+    return None if grid is None else freeze(ranks(grid, fixed)[grid])
+
+
+def _unrank(value: Any, source: Any, fixed: tuple[int, ...]) -> Image | None:
+    grid, base = as_output(value), as_output(source)
+    if grid is None or base is None:
+        return None
+    return Image(freeze(np.argsort(ranks(base, fixed)).astype(np.uint8)[grid]))
+
+
+OPS: dict[str, Op] = {
+    "turn": Op(
+        _turn, "the grid by a symmetry of the square: quarter turns, then transposed from 4"
+    ),
+    "rank_colors": Op(_rank, "rename colours by frequency, but for the given ones"),
+    "unrank_colors": Op(_unrank, "undo rank_colors"),
+}
