@@ -17,6 +17,7 @@ from solver.deadline import Clock
 from solver.ensemble import Answer, answer
 from solver.grid import Candidate, Task
 from solver.journal import JobRecord, Journal, Replay, candidate_record
+from solver.schedule import WHOLE
 from solver.submissions import dump_task, write_submission
 from solver.template import template
 
@@ -84,6 +85,9 @@ class Board:
     def job(self, task: int, record: JobRecord) -> float:
         """A job's end. Returns the confidence in the task's answer as it now stands."""
         self.record({"kind": "job", **asdict(record)})
+        if task == WHOLE:
+            self._warn(record)
+            return 0.0
         self._book(task, record)
         return self.answer(task).confidence
 
@@ -110,6 +114,10 @@ class Board:
             reason = record.error.strip().splitlines()
             shown = reason[-1] if record.outcome == "error" else reason[0]
             self._errors[task].append(f"{record.engine}: {shown}")
+            self._warn(record)
+
+    def _warn(self, record: JobRecord) -> None:
+        if record.error:
             log.warning(
                 "task %s, %s %s: %s", record.task, record.engine, record.outcome, record.error
             )

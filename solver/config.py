@@ -26,6 +26,8 @@ class Stage:
     max_slice_s: no first pass over a task gets more than this.
     growth: each further pass over a task may take this many times the pass before.
     repeats: a pass that finished leaves more to find (an engine that samples).
+    whole: one job over all tasks instead of one for each; beside other workers it comes first.
+    needs: an engine whose whole job must have ended before this stage begins.
     """
 
     engine: str
@@ -33,6 +35,8 @@ class Stage:
     max_slice_s: float = 60.0
     growth: float = 3.0
     repeats: bool = False
+    whole: bool = False
+    needs: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 An engine is a function `(task, deadline, context) -> iterator of Candidate`. It yields what
 it finds as soon as it finds it and returns when it has nothing left or its deadline passed.
+The engine of a stage that is one job over all tasks gets them all and yields nothing.
 `module:function` names an engine of your own, for any command that takes `--engines`.
 """
 
@@ -11,6 +12,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from solver.deadline import Deadline
 from solver.grid import Candidate, DataError, Task
@@ -18,10 +20,12 @@ from solver.grid import Candidate, DataError, Task
 
 @dataclass(frozen=True)
 class Context:
-    """What an engine may know besides the task: the pass (0 first) and its own seed."""
+    """What an engine may know besides the task: the pass (0 first), its own seed, and the
+    folder where the run's workers leave things for one another."""
 
     pass_: int
     seed: int
+    folder: Path = Path()
 
 
 Engine = Callable[[Task, Deadline, Context], Iterator[Candidate]]

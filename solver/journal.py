@@ -20,6 +20,7 @@ from solver.grid import Candidate, DataError, Grid, freeze, is_grid
 
 FORMAT = 1
 FILE = "candidates.jsonl"
+ALL = "*"  # stands for the task in the record of a job over all of them
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,11 @@ from solver.config import Config
 from solver.deadline import Budget, Clock, Deadline, RealClock
 from solver.ensemble import Answer
 from solver.grid import DataError, Task, key
-from solver.journal import FILE, FORMAT, JobRecord, Journal, Replay, replay
-from solver.schedule import Plan, Slot, expected_cost
+from solver.journal import ALL, FILE, FORMAT, JobRecord, Journal, Replay, replay
+from solver.schedule import WHOLE, Plan, Slot, expected_cost
 from solver.supervisor import Events, Supervisor
+
+SHARED = "shared"  # what workers leave for one another, in the run's folder
 
 log = logging.getLogger("solver")
 
@@ -81,7 +83,7 @@ def solve(
         board.record(_header(source, config))
         # A slow disk must not make the last write late: keep twice what the first one took.
         work_end = Deadline(end.at - 2 * board.write_cost_s, clock)
-        _work(source.tasks, config, board, replayed, work_end, stop, watch)
+        _work(source.tasks, config, board, replayed, work_end, folder, stop, watch)
         return _last_write(board)
 
 
@@ -91,6 +93,7 @@ def _work(
     board: Board,
     replayed: Replay,
     deadline: Deadline,
+    folder: Path,
     stop: Callable[[], bool],
     watch: Callable[[Snapshot], None],
 ) -> None:
@@ -107,7 +110,8 @@ def _work(
         watch(board.snapshot(deadline.left()))
 
     events = Events(lambda slot, found: board.candidate(slot.task, found), ended, tick, log.info)
-    Supervisor(config, tuple(tasks), plan, events, deadline.clock).run(deadline, stop)
+    supervisor = Supervisor(config, tuple(tasks), plan, events, deadline.clock, folder / SHARED)
+    supervisor.run(deadline, stop)
     watch(board.snapshot(deadline.left()))
 
 
@@ -115,9 +119,11 @@ def _resume_plan(
     plan: Plan, tasks: Sequence[Task], config: Config, board: Board, replayed: Replay
 ) -> None:
     """Book the jobs of earlier processes, so that no finished work is repeated."""
-    index = {task.id: i for i, task in enumerate(tasks)}
+    index = {task.id: i for i, task in enumerate(tasks)} | {ALL: WHOLE}
     stage = {s.engine: i for i, s in enumerate(config.stages)}
     for job in replayed.jobs:
+        if job.task == ALL and job.outcome == "sliced" and job.cost_s < 0.9 * job.slice_s:
+            continue  # it ended with its run, not with its slice: it goes on
         if job.task in index and job.engine in stage:
             plan.record(index[job.task], stage[job.engine], job.outcome, job.cost_s, job.slice_s)
     if replayed.jobs:

@@ -6,7 +6,8 @@ decision costs O(log n); the supervisor and the simulator (`simulate.py`) drive 
 
 Order of work: for each stage a base pass over all tasks, longest expected first, so that no
 long task is left alone at the end; then extra passes wherever another second is expected to
-gain most, until the deadline.
+gain most, until the deadline. A stage may be one job over all tasks (`Stage.whole`), which
+others can wait for.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from solver.grid import Task
 
 MAX_DEATHS = 3
 MIN_SLICE_S = 0.02
+WHOLE = -1  # the task of a job that is about all of them
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A decision: this pass of this engine over this task, for this many seconds."""
+    """A decision: this pass of this engine over this task (or `WHOLE`), for so many seconds."""
 
     task: int
     stage: int
@@ -82,8 +84,12 @@ class Plan:
         self.stages = tuple(stages)
         self.workers = workers
         self.tasks = [Progress(max(1.0, cost)) for cost in expected]
+        self._whole = {i: Progress(1.0) for i, stage in enumerate(stages) if stage.whole}
+        # What others wait for begins at once where there is a worker left for the rest.
+        first = [i for i in self._whole if workers > 1]
+        self._order = first + [i for i in range(len(stages)) if i not in first]
         # First passes wait in one heap a stage, extra passes in one for all.
-        self._first = [self._base_heap() for _ in stages]
+        self._first = [[] if stage.whole else self._base_heap() for stage in stages]
         self._waiting = [sum(p.expected for p in self.tasks) for _ in stages]
         self._extra: list[tuple[float, int, int, int]] = []
 
@@ -94,17 +100,22 @@ class Plan:
 
     def take(self, left_s: float) -> Slot | None:
         """The next job, or None if no work remains that could start now."""
-        for stage in range(len(self.stages)):
-            slot = self._take_first(stage, left_s)
+        for stage in self._order:
+            if stage in self._whole:
+                slot = self._take_whole(stage, left_s)
+            else:
+                slot = None if self._waits(stage) else self._take_first(stage, left_s)
             if slot:
                 return slot
         return self._take_extra(left_s)
 
     def done(self, slot: Slot, outcome: str, cost_s: float, confidence: float) -> bool:
         """Book a job's end (`JobRecord.outcome`). True if the task has no work left."""
-        progress = self.tasks[slot.task]
+        progress = self._progress(slot.task, slot.stage)
         progress.running -= 1
         self.record(slot.task, slot.stage, outcome, cost_s, slot.slice_s)
+        if slot.task == WHOLE:
+            return False
         progress.confidence = confidence
         if progress.open(slot.stage):
             self._push_extra(slot.task, slot.stage)
@@ -127,14 +138,15 @@ class Plan:
 
     def record(self, task: int, stage: int, outcome: str, cost_s: float, slice_s: float) -> None:
         """Book that a pass ended (`JobRecord.outcome`), in this process or an earlier one."""
-        progress = self.tasks[task]
+        progress = self._progress(task, stage)
         progress.passes[stage] = progress.passes.get(stage, 0) + 1
         progress.last_slice[stage] = slice_s if outcome == "sliced" else cost_s
         if outcome == "died":
             progress.deaths += 1
             # Tried again, but not for longer: what hung once is likely to hang again.
             progress.last_slice[stage] = slice_s / self.stages[stage].growth
-        if outcome == "error" or (outcome == "finished" and not self.stages[stage].repeats):
+        once = task == WHOLE and outcome != "died"
+        if once or outcome == "error" or (outcome == "finished" and not self.stages[stage].repeats):
             progress.exhausted.add(stage)
 
     def ended(self, task: int) -> bool:
@@ -142,7 +154,26 @@ class Plan:
         progress = self.tasks[task]
         if progress.running:
             return False
-        return not any(progress.open(stage) for stage in range(len(self.stages)))
+        stages = (i for i in range(len(self.stages)) if i not in self._whole)
+        return not any(progress.open(stage) for stage in stages)
+
+    def _progress(self, task: int, stage: int) -> Progress:
+        return self._whole[stage] if task == WHOLE else self.tasks[task]
+
+    def _waits(self, stage: int) -> bool:
+        """True while the whole job that a stage needs may still end well."""
+        needs = self.stages[stage].needs
+        return any(p.open(i) for i, p in self._whole.items() if self.stages[i].engine == needs)
+
+    def _take_whole(self, stage: int, left_s: float) -> Slot | None:
+        """The job over all tasks: its share of the time that the stages after it divide."""
+        progress = self._whole[stage]
+        if progress.running or not progress.open(stage):
+            return None
+        rest = self._order[self._order.index(stage) :]
+        share = self.stages[stage].share / sum(self.stages[i].share for i in rest)
+        progress.running = 1
+        return Slot(WHOLE, stage, progress.passes.get(stage, 0), left_s * share)
 
     def _take_first(self, stage: int, left_s: float) -> Slot | None:
         heap = self._first[stage]
@@ -153,7 +184,7 @@ class Plan:
             self._waiting[stage] -= progress.expected
             if not progress.open(stage):
                 continue
-            later = sum(self.stages[i].share for i in range(stage + 1, len(self.stages)))
+            later = sum(s.share for s in self.stages[stage + 1 :])
             share = self.stages[stage].share / (self.stages[stage].share + later)
             part = slice_for(progress.expected, waiting, left_s * share, self.workers)
             return self._slot(task, stage, min(part, self.stages[stage].max_slice_s), left_s)

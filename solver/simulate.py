@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from solver.config import Stage
-from solver.schedule import Plan, Slot
+from solver.schedule import WHOLE, Plan, Slot
 
 CostModel = Callable[[Slot], float]  # seconds a job would take if nothing stopped it
 
@@ -63,7 +63,8 @@ def simulate(
             worker = idle.pop(0)
             end, outcome = _end(slot, now, cost(slot), lost.get(worker, float("inf")))
             heapq.heappush(running, (end, worker, now, slot, outcome))
-            attempts[slot.task] += 1
+            if slot.task != WHOLE:
+                attempts[slot.task] += 1
         if not running:
             break
         now, worker, start, slot, outcome = heapq.heappop(running)

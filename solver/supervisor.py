@@ -10,14 +10,15 @@ from __future__ import annotations
 import selectors
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from solver.config import Config, cores
 from solver.deadline import Clock, Deadline
 from solver.grid import Candidate, Task, stable_seed
-from solver.journal import JobRecord, candidate_of
+from solver.journal import ALL, JobRecord, candidate_of
 from solver.process import GarbageError, WorkerProcess
-from solver.schedule import Slot
+from solver.schedule import WHOLE, Slot
 from solver.worker import MAX_CANDIDATES, task_record
 
 TICK_S = 0.2
@@ -60,9 +61,16 @@ class Supervisor:
     """Runs jobs from a policy on worker processes until a deadline."""
 
     def __init__(
-        self, config: Config, tasks: tuple[Task, ...], policy: Policy, events: Events, clock: Clock
+        self,
+        config: Config,
+        tasks: tuple[Task, ...],
+        policy: Policy,
+        events: Events,
+        clock: Clock,
+        folder: Path,
     ) -> None:
-        self._config, self._tasks, self._policy = config, tasks, policy
+        """`folder` is where workers leave things for one another."""
+        self._config, self._tasks, self._policy, self._folder = config, tasks, policy, folder
         self._events, self._clock = events, clock
         self._cores = cores()
         self._workers = [_Worker(i) for i in range(min(config.workers, len(tasks)))]
@@ -110,19 +118,29 @@ class Supervisor:
         assert worker.process
         self._job += 1
         worker.job = self._job
-        task, engine = self._tasks[slot.task], self._engine(slot)
+        tasks, name = self._about(slot)
+        engine = self._engine(slot)
         worker.slot, worker.running, worker.candidates = slot, False, 0
         worker.since = self._clock.now()
         worker.process.send(
             {
                 "number": self._job,
                 "engine": engine,
-                "task": task_record(task),
+                "tasks": [task_record(task) for task in tasks],
+                "whole": slot.task == WHOLE,
+                "folder": str(self._folder),
                 "pass_": slot.pass_,
-                "seed": stable_seed(self._config.seed, task.id, engine, slot.pass_),
+                "seed": stable_seed(self._config.seed, name, engine, slot.pass_),
                 "slice_s": slot.slice_s,
             }
         )
+
+    def _about(self, slot: Slot) -> tuple[tuple[Task, ...], str]:
+        """The tasks of a job, and their name in the journal."""
+        if slot.task == WHOLE:
+            return self._tasks, ALL
+        task = self._tasks[slot.task]
+        return (task,), task.id
 
     def _engine(self, slot: Slot) -> str:
         return self._config.stages[slot.stage].engine
@@ -177,10 +195,15 @@ class Supervisor:
             raise ValueError(f"a message of kind {kind!r}")
 
     def _candidate(self, worker: _Worker, slot: Slot, candidate: Candidate) -> None:
-        task = self._tasks[slot.task]
+        (task, *others), _ = self._about(slot)
         mine = candidate.task == task.id and candidate.engine == self._engine(slot)
         worker.candidates += 1
-        if not mine or candidate.test >= len(task.tests) or worker.candidates > MAX_CANDIDATES:
+        if (
+            others
+            or not mine
+            or candidate.test >= len(task.tests)
+            or worker.candidates > MAX_CANDIDATES
+        ):
             raise ValueError("a candidate of another job, or too many")
         self._events.candidate(slot, candidate)
 
@@ -215,7 +238,7 @@ class Supervisor:
         assert slot
         now = self._clock.now()
         record = JobRecord(
-            task=self._tasks[slot.task].id,
+            task=self._about(slot)[1],
             engine=self._engine(slot),
             pass_=slot.pass_,
             outcome=outcome,

@@ -17,6 +17,7 @@ import threading
 import time
 import traceback
 from functools import cache
+from pathlib import Path
 from typing import Any, TextIO
 
 from solver.deadline import Deadline
@@ -53,10 +54,15 @@ def _serve(job: dict[str, Any], messages: TextIO) -> None:
 
 def _run(engine: Engine, job: dict[str, Any], messages: TextIO) -> bool:
     """Send the job's candidates. True if the engine ended by itself before its deadline."""
-    task = task_of(job["task"])
+    tasks = tuple(map(task_of, job["tasks"]))
     start = time.monotonic()
     deadline = Deadline.after(job["slice_s"])
-    candidates = engine(task, deadline, Context(job["pass_"], job["seed"]))
+    context = Context(job["pass_"], job["seed"], Path(job["folder"]))
+    if job["whole"]:
+        engine(tasks, deadline, context)  # type: ignore[arg-type]
+        return not deadline.passed()
+    (task,) = tasks
+    candidates = engine(task, deadline, context)
     for count, candidate in enumerate(candidates, start=1):
         _check(candidate, task)
         record = candidate_record(candidate) | {"cost_s": round(time.monotonic() - start, 4)}

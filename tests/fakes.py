@@ -46,6 +46,24 @@ def steady(task: Task, deadline: Deadline, context: Context) -> Iterator[Candida
     time.sleep(0.01)
 
 
+def learn_all(tasks: tuple[Task, ...], deadline: Deadline, context: Context) -> None:
+    """A job over all tasks: leaves their ids for the jobs after it."""
+    context.folder.mkdir(exist_ok=True)
+    time.sleep(0.3)
+    (context.folder / "ids").write_text(" ".join(task.id for task in tasks))
+
+
+def fall_over_all(tasks: tuple[Task, ...], deadline: Deadline, context: Context) -> None:
+    """A job over all tasks that kills its worker."""
+    os._exit(9)
+
+
+def use_learned(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """Knows the answer if the job over all tasks has seen the task."""
+    if task.id in (context.folder / "ids").read_text().split():
+        yield from right(task)
+
+
 def slow(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
     """Never has enough time, and stops when it is up."""
     yield from right(task)

@@ -17,6 +17,7 @@ from solver.arcio import Source
 from solver.config import Config, Stage
 from solver.deadline import RealClock
 from solver.grid import Task, as_grid, same
+from solver.journal import ALL
 from solver.run import Result, solve
 from solver.submissions import check_submission, read_submission
 from tests.fakes import BAD_TASK, toy_tasks
@@ -70,6 +71,23 @@ def test_three_deaths_end_a_task(tmp_path: Path) -> None:
     run_here(tmp_path, "exits")
     deaths = [job for job in journal_of(tmp_path).jobs if job.outcome == "died"]
     assert [job.task for job in deaths] == [BAD_TASK] * 3
+
+
+@pytest.mark.parametrize(
+    ("whole", "state"), [("learn_all", "program"), ("fall_over_all", "fallback")]
+)
+def test_jobs_for_each_task_wait_for_the_one_over_all(
+    tmp_path: Path, whole: str, state: str
+) -> None:
+    tasks = toy_tasks(4)
+    joint, each = f"tests.fakes:{whole}", "tests.fakes:use_learned"
+    stages = (Stage(joint, whole=True), Stage(each, needs=joint))
+    source = Source("toys", tasks)
+    result = solve(source, Config(20, stages, workers=2), tmp_path / "run")
+    assert {answer.state for answer in result.answers.values()} == {state}
+    jobs = journal_of(tmp_path / "run").jobs
+    assert {job.task for job in jobs if job.engine == joint} == {ALL}
+    assert {job.task for job in jobs if job.engine == each} == {task.id for task in tasks}
 
 
 def test_a_flood_of_candidates_is_cut(tmp_path: Path) -> None:

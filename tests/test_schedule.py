@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from solver.config import Stage
-from solver.schedule import MAX_DEATHS, Plan, Slot, gain_rate, slice_for
+from solver.schedule import MAX_DEATHS, WHOLE, Plan, Slot, gain_rate, slice_for
 from solver.simulate import CostModel, simulate
 
 HOURS_12 = 12 * 3600.0
@@ -158,6 +158,52 @@ def test_a_12_hour_run_of_240_tasks_on_4_workers(name: str) -> None:
     assert run.ended_s >= 0.999 * HOURS_12
     assert run.busy >= 0.99
     assert min(run.attempts) >= 1
+
+
+ALL_THEN_EACH = (Stage("plain"), Stage("joint", share=2, whole=True), Stage("each", needs="joint"))
+
+
+def test_a_whole_job_begins_at_once_beside_other_workers_and_holds_up_who_needs_it() -> None:
+    plan = Plan([1, 1], ALL_THEN_EACH, workers=2)
+    joint = plan.take(100)
+    assert joint == Slot(WHOLE, 1, 0, 50)
+    plain = _drain(plan, 100)
+    assert [(slot.task, slot.stage) for slot in plain] == [(0, 0), (1, 0)]
+    for slot in plain:
+        plan.done(slot, "finished", 1, 0)
+    assert plan.take(60) is None
+    assert not plan.done(joint, "sliced", 50, 0)
+    assert [(slot.task, slot.stage) for slot in _drain(plan, 50)] == [(0, 2), (1, 2)]
+
+
+def test_a_lone_worker_takes_the_whole_job_in_its_turn() -> None:
+    plan = Plan([1], ALL_THEN_EACH, workers=1)
+    stages = []
+    while (slot := plan.take(90)) is not None:
+        stages.append(slot.stage)
+        plan.done(slot, "finished", 1, 0)
+    assert stages == [0, 1, 2]
+
+
+def test_a_whole_job_that_keeps_dying_is_given_up_and_the_rest_goes_on() -> None:
+    plan = Plan([1], ALL_THEN_EACH[1:], workers=2)
+    for _ in range(MAX_DEATHS):
+        slot = plan.take(90)
+        assert slot is not None
+        assert slot.task == WHOLE
+        plan.done(slot, "died", 1, 0)
+    each = plan.take(90)
+    assert each is not None
+    assert each.stage == 1
+
+
+def test_a_resumed_plan_repeats_no_whole_job() -> None:
+    plan = Plan([1], ALL_THEN_EACH[1:], workers=2)
+    plan.record(WHOLE, 0, "sliced", 45, 45)
+    plan.resume([0.0])
+    each = plan.take(90)
+    assert each is not None
+    assert each.task == 0
 
 
 def _drain(plan: Plan, left_s: float) -> list[Slot]:
