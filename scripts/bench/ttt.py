@@ -27,7 +27,7 @@ from transformers import TrainerCallback, TrainingArguments
 from solver.arcio import read_source
 from solver.deadline import Deadline, StepClock
 from solver.grid import Task
-from solver.lm.adapter import Lora, LowRank
+from solver.lm.adapter import LORA, LowRank
 from solver.lm.formats import IGNORED, VOCABULARY, Batch
 from solver.lm.model import Size, TaskModel, build, compile_layers
 from solver.lm.train import Recipe, Trainer
@@ -36,7 +36,6 @@ from solver.lm.ttt import Adaptation, Learner
 WARMUP = 6
 RATE = 1e-3
 RECIPE = Recipe(muon=False, matrix_lr=RATE, vector_lr=RATE, weight_decay=0.0)
-LORA = Lora()
 
 
 def main() -> None:
@@ -54,6 +53,7 @@ def main() -> None:
     batches = list(itertools.islice(learner.batches(task, 0), options.steps + WARMUP))
     plain, expected = plain_speed(_with_peft(dtype), batches)
     compile_layers(learner.model.lm)
+    learner.warm_up()
     ours, losses = our_speed(_adapted(learner), batches)
     recompiled = graphs_of_another_task(learner, tasks[0])
     modules = _with_peft(dtype)
@@ -110,7 +110,7 @@ def our_speed(trainer: Trainer, batches: Sequence[Batch]) -> tuple[float, list[f
 def graphs_of_another_task(learner: Learner, task: Task) -> int:
     """How much is compiled when the learner goes on to a task of other sizes."""
     before = counters["stats"]["unique_graphs"]
-    learner.learn(task, Deadline.after(20.0, StepClock()), 0)
+    learner.learn(task, Deadline.after(60.0, StepClock()), 0)
     return counters["stats"]["unique_graphs"] - before
 
 

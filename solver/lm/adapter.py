@@ -31,7 +31,7 @@ class Lora:
     (arXiv:2312.03732) instead of alpha / rank. `targets`: last names of linear layers."""
 
     rank: int = 32
-    alpha: float = 16.0
+    alpha: int = 16
     rslora: bool = True
     targets: tuple[str, ...] = (
         *("q_proj", "k_proj", "v_proj", "o_proj"),
@@ -41,6 +41,9 @@ class Lora:
     @property
     def scale(self) -> float:
         return float(self.alpha / (self.rank**0.5 if self.rslora else self.rank))
+
+
+LORA = Lora()
 
 
 class LowRank:
@@ -173,7 +176,7 @@ def read_lora(folder: Path) -> Lora:
 
 
 def _place(target: str) -> int:
-    known = Lora().targets
+    known = LORA.targets
     return known.index(target) if target in known else len(known)
 
 

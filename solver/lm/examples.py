@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from solver.grid import Pair, Task, key, stable_seed
+from solver.grid import Pair, Task, stable_seed
 from solver.lm.corpus import lesson_of
 from solver.lm.stream import random_view
 from solver.views import View

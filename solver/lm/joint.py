@@ -31,12 +31,13 @@ from solver.lm.checkpoint import (
     save,
 )
 from solver.lm.corpus import lesson_of
-from solver.lm.formats import SLOTS, TASK
 from solver.lm.model import WEIGHTS, TaskModel, compile_layers, fast_dtype, load
 from solver.lm.stream import Mixture, Stream
 from solver.lm.train import Recipe, Step, Trainer, train, world
 
 MODEL, VECTORS = "model", "tasks.safetensors"
+RECIPE = Recipe(warmup=20, decay=0.3)
+MIXTURE = Mixture(tokens=4096, longest=2048)  # the longest pair has 1,871 tokens
 _WRITING_S = 1.0  # what writing the result may take
 
 
@@ -44,9 +45,12 @@ _WRITING_S = 1.0  # what writing the result may take
 class Joint:
     """How all tasks are learned together. `save_s`: seconds between checkpoints."""
 
-    recipe: Recipe = Recipe(warmup=20, decay=0.3)
-    mixture: Mixture = Mixture(tokens=4096, longest=2048)
+    recipe: Recipe = RECIPE
+    mixture: Mixture = MIXTURE
     save_s: float = 60.0
+
+
+JOINT = Joint()
 
 
 def adapt_jointly(
@@ -55,7 +59,7 @@ def adapt_jointly(
     folder: Path,
     deadline: Deadline,
     seed: int,
-    joint: Joint = Joint(),
+    joint: Joint = JOINT,
     watch: Callable[[Step], object] = lambda step: None,
 ) -> None:
     """Train the model in a folder on all tasks until the deadline; leave the result in `folder`.

@@ -66,7 +66,7 @@ class Stream:
         self.place += 1
         if (self.place + 1) * self.ranks > len(self._batches):
             self.chunk, self.place, self._batches = self.chunk + 1, 0, None
-        return collate([sequence for _, sequence in batch], [task for task, _ in batch])
+        return batch_of(batch)
 
     def seek(self, chunk: int, place: int) -> None:
         """Go to a place noted earlier."""
@@ -90,6 +90,11 @@ class Stream:
         batches = cut(drawn, self.mixture.tokens)
         batches += batches[: -len(batches) % self.ranks]
         return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def batch_of(drawn: Sequence[Drawn]) -> Batch:
+    """Sequences and their tasks as one batch."""
+    return collate([sequence for _, sequence in drawn], [task for task, _ in drawn])
 
 
 def cut(drawn: Sequence[Drawn], tokens: int) -> list[list[Drawn]]:
