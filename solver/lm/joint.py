@@ -81,8 +81,9 @@ def adapt_jointly(
     compile_layers(lm)
 
     def after(step: Step) -> object:
+        going_on = watch(step)
         keeper.keep(joint.save_s)
-        return watch(step)
+        return going_on
 
     train(trainer, stream, deadline.earlier(_WRITING_S), after, keeper.before)
     if world()[0] == 0:

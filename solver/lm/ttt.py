@@ -46,7 +46,7 @@ class Adaptation:
 @dataclass(frozen=True)
 class Learned:
     """What was done for a task. `losses`: of each step on all demonstrations, in nats.
-    `held_out`: the lowest loss of the demonstration held out in the trial, if there was one."""
+    `held_out`: the lowest loss of the demonstration held out in the trial, if it was looked at."""
 
     steps: int
     tokens: int
@@ -97,7 +97,7 @@ class Learner:
                 deadline = deadline.slice(trial.best_s * more)
         losses: list[float] = []
         trainer = self._fit(task, deadline, seed, vectors, lambda s: losses.append(s.loss))
-        held_out = trial.best if trial else None
+        held_out = trial.best if trial and trial.best_s else None
         return Learned(trainer.steps, trainer.tokens, tuple(losses), held_out)
 
     def _try(self, task: Task, deadline: Deadline, seed: int, vectors: Tensor | None) -> _Trial:
