@@ -32,7 +32,8 @@ ADAPTATION = Adaptation(LORA, examples=40, tokens=256)
 
 def model_of(dtype: torch.dtype = torch.bfloat16, seed: int = 0) -> TaskModel:
     torch.set_num_threads(1)
-    return TaskModel(build(Size(64, 2), seed), 1).to(dtype)
+    model: TaskModel = TaskModel(build(Size(64, 2), seed), 1).to(dtype)
+    return model
 
 
 def tasks(n: int = 3) -> list[Task]:

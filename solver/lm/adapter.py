@@ -100,8 +100,8 @@ class LowRank:
             a.grad = b.grad = None
             if gradient is not None:  # (out, in), in the model's precision, as the products are
                 left, right = (side.to(gradient.dtype) for side in (b, a))
-                a.grad = (left.T @ gradient).float() * self.lora.scale
-                b.grad = (gradient @ right.T).float() * self.lora.scale
+                a.grad = (left.T @ gradient).float().mul_(self.lora.scale)
+                b.grad = (gradient @ right.T).float().mul_(self.lora.scale)
         self._rest.collect()
 
     @torch.no_grad()

@@ -247,5 +247,5 @@ def _optimizers(masters: dict[str, nn.Parameter], recipe: Recipe) -> list[torch.
     vectors = {"params": others, "lr": recipe.vector_lr, "weight_decay": 0.0}
     decayed = {"params": matrices, "lr": recipe.matrix_lr, "weight_decay": recipe.weight_decay}
     if not recipe.muon:
-        return [torch.optim.AdamW([decayed, vectors], betas=(0.9, 0.95))]
+        return [torch.optim.AdamW([decayed, vectors], betas=(0.9, 0.95), fused=True)]
     return [torch.optim.Muon([decayed]), torch.optim.AdamW([vectors], betas=(0.9, 0.95))]
