@@ -34,7 +34,7 @@ def test_examples_are_distinct_even_and_undone_by_their_view(
     assert len(some) == limit
     assert len({example.identity for example in some}) == limit
     train = task_of(n).train
-    asked = Counter()
+    asked: Counter[int] = Counter()
     for example in some:
         view = parse_view(example.view.name)
         back = [Pair(view.undo(p.input), view.undo(p.output)) for p in example.shown]
