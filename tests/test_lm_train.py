@@ -139,7 +139,7 @@ def test_a_gradient_that_is_no_number_changes_nothing() -> None:
         some.model.tasks[:] = float("nan")
     assert losses(some, stream, 1) != losses(some, stream, 1)
     assert all(torch.equal(before[name], master) for name, master in some.masters.items())
-    some.publish()
+    some.weights.publish()
     assert losses(some, stream, 1)[0] > 0
 
 

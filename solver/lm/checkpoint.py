@@ -47,7 +47,7 @@ def save(path: Path, trainer: Trainer, place: Place) -> None:
     beside = path.with_name(f".{path.name}.new")
     state = {key: value.contiguous() for key, value in _state(trainer)}
     save_file(state, beside, metadata={"place": json.dumps(vars(place))})
-    _replace(beside, path)
+    put_in_place(beside, path)
 
 
 def read_place(path: Path, about: dict[str, Any]) -> Place:
@@ -62,7 +62,7 @@ def read_place(path: Path, about: dict[str, Any]) -> Place:
             raise DataError(f"{path}: no checkpoint of a training run") from None
     for field, value in about.items():
         if place.about.get(field) != value:
-            raise DataError(f"{path}: another run: {field} differs; choose another --out")
+            raise DataError(f"{path}: another run: {field} differs; choose another folder")
     return place
 
 
@@ -79,7 +79,7 @@ def restore(path: Path, trainer: Trainer, stream: Stream, place: Place) -> None:
                 raise DataError(f"{path}: {name} has another shape")
             tensor.copy_(saved)
     trainer.steps, trainer.tokens = place.steps, place.tokens
-    trainer.publish()
+    trainer.weights.publish()
     same = place.ranks == stream.ranks
     stream.seek(*((place.chunk, place.place) if same else (place.chunk + 1, 0)))
 
@@ -95,7 +95,7 @@ def export(folder: Path, model: TaskModel) -> None:
     beside = folder / f".{WEIGHTS}.new"
     weights = {name: tensor.contiguous() for name, tensor in lm.state_dict().items()}
     save_file(weights, beside, metadata={"format": "pt"})
-    _replace(beside, folder / WEIGHTS)
+    put_in_place(beside, folder / WEIGHTS)
 
 
 def _open(path: Path) -> Any:
@@ -125,7 +125,8 @@ def _make_state(trainer: Trainer) -> None:
     trainer.advance(0.0)
 
 
-def _replace(beside: Path, path: Path) -> None:
+def put_in_place(beside: Path, path: Path) -> None:
+    """Let a file written beside `path` take its place, once it is on the disk."""
     with open(beside, "rb") as file:
         os.fsync(file.fileno())
     beside.chmod(0o644)

@@ -66,7 +66,7 @@ class Stream:
         self.place += 1
         if (self.place + 1) * self.ranks > len(self._batches):
             self.chunk, self.place, self._batches = self.chunk + 1, 0, None
-        return collate([sequence for _, sequence in batch], [task for task, _ in batch])
+        return batch_of(batch)
 
     def seek(self, chunk: int, place: int) -> None:
         """Go to a place noted earlier."""
@@ -85,16 +85,26 @@ class Stream:
         return encode(Pair(view.apply(pair.input), view.apply(pair.output)), view.d8)
 
     def _cut(self, drawn: list[Drawn]) -> list[list[Drawn]]:
-        """Batches of at most `tokens` tokens after padding, in random order; whole rounds."""
+        """A chunk's batches in random order, in whole rounds."""
         rng = np.random.default_rng(stable_seed(self.seed, "order", self.chunk))
-        drawn.sort(key=lambda item: len(item[1]))
-        batches: list[list[Drawn]] = [[]]
-        for item in drawn:
-            if batches[-1] and (len(batches[-1]) + 1) * len(item[1]) > self.mixture.tokens:
-                batches.append([])
-            batches[-1].append(item)
+        batches = cut(drawn, self.mixture.tokens)
         batches += batches[: -len(batches) % self.ranks]
         return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def batch_of(drawn: Sequence[Drawn]) -> Batch:
+    """Sequences and their tasks as one batch."""
+    return collate([sequence for _, sequence in drawn], [task for task, _ in drawn])
+
+
+def cut(drawn: Sequence[Drawn], tokens: int) -> list[list[Drawn]]:
+    """Batches of at most `tokens` tokens after padding (or of one sequence), shortest first."""
+    batches: list[list[Drawn]] = [[]]
+    for item in sorted(drawn, key=lambda item: len(item[1])):
+        if batches[-1] and (len(batches[-1]) + 1) * len(item[1]) > tokens:
+            batches.append([])
+        batches[-1].append(item)
+    return batches
 
 
 def random_view(rng: np.random.Generator, fixed: frozenset[int]) -> View:

@@ -8,8 +8,10 @@ arXiv:2404.06395), so the number of steps need not be known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.distributed as dist
@@ -23,8 +25,10 @@ from solver.lm.model import TaskModel
 
 @dataclass(frozen=True)
 class Recipe:
-    """Rates of learning. `warmup` counts steps, `decay` is the last part of the time."""
+    """Rates of learning. `warmup` counts steps, `decay` is the last part of the time. `muon`:
+    whether matrices learn by Muon or, at `matrix_lr` too, by AdamW."""
 
+    muon: bool = True
     matrix_lr: float = 0.02
     vector_lr: float = 3e-3
     weight_decay: float = 0.01
@@ -45,13 +49,49 @@ class Step:
     scale: float
 
 
-class Trainer:
-    """A model with its optimisers. One `step` is one batch in every process."""
+class Weights(Protocol):
+    """What is trained of a model: float32 masters that the optimisers follow, by name."""
 
-    def __init__(self, model: TaskModel, recipe: Recipe) -> None:
+    masters: dict[str, nn.Parameter]
+
+    def collect(self) -> None:
+        """Move the model's gradients to the masters."""
+
+    def publish(self) -> None:
+        """Give the model the masters' values."""
+
+
+class Dense:
+    """Parameters of a model trained as they are, each with one master."""
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        self._parameters = dict(parameters)
+        self.masters = {n: nn.Parameter(p.detach().float()) for n, p in parameters.items()}
+
+    def collect(self) -> None:
+        for name, parameter in self._parameters.items():
+            gradient, parameter.grad = parameter.grad, None
+            self.masters[name].grad = None if gradient is None else gradient.float()
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        for name, parameter in self._parameters.items():
+            parameter.copy_(self.masters[name])
+
+
+class Trainer:
+    """A model with its optimisers. One `step` is one batch in every process.
+
+    `weights` says what is trained: everything that requires a gradient, if it is left out.
+    """
+
+    def __init__(self, model: TaskModel, recipe: Recipe, weights: Weights | None = None) -> None:
         self.model, self.recipe = model, recipe
         self.steps, self.tokens = 0, 0
-        self.masters = {n: nn.Parameter(p.detach().float()) for n, p in _trained(model)}
+        self.weights = weights or Dense(
+            {name: p for name, p in model.named_parameters() if p.requires_grad}
+        )
+        self.masters = self.weights.masters
         self.optimizers = _optimizers(self.masters, recipe)
         self._rates = [group["lr"] for group in self._groups()]
 
@@ -62,7 +102,8 @@ class Trainer:
         torch.autograd.backward(loss)
         tokens = batch.prompts.sum() - len(batch.prompts) + (batch.targets != IGNORED).sum()
         counts = torch.tensor([loss.item(), float(tokens)], device=loss.device)
-        self._gather(counts)
+        self.weights.collect()
+        self._average(counts)
         norm = nn.utils.clip_grad_norm_(self.masters.values(), self.recipe.clip).item()
         if torch.isfinite(torch.tensor(norm)):
             self.advance(scale)
@@ -71,21 +112,17 @@ class Trainer:
         self.tokens += int(counts[1])
         return Step(self.steps, self.tokens, float(counts[0]) / ranks, norm, scale)
 
-    def _gather(self, counts: Tensor) -> None:
-        """Move the gradients to the masters, averaged over the processes; sum the counts."""
-        named = dict(_trained(self.model))
-        for name, master in self.masters.items():
-            gradient = named[name].grad
-            master.grad = None if gradient is None else gradient.float()
-            named[name].grad = None
-        if world()[1] > 1:
-            gradients = [m.grad for m in self.masters.values() if m.grad is not None]
-            flat = torch.cat([counts, *(g.reshape(-1) / world()[1] for g in gradients)])
-            dist.all_reduce(flat)
-            counts.copy_(flat[: len(counts)])
-            parts = torch.split(flat[len(counts) :], [g.numel() for g in gradients])
-            for gradient, part in zip(gradients, parts, strict=True):
-                gradient.copy_(part.view_as(gradient))
+    def _average(self, counts: Tensor) -> None:
+        """Average the masters' gradients over the processes; sum the counts."""
+        if world()[1] == 1:
+            return
+        gradients = [m.grad for m in self.masters.values() if m.grad is not None]
+        flat = torch.cat([counts, *(g.reshape(-1) / world()[1] for g in gradients)])
+        dist.all_reduce(flat)
+        counts.copy_(flat[: len(counts)])
+        parts = torch.split(flat[len(counts) :], [g.numel() for g in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
 
     @torch.no_grad()
     def advance(self, scale: float) -> None:
@@ -94,13 +131,7 @@ class Trainer:
             group["lr"] = rate * scale
         for optimizer in self.optimizers:
             optimizer.step()
-        self.publish()
-
-    @torch.no_grad()
-    def publish(self) -> None:
-        """Copy the masters into the model."""
-        for name, parameter in _trained(self.model):
-            parameter.copy_(self.masters[name])
+        self.weights.publish()
 
     def _groups(self) -> Iterator[dict[str, float]]:
         for optimizer in self.optimizers:
@@ -111,20 +142,48 @@ def train(
     trainer: Trainer,
     batches: Iterator[Batch],
     deadline: Deadline,
-    watch: Callable[[Step], None] = lambda step: None,
+    watch: Callable[[Step], object] = lambda step: None,
+    spent: float = 0.0,
 ) -> None:
-    """Train until the deadline; a step that would not end before it is not begun."""
-    total, took = deadline.left(), 0.0
-    while True:
+    """Train until the deadline, or until `watch` returns False.
+
+    A step that would not end before the deadline is not begun. `spent` is the time that an
+    earlier process took for the first steps of the same training: the rates go on as they were.
+    """
+    total, pace = deadline.left() + spent, Pace()
+    for batch in batches:
         left = deadline.left()
-        scale = schedule(trainer.recipe, trainer.steps, left / total) if left > took else 0.0
-        scale = agree(
-            scale, trainer.model.tasks.device
-        )  # clocks differ by a little, weights must not
-        if scale <= 0.0:
+        ready = left > pace.predict(batch)
+        scale = schedule(trainer.recipe, trainer.steps, left / total) if ready else 0.0
+        # Clocks differ by a little, weights must not.
+        scale = agree(scale, trainer.model.tasks.device)
+        if scale <= 0.0 or watch(trainer.step(batch, scale)) is False:
             return
-        watch(trainer.step(next(batches), scale))
-        took = left - deadline.left()
+        pace.note(batch, left - deadline.left())
+
+
+class Pace:
+    """How long steps take, from the last ones. Another task's steps tell nothing: what one task
+    gets must not depend on those before it."""
+
+    def __init__(self) -> None:
+        self._took: deque[tuple[float, float]] = deque(maxlen=8)  # work, seconds
+
+    def note(self, batch: Batch, seconds: float) -> None:
+        self._took.append((_work(batch), seconds))
+
+    def predict(self, batch: Batch) -> float:
+        """Seconds, rather too many than too few: the slowest step with as much work, or else
+        the largest one's time for each unit of work. Nothing before the first."""
+        work = _work(batch)
+        alike = [seconds for done, seconds in self._took if done >= work]
+        return max(alike or [s * work / done for done, s in self._took], default=0.0)
+
+
+def _work(batch: Batch) -> float:
+    """Products of a batch, up to a factor: of the layers, and of attention."""
+    rows, length = batch.tokens.shape
+    return rows * length * (1.0 + length / 2000.0)
 
 
 def schedule(recipe: Recipe, step: int, left: float) -> float:
@@ -182,14 +241,11 @@ def agree(value: float, device: torch.device) -> float:
     return least.item()
 
 
-def _trained(model: TaskModel) -> Iterator[tuple[str, nn.Parameter]]:
-    return ((name, p) for name, p in model.named_parameters() if p.requires_grad)
-
-
 def _optimizers(masters: dict[str, nn.Parameter], recipe: Recipe) -> list[torch.optim.Optimizer]:
     matrices = [p for n, p in masters.items() if p.ndim == 2 and ".layers." in n]
     others = [p for n, p in masters.items() if p.ndim != 2 or ".layers." not in n]
-    return [
-        torch.optim.Muon(matrices, lr=recipe.matrix_lr, weight_decay=recipe.weight_decay),
-        torch.optim.AdamW(others, lr=recipe.vector_lr, betas=(0.9, 0.95), weight_decay=0.0),
-    ]
+    vectors = {"params": others, "lr": recipe.vector_lr, "weight_decay": 0.0}
+    decayed = {"params": matrices, "lr": recipe.matrix_lr, "weight_decay": recipe.weight_decay}
+    if not recipe.muon:
+        return [torch.optim.AdamW([decayed, vectors], betas=(0.9, 0.95), fused=True)]
+    return [torch.optim.Muon([decayed]), torch.optim.AdamW([vectors], betas=(0.9, 0.95))]

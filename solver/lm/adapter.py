@@ -1,0 +1,184 @@
+"""Low-rank adapters (LoRA, arXiv:2106.09685) that live outside the model.
+
+A weight of the model holds W + scale * B @ A while only A and B are trained. The model is run
+as it is, so compiled layers stay compiled, decoding costs nothing more, and a reset copies W
+back bit by bit. Files are peft's: an adapter trained here loads there, and the other way round.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from solver.grid import DataError, stable_seed
+from solver.lm.checkpoint import put_in_place
+from solver.lm.model import TaskModel
+from solver.lm.train import Dense
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_PREFIX = "base_model.model."
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Which matrices are adapted, and how. `rslora`: the scale is alpha / sqrt(rank)
+    (arXiv:2312.03732) instead of alpha / rank. `targets`: last names of linear layers."""
+
+    rank: int = 32
+    alpha: int = 16
+    rslora: bool = True
+    targets: tuple[str, ...] = (
+        *("q_proj", "k_proj", "v_proj", "o_proj"),
+        *("gate_proj", "up_proj", "down_proj"),
+    )
+
+    @property
+    def scale(self) -> float:
+        return float(self.alpha / (self.rank**0.5 if self.rslora else self.rank))
+
+
+LORA = Lora()
+
+
+class LowRank:
+    """The adapter of a model and its task vectors, as a trainer's weights.
+
+    Masters: `<layer>.lora_A` (rank, in) and `<layer>.lora_B` (out, rank) for every adapted
+    layer, and `tasks`. Everything else of the model is frozen; what its weights are at the
+    start is what every `reset` returns to. Raises `ValueError` if no linear
+    layer has one of the target names.
+    """
+
+    def __init__(self, model: TaskModel, lora: Lora) -> None:
+        self.model, self.lora = model, lora
+        self._layers = {
+            name: layer
+            for name, layer in model.lm.named_modules()
+            if isinstance(layer, nn.Linear) and name.rpartition(".")[2] in lora.targets
+        }
+        if not self._layers:
+            raise ValueError(f"no linear layer is called {' or '.join(lora.targets)}")
+        model.requires_grad_(False)
+        model.tasks.requires_grad_(True)
+        self._bases: dict[str, Tensor] = {}
+        self.masters: dict[str, nn.Parameter] = {}
+        for name, layer in self._layers.items():
+            layer.weight.requires_grad_(True)
+            self._bases[name] = layer.weight.detach().float().clone()
+            out, into = layer.weight.shape
+            for side, shape in (("lora_A", (lora.rank, into)), ("lora_B", (out, lora.rank))):
+                zeros = torch.zeros(shape, device=layer.weight.device)
+                self.masters[f"{name}.{side}"] = nn.Parameter(zeros)
+        self._rest = Dense({"tasks": model.tasks})
+        self.masters.update(self._rest.masters)
+
+    @torch.no_grad()
+    def reset(self, tasks: Tensor, seed: int) -> None:
+        """Put the model back, bit by bit, and start a new adapter for task vectors (N, K, D)."""
+        for name, layer in self._layers.items():
+            layer.weight.copy_(self._bases[name])
+            random = torch.Generator().manual_seed(stable_seed(seed, name))
+            into = layer.weight.shape[1]
+            start = torch.rand(self.lora.rank, into, generator=random) * 2 - 1  # as peft does
+            self.masters[f"{name}.lora_A"].copy_(start * into**-0.5)
+            self.masters[f"{name}.lora_B"].zero_()
+        self.masters["tasks"].copy_(tasks)
+        self._rest.publish()
+
+    @torch.no_grad()
+    def collect(self) -> None:
+        """Gradients of A and B by the chain rule, from those of the whole matrices."""
+        for name, layer in self._layers.items():
+            a, b = self._sides(name)
+            gradient, layer.weight.grad = layer.weight.grad, None
+            a.grad = b.grad = None
+            if gradient is not None:  # (out, in), in the model's precision, as the products are
+                left, right = (side.to(gradient.dtype) for side in (b, a))
+                a.grad = (left.T @ gradient).float().mul_(self.lora.scale)
+                b.grad = (gradient @ right.T).float().mul_(self.lora.scale)
+        self._rest.collect()
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        for name, layer in self._layers.items():
+            a, b = self._sides(name)
+            whole = torch.addmm(self._bases[name], b, a, alpha=self.lora.scale)
+            layer.weight.copy_(whole)
+        self._rest.publish()
+
+    def _sides(self, name: str) -> tuple[nn.Parameter, nn.Parameter]:
+        return self.masters[f"{name}.lora_A"], self.masters[f"{name}.lora_B"]
+
+    def save(self, folder: Path) -> None:
+        """Write the adapter as peft does; task vectors are no part of it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        lora = self.lora
+        config = {
+            "peft_type": "LORA",
+            "task_type": "CAUSAL_LM",
+            "r": lora.rank,
+            "lora_alpha": lora.alpha,
+            "use_rslora": lora.rslora,
+            "target_modules": list(lora.targets),
+            "inference_mode": True,
+        }
+        (folder / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
+        named = {_key(name): m.detach().contiguous() for name, m in self.masters.items()}
+        beside = folder / f".{WEIGHTS}.new"
+        save_file({k: v for k, v in named.items() if ".lora_" in k}, beside, {"format": "pt"})
+        put_in_place(beside, folder / WEIGHTS)
+
+    @torch.no_grad()
+    def load(self, folder: Path) -> None:
+        """Take over an adapter that this class or peft wrote.
+
+        Raises `DataError` naming what cannot be read or belongs to another adapter.
+        """
+        if read_lora(folder) != self.lora:
+            raise DataError(f"{folder / CONFIG}: an adapter with other settings")
+        try:
+            saved = load_file(folder / WEIGHTS)
+        except (OSError, SafetensorError) as error:
+            raise DataError(f"{folder / WEIGHTS}: cannot be read: {error}") from None
+        for name, master in self.masters.items():
+            if ".lora_" not in name:
+                continue
+            value = saved.get(_key(name))
+            if value is None or value.shape != master.shape:
+                raise DataError(f"{folder / WEIGHTS}: no {name} of shape {tuple(master.shape)}")
+            master.copy_(value)
+        self.publish()
+
+
+def read_lora(folder: Path) -> Lora:
+    """The settings of an adapter on disk. Raises `DataError` if they cannot be read."""
+    path = folder / CONFIG
+    try:
+        config = json.loads(path.read_text("utf-8"))
+        targets = set(config["target_modules"])
+        return Lora(
+            config["r"],
+            config["lora_alpha"],
+            config["use_rslora"],
+            # peft writes a set in any order
+            tuple(sorted(targets, key=lambda t: (_place(t), t))),
+        )
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: no settings of an adapter: {error!r}") from None
+
+
+def _place(target: str) -> int:
+    known = LORA.targets
+    return known.index(target) if target in known else len(known)
+
+
+def _key(master: str) -> str:
+    return f"{_PREFIX}{master}.weight"
