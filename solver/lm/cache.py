@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -36,9 +35,7 @@ class PairModel:
         shown = view.apply(task.tests[test])
         return Prompt(encode_prompt(shown, view.d8), self.numbers[task.id])
 
-    def read(
-        self, prompts: Sequence[Prompt], width: int, room: int
-    ) -> tuple[PairCache, LogProbs]:
+    def read(self, prompts: Sequence[Prompt], width: int, room: int) -> tuple[PairCache, LogProbs]:
         """See `LanguageModel.read`."""
         self.model.eval()
         return PairCache.reading(self.model, prompts, max(width, len(prompts)), room)
@@ -105,9 +102,7 @@ class PairCache:
                     held[moved, :, :used] = held[source[moved], :, :used]
 
     @torch.no_grad()
-    def _forward(
-        self, tokens: Tokens, places: Tokens, counts: Tokens, whole: bool
-    ) -> LogProbs:
+    def _forward(self, tokens: Tokens, places: Tokens, counts: Tokens, whole: bool) -> LogProbs:
         """Append tokens (B, N) at places (3, B, N); log-probabilities (B, N, WRITABLE).
 
         `whole`: each token sees all of its row's tokens, else those up to itself.

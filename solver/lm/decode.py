@@ -33,7 +33,7 @@ class Draft:
     following: LogProbs
     symbols: list[int] = field(default_factory=list)
     logprob: float = 0.0
-    shape: Shape = Shape()
+    shape: Shape = field(default_factory=Shape)
 
     def append(self, symbol: int) -> None:
         self.symbols.append(symbol)

@@ -55,8 +55,6 @@ class LanguageModel(Protocol):
     def prompt(self, task: Task, test: int, view: View) -> Prompt:
         """The prompt for a test input in a view."""
 
-    def read(
-        self, prompts: Sequence[Prompt], width: int, room: int
-    ) -> tuple[Cache, LogProbs]:
+    def read(self, prompts: Sequence[Prompt], width: int, room: int) -> tuple[Cache, LogProbs]:
         """Read prompts: a cache of one row each, and the log-probabilities (B, WRITABLE) of the
         first symbol. The cache can hold up to `width` rows of `room` symbols."""
