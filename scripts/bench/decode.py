@@ -114,26 +114,35 @@ class Grammar(LogitsProcessor):
         return scores.masked_fill(~legal, -torch.inf)
 
 
-class PlainModel(Qwen3_5ForCausalLM):
+class PlainModel(Qwen3_5ForCausalLM):  # type: ignore[no-untyped-call]
     """The model's own class, told before each step where tokens stand and what the task is."""
+
+    pairs: Any
+    places: Any
+    last: Any
 
     @classmethod
     def of(cls, model: TaskModel, prompts: list[Prompt]) -> PlainModel:
         """A copy for these prompts, with the attention that transformers would choose."""
-        plain: PlainModel = cls(type(model.lm.config)(**model.lm.config.to_dict()))
+        plain: Any = cls(type(model.lm.config)(**model.lm.config.to_dict()))
         plain.load_state_dict(model.lm.state_dict())
         plain.set_attn_implementation("sdpa")
         plain.to(model.tasks.dtype).eval()
         plain.pairs, plain.places = model, [p.sequence.positions for p in prompts]
-        return plain
+        made: PlainModel = plain
+        return made
 
     def prepare_inputs_for_generation(
         self,
-        input_ids: Tensor,
+        input_ids: Any,
+        next_sequence_length: Any = None,
         past_key_values: Any = None,
         attention_mask: Any = None,
+        inputs_embeds: Any = None,
+        is_first_iteration: Any = None,
         **_: Any,
-    ) -> dict[str, Any]:
+    ) -> Any:
+        """What the pair format passes in, in place of what the class would."""
         tasks = torch.arange(len(input_ids))
         read = past_key_values.get_seq_length()
         if read:
