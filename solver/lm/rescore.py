@@ -31,16 +31,19 @@ def rescore(
 ) -> Scores:
     """Log-likelihoods (nats) of distinct grids (C) as the output of a test input: (C, V).
 
-    A view's prompt is read once for all grids, and at most `width` sequences at a time. At the
-    deadline, views not yet begun are left out: V is then smaller, but all grids are measured
-    by the same views.
+    A view's prompt is read once for all grids, and at most `width` sequences at a time. Views
+    that would not end before the deadline are left out: V is then smaller, but all grids are
+    measured by the same views.
     """
     together = max(1, width // max(1, len(grids)))
     columns = [np.empty((len(grids), 0))]
+    took = 0.0
     for start in range(0, len(views) if grids else 0, together):
-        if deadline.passed():
+        left = deadline.left()
+        if left <= took:
             break
         columns.append(_score(model, task, test, grids, views[start : start + together], width))
+        took = left - deadline.left()
     return np.concatenate(columns, axis=1)
 
 

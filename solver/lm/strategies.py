@@ -107,6 +107,7 @@ def dfs_search(
 
     The first view is searched alone; in the others the likeliest grid so far is read in one
     pass, since most often it is likely there too, and only what branches off it is written.
+    Where no view finds anything likely enough, the likeliest outputs must do.
     """
     best: Guess | None = None
     starts = [0, *range(1, len(asked.views), options.width), len(asked.views)]
@@ -127,6 +128,8 @@ def dfs_search(
             yield guess
             if best is None or guess.logprob > best.logprob:
                 best = guess
+    if best is None:
+        yield from greedy_search(model, asked, deadline, options)
 
 
 def _shown(guess: Guess | None, views: Sequence[View]) -> list[Tokens]:
