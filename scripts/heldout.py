@@ -18,9 +18,10 @@ import torch
 
 from solver.deadline import CpuClock, Deadline, FakeClock
 from solver.grid import Grid, key
+from solver.lm.cache import PairModel
 from solver.lm.corpus import HeldOut, lesson_of, read_corpus
 from solver.lm.decode import greedy
-from solver.lm.formats import FormatError, decode, encode_prompt
+from solver.lm.formats import FormatError, decode
 from solver.lm.model import TaskModel, compile_layers, dequantized, fast_dtype, load
 from solver.lm.stream import Mixture, Stream
 from solver.lm.train import Recipe, Step, Trainer, train
@@ -74,17 +75,13 @@ def decode_all(model: TaskModel, held: Sequence[HeldOut]) -> list[list[Grid]]:
         for t in range(len(h.outputs))
         for d8 in range(8)
     ]
-    prompts = [encode_prompt(view.apply(held[n].task.tests[t]), view.d8) for n, t, view in jobs]
+    pairs = PairModel(model, {h.task.id: n for n, h in enumerate(held)})
+    prompts = [pairs.prompt(held[n].task, t, view) for n, t, view in jobs]
     found: dict[tuple[int, int], list[Grid]] = {(n, t): [] for n, t, _ in jobs}
     order = sorted(range(len(jobs)), key=lambda i: len(prompts[i]))
     for start in range(0, len(order), AT_ONCE):
         some = order[start : start + AT_ONCE]
-        done = greedy(
-            model,
-            [prompts[i] for i in some],
-            [jobs[i][0] for i in some],
-            Deadline.after(600.0, CpuClock()),
-        )
+        done = greedy(pairs, [prompts[i] for i in some], Deadline.after(600.0, CpuClock()))
         for i, result in zip(some, done, strict=True):
             number, test, view = jobs[i]
             try:

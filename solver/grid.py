@@ -151,7 +151,9 @@ class Candidate:
 
     `view` names the view it was decoded under, `program` is the readable program that
     made it, `logprob` the model's log-likelihood; each is None where it does not apply.
-    `cost_s` is the seconds from the start of the job to this candidate.
+    `cost_s` is the seconds from the start of the job to this candidate. `scores` are the
+    grid's log-likelihoods under views that are the same for all candidates of a test input
+    (empty where it was not measured); `votes` counts the draws that gave this grid.
     """
 
     task: str
@@ -162,6 +164,8 @@ class Candidate:
     logprob: float | None = None
     program: str | None = None
     cost_s: float = 0.0
+    scores: tuple[float, ...] = ()
+    votes: int = 1
 
     @property
     def identity(self) -> tuple[object, ...]:

@@ -129,16 +129,21 @@ def candidate_record(candidate: Candidate) -> dict[str, Any]:
         "logprob": candidate.logprob,
         "program": candidate.program,
         "cost_s": round(candidate.cost_s, 4),
+        "scores": candidate.scores,
+        "votes": candidate.votes,
         "grid": pack_grid(candidate.grid),
     }
 
 
 def candidate_of(record: dict[str, Any]) -> Candidate:
-    """The inverse of `candidate_record`. Raises `ValueError`, `KeyError` or `TypeError`."""
+    """The inverse of `candidate_record`, for older lines too, which have no scores and votes.
+    Raises `ValueError`, `KeyError` or `TypeError`."""
     logprob = record["logprob"]
-    test = record["test"]
+    test, votes = record["test"], record.get("votes", 1)
     if type(test) is not int or test < 0:
         raise ValueError(f"test {test!r}")
+    if type(votes) is not int or not 1 <= votes <= 10**9:
+        raise ValueError(f"votes {votes!r}")
     return Candidate(
         task=_text(record["task"]),
         test=test,
@@ -148,6 +153,8 @@ def candidate_of(record: dict[str, Any]) -> Candidate:
         logprob=None if logprob is None else _number(logprob),
         program=None if record["program"] is None else _text(record["program"]),
         cost_s=_number(record["cost_s"]),
+        scores=tuple(map(_number, record.get("scores", ()))),
+        votes=votes,
     )
 
 

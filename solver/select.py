@@ -7,6 +7,8 @@ order in which candidates arrive never matters.
 from __future__ import annotations
 
 import math
+import statistics
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -24,17 +26,65 @@ class Ranked:
 
 
 def majority(candidates: Sequence[Candidate]) -> list[Ranked]:
-    """Rank grids by the number of candidates that agree on them; ties by likelihood."""
-    return _rank(candidates, lambda group: (float(len(group)), _best(group)))
+    """Rank grids by the number of votes for them; ties by likelihood."""
+    return _rank(candidates, lambda group: (_votes(group), _best(group)))
+
+
+def hierarchical(candidates: Sequence[Candidate]) -> list[Ranked]:
+    """Rank grids by the number of transformations that have them among their best three.
+
+    arXiv:2411.07279: first a vote within each transformation (a view's turn of the grid), ties
+    by likelihood, then one among them all; ties there by all votes, then by
+    likelihood. So a turn under which many
+    candidates were drawn has no more weight than another.
+    """
+    by_turn: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        by_turn.setdefault((candidate.view or "").partition(".")[0], []).append(candidate)
+    chosen: Counter[bytes] = Counter()
+    for group in by_turn.values():
+        chosen.update(key(ranked.grid) for ranked in majority(group)[:3])
+
+    def score(group: list[Candidate]) -> tuple[float, ...]:
+        return float(chosen[key(group[0].grid)]), _votes(group), _best(group)
+
+    return _rank(candidates, score)
 
 
 def weighted(candidates: Sequence[Candidate]) -> list[Ranked]:
     """Rank grids by the total probability of the candidates that agree on them.
 
-    Weighted best-of-N (arXiv:2408.03314): a candidate's weight is exp(logprob). A program's
-    logprob is minus its description length, so short programs and agreement both count.
+    Weighted best-of-N (arXiv:2408.03314): the weight of a vote is exp(mean score) where the
+    grid was measured, else exp(logprob). A program's logprob is minus its description length,
+    so short programs and agreement both count.
     """
-    return _rank(candidates, lambda group: (_logsumexp(group), float(len(group))))
+    return _rank(candidates, lambda group: (_logsumexp(group), _votes(group)))
+
+
+def experts(candidates: Sequence[Candidate]) -> list[Ranked]:
+    """Rank grids by the product of their likelihoods under all views (arXiv:2505.07859).
+
+    The score is its logarithm for each view (the mean, not the sum), which lets grids that
+    were measured under fewer views stand beside others. What was never measured comes last.
+    """
+    return _rank(candidates, lambda group: (_over_views(group, _mean), _best(group)))
+
+
+def median(candidates: Sequence[Candidate]) -> list[Ranked]:
+    """Rank grids by the median of their log-likelihoods over views: one view that fails to see
+    the rule does not condemn a grid. What was never measured comes last."""
+    return _rank(candidates, lambda group: (_over_views(group, statistics.median), _best(group)))
+
+
+def kgmon(candidates: Sequence[Candidate]) -> list[Ranked]:
+    """Rank grids by their votes less their mean negative log-likelihood over views (the
+    selection of the ARC Prize 2025 winner). The likelihood where found stands in for scores."""
+
+    def score(group: list[Candidate]) -> tuple[float, float]:
+        beliefs = [_belief(candidate) for candidate in group]
+        return _votes(group) + max(beliefs), _best(group)
+
+    return _rank(candidates, score)
 
 
 def programs(candidates: Sequence[Candidate]) -> list[Ranked]:
@@ -58,13 +108,17 @@ def _program_bits(group: list[Candidate]) -> float:
 
 SELECTORS: dict[str, Callable[[Sequence[Candidate]], list[Ranked]]] = {
     "majority": majority,
+    "hierarchical": hierarchical,
     "weighted": weighted,
+    "experts": experts,
+    "median": median,
+    "kgmon": kgmon,
     "programs": programs,
 }
 
 
 def _rank(
-    candidates: Sequence[Candidate], score: Callable[[list[Candidate]], tuple[float, float]]
+    candidates: Sequence[Candidate], score: Callable[[list[Candidate]], tuple[float, ...]]
 ) -> list[Ranked]:
     groups: dict[bytes, list[Candidate]] = {}
     unique: dict[object, Candidate] = {}
@@ -72,14 +126,15 @@ def _rank(
         if unique.setdefault(candidate.identity, candidate) is candidate:
             groups.setdefault(key(candidate.grid), []).append(candidate)
     scored = [(score(group), grid_key, group) for grid_key, group in groups.items()]
-    scored.sort(key=lambda item: (-item[0][0], -item[0][1], item[1]))
+    scored.sort(key=lambda item: ([-points for points in item[0]], item[1]))
     return [Ranked(group[0].grid, points[0], tuple(group)) for points, _, group in scored]
 
 
 def _strength(candidate: Candidate) -> tuple[object, ...]:
-    """Sorts the likeliest first, then by name."""
+    """Sorts the likeliest first, then by name, then the one with more evidence."""
     texts = (candidate.engine, candidate.view or "", candidate.program or "")
-    return (-_logprob(candidate), *texts)
+    evidence = (-len(candidate.scores), candidate.scores, -candidate.votes)
+    return (-_logprob(candidate), *texts, *evidence)
 
 
 def _logprob(candidate: Candidate) -> float:
@@ -90,6 +145,26 @@ def _best(group: list[Candidate]) -> float:
     return max(map(_logprob, group))
 
 
+def _votes(group: list[Candidate]) -> float:
+    return float(sum(candidate.votes for candidate in group))
+
+
+def _belief(candidate: Candidate) -> float:
+    """Log-likelihood of the grid: measured where it was, else where it was found."""
+    return _mean(candidate.scores) if candidate.scores else _logprob(candidate)
+
+
+def _over_views(group: list[Candidate], average: Callable[[Sequence[float]], float]) -> float:
+    """The best of the group's averages, each over one measurement; -inf without any."""
+    return max((average(c.scores) for c in group if c.scores), default=-math.inf)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
 def _logsumexp(group: list[Candidate]) -> float:
-    best = _best(group)
-    return best + math.log(sum(math.exp(_logprob(c) - best) for c in group))
+    beliefs = [_belief(candidate) for candidate in group]
+    best = max(beliefs)
+    weights = zip(group, beliefs, strict=True)
+    return best + math.log(math.fsum(c.votes * math.exp(b - best) for c, b in weights))

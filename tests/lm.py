@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from solver.grid import COLORS, Pair, freeze
+from solver.grid import COLORS, Pair, Task, freeze, stable_seed
 from solver.lm.corpus import Lesson
+from solver.lm.formats import OUT, WRITABLE, Sequence3D, Tokens
+from solver.lm.language import LogProbs, Prompt
+from solver.views import View
 
 
 def toy_lessons(n: int = 4, pairs: int = 6, side: int = 3) -> list[Lesson]:
@@ -19,3 +24,46 @@ def toy_lessons(n: int = 4, pairs: int = 6, side: int = 3) -> list[Lesson]:
         )
         lessons.append(Lesson(f"toy{task}", some, fixed_colors=frozenset(range(COLORS))))
     return lessons
+
+
+class TableCache:
+    """What `TableModel` has read: a prompt's number and symbols for each row."""
+
+    def __init__(self, model: TableModel, rows: list[tuple[int, ...]]) -> None:
+        self.model, self.rows = model, rows
+
+    def extend(self, symbols: Tokens, counts: Tokens) -> LogProbs:
+        table = np.full((*symbols.shape, WRITABLE), np.nan)
+        for i, row in enumerate(symbols.tolist()):
+            for n, symbol in enumerate(row[: counts[i]]):
+                self.rows[i] += (symbol,)
+                table[i, n] = self.model.next(self.rows[i])
+        return table
+
+    def gather(self, rows: Sequence[int], lengths: Sequence[int]) -> None:
+        self.rows = [self.rows[r][: 1 + n] for r, n in zip(rows, lengths, strict=True)]
+
+
+class TableModel:
+    """A `LanguageModel` whose every probability follows from a seed and what was read."""
+
+    def __init__(self, seed: int, sharpness: float = 3.0) -> None:
+        self.seed, self.sharpness = seed, sharpness
+        self.written = 0  # probabilities asked for
+
+    def next(self, read: tuple[int, ...]) -> LogProbs:
+        self.written += 1
+        rng = np.random.default_rng(stable_seed(self.seed, read))
+        logits = self.sharpness * rng.normal(size=WRITABLE)
+        logits[OUT] = -np.inf
+        logprobs: LogProbs = logits - np.logaddexp.reduce(logits)
+        return logprobs
+
+    def prompt(self, task: Task, test: int, view: View) -> Prompt:
+        nothing = np.zeros(0, dtype=np.int64)
+        number = stable_seed(0, task.id, test, view.name)
+        return Prompt(Sequence3D(nothing, nothing, 0), number)
+
+    def read(self, prompts: Sequence[Prompt], width: int, room: int) -> tuple[TableCache, LogProbs]:
+        rows: list[tuple[int, ...]] = [(prompt.task,) for prompt in prompts]
+        return TableCache(self, rows), np.stack([self.next(row) for row in rows])

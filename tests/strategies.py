@@ -58,6 +58,8 @@ def candidates(task: str = "t", tests: int = 1) -> st.SearchStrategy[Candidate]:
         logprob=st.none() | st.floats(-50, 0),
         program=st.none() | st.sampled_from(["input", "crop"]),
         cost_s=st.integers(0, 9).map(float),
+        scores=st.lists(st.floats(-50, 0), max_size=3).map(tuple),
+        votes=st.integers(1, 4),
     )
 
 

@@ -81,6 +81,7 @@ def test_candidates_come_back(candidate: Candidate) -> None:
     again = candidate_of(json.loads(json.dumps(candidate_record(candidate))))
     assert again.identity == candidate.identity
     assert (again.logprob, again.cost_s) == (candidate.logprob, candidate.cost_s)
+    assert (again.scores, again.votes) == (candidate.scores, candidate.votes)
 
 
 @given(st.builds(JobRecord, ids(), ids(), st.integers(0, 9), ids(), NUMBERS, NUMBERS,
@@ -223,3 +224,18 @@ def test_a_record_that_does_not_fit_on_the_disk_costs_itself_alone(tmp_path: Pat
     found = replay(path)
     assert [int(c.grid[0, 0]) for c in found.candidates] == [1, 2, 9]
     assert found.broken == 1
+
+
+def test_lines_from_before_scores_and_votes_are_read() -> None:
+    old = candidate_record(guess(1))
+    del old["scores"], old["votes"]
+    found = candidate_of(old)
+    assert (found.scores, found.votes) == ((), 1)
+
+
+@pytest.mark.parametrize(
+    "change", [{"votes": 0}, {"votes": True}, {"scores": [None]}, {"scores": 3}]
+)
+def test_a_candidate_with_senseless_scores_is_broken(change: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        candidate_of({**candidate_record(guess(1)), **change})

@@ -1,8 +1,10 @@
-"""Greedy decoding: the cache changes nothing, prompts do not disturb one another."""
+"""Writing outputs: the cache changes nothing, prompts do not disturb one another."""
 
 from __future__ import annotations
 
 import itertools
+import runpy
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -11,24 +13,32 @@ pytest.importorskip("torch")
 
 import torch
 
-from solver.deadline import Deadline, FakeClock
-from solver.grid import Pair, as_grid, same
-from solver.lm.decode import Decoded, greedy
+from solver.deadline import Deadline, FakeClock, StepClock
+from solver.grid import as_grid, same
+from solver.lm.cache import PairModel
+from solver.lm.decode import Decoded, Sampler, generate, greedy
 from solver.lm.formats import (
     END,
+    OUT,
+    PAD,
+    ROW,
     WRITABLE,
-    Sequence3D,
+    Tokens,
     decode,
-    encode,
     encode_prompt,
     next_positions,
+    output_symbols,
 )
+from solver.lm.grammar import shape_of
+from solver.lm.language import LogProbs, Prompt
 from solver.lm.model import Size, TaskModel, build
 from solver.lm.stream import Mixture, Stream
 from solver.lm.train import Recipe, Trainer
-from tests.lm import toy_lessons
+from tests.lm import TableModel, toy_lessons
+from tests.runs import ROOT
 
 LONG = Deadline.after(1e9)
+SIDE = 6
 
 
 @pytest.fixture(scope="module")
@@ -41,35 +51,95 @@ def model() -> TaskModel:
     return trainer.model
 
 
-def prompts() -> list[Sequence3D]:
+def prompts() -> list[Prompt]:
     grids = [[[1, 2, 3], [4, 5, 6]], [[7]], [[0, 0], [1, 1], [2, 2], [3, 3]]]
-    return [encode_prompt(as_grid(grid), d8) for d8, grid in enumerate(grids)]
+    return [Prompt(encode_prompt(as_grid(grid), d8), d8) for d8, grid in enumerate(grids)]
 
 
-def without_cache(model: TaskModel, prompt: Sequence3D, task: int, limit: int) -> Decoded:
-    """One token at a time, everything computed anew."""
-    tokens, places, logprob = list(prompt.tokens), prompt.positions, 0.0
-    while len(tokens) < len(prompt) + limit and tokens[-1] != END:
-        with torch.no_grad():
-            logits = model(
-                torch.tensor([tokens]),
-                torch.from_numpy(places)[:, None],
-                torch.tensor([len(prompt)]),
-                torch.tensor([task]),
-            )[0, -1, :WRITABLE]
-        logprob += float(torch.log_softmax(logits, -1).max())
-        tokens.append(int(logits.argmax()))
-        place = next_positions(np.array(tokens[-1:]), places[:, -1:])
+def plainly(model: TaskModel, prompt: Prompt, symbols: Sequence[int] | Tokens) -> LogProbs:
+    """Log-probabilities (N + 1, WRITABLE) after a prompt and each of its N symbols, without a
+    cache and without company."""
+    given, places = prompt.sequence.tokens, prompt.sequence.positions
+    for symbol in symbols:
+        place = next_positions(np.array([symbol]), places[:, -1:])
         places = np.concatenate([places, place], axis=1)
-    return Decoded(np.array(tokens[len(prompt) :]), logprob)
+    with torch.no_grad():
+        logits = model(
+            torch.tensor([[*given, *symbols]]),
+            torch.from_numpy(places)[:, None],
+            torch.tensor([len(prompt)]),
+            torch.tensor([prompt.task]),
+        )[0, len(prompt) - 1 :, :WRITABLE].double()
+    logits[:, OUT] = -torch.inf
+    table: LogProbs = torch.log_softmax(logits, -1).numpy()
+    return table
+
+
+def without_cache(model: TaskModel, prompt: Prompt) -> Decoded:
+    """The likeliest legal symbol, everything computed anew for each."""
+    symbols: list[int] = []
+    logprob = 0.0
+    while END not in symbols:
+        following = plainly(model, prompt, symbols)[-1]
+        legal = np.where(shape_of(symbols).legal(SIDE), following, -np.inf)
+        symbols.append(int(legal.argmax()))
+        logprob += float(legal.max())
+    return Decoded(np.array(symbols), logprob)
 
 
 def test_the_cache_changes_nothing(model: TaskModel) -> None:
-    together = greedy(model, prompts(), [0, 1, 2], LONG, limit=30)
-    for task, (prompt, decoded) in enumerate(zip(prompts(), together, strict=True)):
-        expected = without_cache(model, prompt, task, 30)
+    together = greedy(PairModel(model, {}), prompts(), LONG, SIDE)
+    for prompt, decoded in zip(prompts(), together, strict=True):
+        expected = without_cache(model, prompt)
         assert decoded.tokens.tolist() == expected.tokens.tolist()
-        assert decoded.logprob == pytest.approx(expected.logprob, abs=1e-3)
+        assert decoded.logprob == pytest.approx(expected.logprob, abs=1e-4)
+
+
+def test_rows_are_branched_cut_and_extended_unevenly(model: TaskModel) -> None:
+    """Every row of a cache expects what it would expect alone, whatever happened before."""
+    three = prompts()
+    cache, first = PairModel(model, {}).read(three, 5, 12)
+    for row, prompt in zip(first, three, strict=True):
+        assert row == pytest.approx(plainly(model, prompt, [])[0], abs=1e-4)
+    texts: list[tuple[int, list[int]]] = [(0, []), (1, []), (2, [])]
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        rows = rng.integers(0, len(texts), rng.integers(1, 6)).tolist()
+        cuts = [int(rng.integers(0, len(texts[row][1]) + 1)) for row in rows]
+        cache.gather(rows, cuts)
+        texts = [(texts[r][0], texts[r][1][:cut]) for r, cut in zip(rows, cuts, strict=True)]
+        counts = np.array([rng.integers(0, min(4, 13 - len(text))) for _, text in texts])
+        symbols = np.full((len(texts), 3), PAD)
+        for i, count in enumerate(counts):
+            symbols[i, :count] = rng.choice([0, 3, 7, ROW], count)
+        found = cache.extend(symbols, counts)
+        for i, (number, text) in enumerate(texts):
+            new = symbols[i, : counts[i]].tolist()
+            expected = plainly(model, three[number], [*text, *new])[len(text) + 1 :]
+            assert found[i, : counts[i]] == pytest.approx(expected, abs=1e-4)
+            texts[i] = (number, [*text, *new])
+
+
+def test_a_pass_in_parts_is_the_same(model: TaskModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = PairModel(model, {}).read(prompts(), 3, 1)[1]
+    monkeypatch.setattr("solver.lm.cache.SCORES_AT_ONCE", 1)
+    assert PairModel(model, {}).read(prompts(), 3, 1)[1] == pytest.approx(whole, abs=1e-5)
+
+
+def test_more_rows_than_there_is_memory_for_are_refused(model: TaskModel) -> None:
+    cache, _ = PairModel(model, {}).read(prompts(), 4, 1)
+    with pytest.raises(ValueError, match="5 rows in a cache of 4"):
+        cache.gather([0] * 5, [0] * 5)
+
+
+def test_the_tokens_are_those_of_transformers_generate(model: TaskModel) -> None:
+    bench = runpy.run_path(str(ROOT / "scripts/bench/decode.py"))
+    grids = [as_grid(np.arange(12).reshape(3, 4) % (i + 2)) for i in range(3)]
+    some = [Prompt(encode_prompt(grid, i), i) for i, grid in enumerate(grids)]
+    theirs = bench["with_generate"](bench["PlainModel"].of(model, some), some, SIDE)
+    ours = bench["with_cache"](model, some, SIDE)
+    assert [row.tolist() for row in ours] == [row.tolist() for row in theirs]
+    assert len({len(row) for row in ours}) > 1 or len({*map(bytes, ours)}) > 1
 
 
 def test_what_was_learned_is_decoded() -> None:
@@ -78,14 +148,34 @@ def test_what_was_learned_is_decoded() -> None:
     for batch in itertools.islice(Stream(lesson, Mixture(512, 100, chunk=64), 0), 60):
         trainer.step(batch, 1.0)
     pair = lesson[0].originals[0]
-    (decoded,) = greedy(trainer.model, [encode_prompt(pair.input, 0)], [0], LONG)
+    prompt = Prompt(encode_prompt(pair.input, 0), 0)
+    (decoded,) = greedy(PairModel(trainer.model, {}), [prompt], LONG)
     assert same(decode(decoded.tokens), pair.output)
     assert -1 < decoded.logprob < 0
-    sequence = encode(Pair(pair.input, pair.output), 0)
-    assert decoded.tokens.tolist() == sequence.tokens[sequence.prompt :].tolist()
+    assert decoded.tokens.tolist() == output_symbols(pair.output).tolist()
 
 
-def test_the_deadline_and_the_limit_end_it(model: TaskModel) -> None:
+def test_every_output_is_a_grid_within_the_side() -> None:
+    some = [Prompt(prompts()[0].sequence, i) for i in range(40)]
+    for temperature in (0.0, 2.0):
+        for decoded in generate(TableModel(0), some, Sampler(temperature), LONG, 3):
+            assert max(decode(decoded.tokens).shape) <= 3
+
+
+def test_samples_follow_the_probabilities() -> None:
+    """3,000 draws of the first symbol: within four standard deviations of n * p each."""
+    table = TableModel(1, sharpness=1.0)
+    some = [Prompt(prompts()[0].sequence, 7)] * 3000
+    drawn = generate(table, some, Sampler(1.0, np.random.default_rng(0)), LONG, 1)
+    first = np.bincount([decoded.tokens[0] for decoded in drawn], minlength=10)
+    p = np.exp(table.next((7,)))[:10]
+    p /= p.sum()  # colours alone may come first
+    assert np.abs(first - 3000 * p).max() < 4 * np.sqrt(3000 * (p * (1 - p)).max())
+
+
+def test_the_deadline_ends_it() -> None:
+    some = [Prompt(prompts()[0].sequence, i) for i in range(3)]
     passed = Deadline.after(-1.0, FakeClock())
-    assert [len(d.tokens) for d in greedy(model, prompts(), [0, 1, 2], passed)] == [1, 1, 1]
-    assert all(len(d.tokens) <= 3 for d in greedy(model, prompts(), [0, 1, 2], LONG, limit=3))
+    assert [len(d.tokens) for d in greedy(TableModel(0), some, passed)] == [0, 0, 0]
+    four_looks = Deadline.after(4, StepClock())
+    assert max(len(d.tokens) for d in greedy(TableModel(0), some, four_looks)) <= 4

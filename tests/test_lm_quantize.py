@@ -207,16 +207,16 @@ def in_a_new_process(code: str, scratch: Path) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_bundle_loads_anywhere_fast_and_in_little_memory(tmp_path: Path) -> None:
     code = f"""
-import resource, time
+import time
 from solver.lm.model import load
 lm = load({str(BUNDLE)!r})
-usage = resource.getrusage(resource.RUSAGE_SELF)
-print(lm.is_quantized, time.process_time(), usage.ru_maxrss)
+status = open("/proc/self/status").read()  # getrusage would count the process that forked
+print(lm.is_quantized, time.process_time(), status.split("VmHWM:")[1].split()[0])
 """
     quantized, seconds, memory = in_a_new_process(code, tmp_path)
     assert quantized == "True"
     assert float(seconds) < 15  # 3 to 5 s; a busy machine counts more
-    unit = 1 if sys.platform == "darwin" else 1024
-    assert int(memory) * unit < 600e6
+    assert int(memory) * 1024 < 600e6

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from solver.grid import Candidate, as_grid, key
-from solver.select import SELECTORS, Ranked, majority, programs, weighted
+from solver.select import (
+    SELECTORS,
+    Ranked,
+    experts,
+    hierarchical,
+    kgmon,
+    majority,
+    median,
+    programs,
+    weighted,
+)
 from tests.strategies import candidates
 
 ANY = st.lists(candidates(), max_size=8)
@@ -123,3 +134,81 @@ def test_programs_scores_in_bits() -> None:
 
 def colors(ranked: list[Ranked]) -> list[int]:
     return [int(r.grid[0, 0]) for r in ranked]
+
+
+def scored(color: int, *scores: float, view: str = "d0", votes: int = 1) -> Candidate:
+    grid = as_grid([[color]])
+    return Candidate("t", 0, grid, "model", view=view, logprob=-9.0, scores=scores, votes=votes)
+
+
+def test_votes_count_as_often_as_they_were_cast() -> None:
+    """1: one view, five draws. 2: two views, two draws each."""
+    found = [
+        scored(1, view="d0", votes=5),
+        scored(2, view="d0", votes=2),
+        scored(2, view="d1", votes=2),
+    ]
+    assert ranking(majority(found)) == [(1, 5.0), (2, 4.0)]
+
+
+def test_hierarchical_gives_every_turn_three_voices() -> None:
+    """The turn d0 drew 1 nine times, but d1 and d2 have it nowhere.
+
+    d0: 1 (9 votes), 2 (2), 3 (1), and 4 (1, less likely than 3), which is one too many.
+    d1: 2 (1). d2: 2 (1), 4 (1). So 2 has three turns, 1, 3 and 4 have one; of these 1 has nine
+    votes, 4 has two, 3 has one.
+    """
+    found = [
+        guess(1, -5.0, "d0.a"),
+        *(replace(guess(1, -5.0, f"d0.{i}"), votes=4) for i in "bc"),
+        guess(2, -5.0, "d0.a"),
+        guess(2, -5.0, "d0.b"),
+        guess(3, -4.0, "d0.a"),
+        guess(4, -6.0, "d0.a"),
+        guess(2, -7.0, "d1.a"),
+        guess(2, -7.0, "d2.a"),
+        guess(4, -1.0, "d2.a"),
+    ]
+    assert ranking(hierarchical(found)) == [(2, 3.0), (1, 1.0), (4, 1.0), (3, 1.0)]
+
+
+def test_hierarchical_breaks_ties_within_a_turn_by_likelihood() -> None:
+    """Four grids with one vote each: the least likely is not among the three."""
+    found = [guess(color, -float(color), f"d0.{color}") for color in (4, 3, 2, 1)]
+    assert ranking(hierarchical(found)) == [(1, 1.0), (2, 1.0), (3, 1.0), (4, 0.0)]
+
+
+def test_experts_multiply_the_likelihoods_of_all_views() -> None:
+    """1: (-1 - 1 - 10) / 3 = -4. 2: (-3 - 3 - 3) / 3 = -3. 3 was never measured."""
+    found = [guess(3, -0.1, "d0"), scored(1, -1, -1, -10), scored(2, -3, -3, -3)]
+    ranked = ranking(experts(found))
+    assert ranked == [(2, -3.0), (1, -4.0), (3, -math.inf)]
+
+
+def test_the_median_forgives_one_view() -> None:
+    found = [guess(3, -0.1, "d0"), scored(1, -1, -1, -10), scored(2, -3, -3, -3)]
+    assert ranking(median(found)) == [(1, -1.0), (2, -3.0), (3, -math.inf)]
+
+
+def test_kgmon_subtracts_the_mean_nll_from_the_votes() -> None:
+    """1: 2 votes - 1.5. 2: 3 votes - 4."""
+    found = [
+        scored(1, -1, -2, view="d0"),
+        scored(1, -1, -2, view="d1"),
+        scored(2, -3, -5, view="d0", votes=3),
+    ]
+    assert ranking(kgmon(found)) == [(1, 0.5), (2, -1.0)]
+
+
+def test_weighted_adds_measured_probabilities_for_each_vote() -> None:
+    """1: exp(-1) once. 2: exp(-2) three times: 0.406 against 0.368."""
+    found = [scored(1, -1, -1), scored(2, -1, -3, votes=3)]
+    ranked = ranking(weighted(found))
+    assert [color for color, _ in ranked] == [2, 1]
+    assert [score for _, score in ranked] == pytest.approx([math.log(3) - 2, -1.0])
+
+
+@pytest.mark.parametrize("name", sorted(SELECTORS))
+def test_two_grids_make_two_distinct_attempts(name: str) -> None:
+    found = [scored(1, view="d0"), scored(1, -1.0, view="d1"), scored(2, view="d1")]
+    assert sorted(colors(SELECTORS[name](found)[:2])) == [1, 2]

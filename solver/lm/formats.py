@@ -83,6 +83,11 @@ def encode_prompt(grid: Grid, d8: int, slots: int = SLOTS) -> Sequence3D:
     return Sequence3D(tokens, np.concatenate([places, positions], axis=1), len(tokens))
 
 
+def output_symbols(grid: Grid) -> Tokens:
+    """Symbols (H * (W + 1),) that spell an output, END included: the inverse of `decode`."""
+    return _grid_tokens(grid, OUTPUT_GRID, END)[0]
+
+
 def _grid_tokens(grid: Grid, which: int, last: int) -> tuple[Tokens, Tokens]:
     """Tokens (H * (W + 1),) and positions (3, H * (W + 1)) of a grid that ends with `last`."""
     height, width = grid.shape

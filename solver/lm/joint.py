@@ -31,7 +31,7 @@ from solver.lm.checkpoint import (
     save,
 )
 from solver.lm.corpus import lesson_of
-from solver.lm.model import WEIGHTS, TaskModel, compile_layers, fast_dtype, load
+from solver.lm.model import WEIGHTS, TaskModel, compile_layers, dequantized, fast_dtype, load
 from solver.lm.stream import Mixture, Stream
 from solver.lm.train import Recipe, Step, Trainer, train, world
 
@@ -73,7 +73,7 @@ def adapt_jointly(
     begun = deadline.clock.now()
     folder.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    lm = load(model, fast_dtype(device))
+    lm = dequantized(load(model, fast_dtype(device)))
     trainer = Trainer(TaskModel(lm, len(tasks)).to(device, lm.dtype), joint.recipe)
     stream = Stream([lesson_of(task) for task in tasks], joint.mixture, seed, *world())
     keeper = _Keeper(folder, trainer, stream, _about(model, tasks, seed, joint), deadline)

@@ -183,7 +183,7 @@ class Pace:
 def _work(batch: Batch) -> float:
     """Products of a batch, up to a factor: of the layers, and of attention."""
     rows, length = batch.tokens.shape
-    return rows * length * (1.0 + length / 2000.0)
+    return float(rows * length * (1.0 + length / 2000.0))
 
 
 def schedule(recipe: Recipe, step: int, left: float) -> float:
