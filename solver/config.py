@@ -49,7 +49,7 @@ class Config:
     memory_mb: int = 2000
     grace_s: float = 2.0
     load_s: float = 600.0
-    selector: str = "programs"
+    selector: str = "experts"
     seed: int = 0
     profile: str = "cpu"
 

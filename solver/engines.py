@@ -33,6 +33,8 @@ Engine = Callable[[Task, Deadline, Context], Iterator[Candidate]]
 # Named by where they live, so that only the worker that runs one imports what it needs.
 ENGINES = {
     "synth": "solver.synth.engine:synth",
+    "joint": "solver.lm.joint:joint",
+    "model": "solver.lm.engine:model",
 }
 
 
@@ -47,15 +49,16 @@ def check_engine(name: str) -> None:
         raise DataError(f"--engines {name}: no such engine; there are {known}, or module:function")
 
 
-def load_engine(name: str) -> Engine:
-    """Import an engine and let its module `prepare()`, if it has that: compile, load a model.
+def load_engine(name: str, folder: Path) -> Engine:
+    """Import an engine and let its module `prepare(folder)`, if it has that: compile, load a
+    model. `folder` is that of `Context`.
 
     That time is not charged to any task. Raises whatever the module raises.
     """
     place, _, function = ENGINES.get(name, name).partition(":")
     module = importlib.import_module(place)
     engine: Engine = getattr(module, function)
-    getattr(module, "prepare", lambda: None)()
+    getattr(module, "prepare", lambda folder: None)(folder)
     return engine
 
 

@@ -1,7 +1,9 @@
 """From all candidates of a task to its two attempts for every test input.
 
-Programs that reproduce every demonstration come first, then whatever the template says;
-no attempt is ever wasted on a grid that the other attempt already holds.
+Programs reproduce every demonstration, a model's predictions were voted for and measured; the
+two fail for different reasons. So where both have an answer each gets an attempt, and where
+they agree the next best may have the second (the rule of arXiv:2411.07279, with no attempt
+wasted on a grid that the other attempt already holds).
 """
 
 from __future__ import annotations
@@ -9,15 +11,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from solver.grid import Attempt, Attempts, Candidate, Task, same
+from solver.grid import Attempt, Attempts, Candidate, Task, key, same
 from solver.select import SELECTORS, Ranked
+
+# From the weakest to the strongest: where the first attempts of a task come from.
+STATES = ("fallback", "model", "program", "agreement")
 
 
 @dataclass(frozen=True)
 class Answer:
     """What a task is answered with.
 
-    `state` is `program` or `fallback`: where the first attempts come from at their weakest.
+    `state` is one of `STATES`, that of the weakest first attempt: `agreement` of a program and
+    the model, a `program`, the `model` alone, or the template as `fallback`.
     `confidence` (0..1) is the share of support behind the first attempts, at its lowest.
     """
 
@@ -30,16 +36,31 @@ def answer(
     task: Task,
     candidates: Sequence[Candidate],
     fallback: Sequence[Attempts],
-    selector: str = "programs",
+    selector: str = "experts",
 ) -> Answer:
-    """Fill two distinct attempts for every test input, best supported first."""
+    """Fill two distinct attempts for every test input, best supported first.
+
+    `selector` ranks what is no program's output.
+    """
     by_test: list[list[Candidate]] = [[] for _ in task.tests]
     for candidate in candidates:
         by_test[candidate.test].append(candidate)
-    ranked = [SELECTORS[selector](group) for group in by_test]
-    attempts = tuple(_fill(r, two) for r, two in zip(ranked, fallback, strict=True))
-    state = "program" if all(ranked) else "fallback"
-    return Answer(attempts, state, min(map(_confidence, ranked)))
+    merged = [_merge(found, selector) for found in by_test]
+    attempts = tuple(_fill(r, two) for (r, _), two in zip(merged, fallback, strict=True))
+    state = min((state for _, state in merged), key=STATES.index)
+    pairs = zip(by_test, merged, strict=True)
+    return Answer(attempts, state, min(_confidence(found, r) for found, (r, _) in pairs))
+
+
+def _merge(found: Sequence[Candidate], selector: str) -> tuple[list[Ranked], str]:
+    """Distinct grids in the order in which they are handed in, and the first one's state."""
+    programs = SELECTORS["programs"]([c for c in found if c.program is not None])
+    guesses = SELECTORS[selector]([c for c in found if c.program is None])
+    if not programs or not guesses:
+        return programs or guesses, "program" if programs else "model" if guesses else "fallback"
+    state = "agreement" if same(programs[0].grid, guesses[0].grid) else "program"
+    order = [programs[0], guesses[0], *programs[1:], *guesses[1:]]
+    return list({key(ranked.grid): ranked for ranked in reversed(order)}.values())[::-1], state
 
 
 def _fill(ranked: list[Ranked], fallback: Attempts) -> Attempts:
@@ -51,7 +72,7 @@ def _fill(ranked: list[Ranked], fallback: Attempts) -> Attempts:
     return chosen[0], chosen[1]
 
 
-def _confidence(ranked: list[Ranked]) -> float:
+def _confidence(found: Sequence[Candidate], ranked: list[Ranked]) -> float:
     """Laplace's rule over candidates: one lone program is no certainty, agreement nearly is."""
-    total = sum(len(r.support) for r in ranked)
-    return (len(ranked[0].support) + 1) / (total + 2) if ranked else 0.0
+    agree = sum(same(candidate.grid, ranked[0].grid) for candidate in found)
+    return (agree + 1) / (len(found) + 2) if found else 0.0

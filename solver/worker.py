@@ -43,7 +43,7 @@ def main() -> None:
 def _serve(job: dict[str, Any], messages: TextIO) -> None:
     number = int(job["number"])  # every message about a job carries it
     try:
-        engine = _engine(job["engine"])
+        engine = _engine(job["engine"], Path(job["folder"]))
         _send(messages, kind="started", number=number)
         finished = _run(engine, job, messages)
         _send(messages, kind="done", number=number, finished=finished)
@@ -86,8 +86,8 @@ def _check(candidate: object, task: Task) -> None:
 
 
 @cache
-def _engine(name: str) -> Engine:
-    return load_engine(name)
+def _engine(name: str, folder: Path) -> Engine:
+    return load_engine(name, folder)
 
 
 def _send(messages: TextIO, **message: object) -> None:

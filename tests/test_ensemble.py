@@ -60,6 +60,33 @@ def test_a_free_place_goes_to_the_template_but_never_to_a_grid_already_there() -
     assert [a.source for a in given_answer.attempts[1]] == ["template", "template"]
 
 
+def guess(color: int, logprob: float) -> Candidate:
+    return Candidate("t", 0, as_grid([[color]]), "model", logprob=logprob, scores=(logprob,))
+
+
+def test_a_program_and_the_model_get_an_attempt_each() -> None:
+    task = Task("t", TWO_TESTS.train, TWO_TESTS.tests[:1])
+    some = [found(0, 5), found(0, 6, -3.0), guess(7, -1.0), guess(8, -0.5)]
+    (two,) = answer(task, some, template(task)).attempts
+    assert [int(attempt.grid[0, 0]) for attempt in two] == [5, 8]
+    assert [attempt.source for attempt in two] == ["synth", "model"]
+
+
+def test_where_program_and_model_agree_the_next_program_is_second() -> None:
+    task = Task("t", TWO_TESTS.train, TWO_TESTS.tests[:1])
+    some = [found(0, 5), found(0, 6, -3.0), guess(5, -0.1), guess(7, -1.0)]
+    given_answer = answer(task, some, template(task))
+    assert given_answer.state == "agreement"
+    assert [int(attempt.grid[0, 0]) for attempt in given_answer.attempts[0]] == [5, 6]
+
+
+def test_the_model_alone_answers_by_its_own_measure() -> None:
+    task = Task("t", TWO_TESTS.train, TWO_TESTS.tests[:1])
+    given_answer = answer(task, [guess(7, -1.0), guess(8, -0.5)], template(task))
+    assert given_answer.state == "model"
+    assert [int(attempt.grid[0, 0]) for attempt in given_answer.attempts[0]] == [8, 7]
+
+
 def test_a_task_half_answered_is_a_fallback_without_confidence() -> None:
     half = answer(TWO_TESTS, [found(0, 4)], template(TWO_TESTS))
     assert (half.state, half.confidence) == ("fallback", 0.0)

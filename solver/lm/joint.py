@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from solver.deadline import Deadline
+from solver.engines import Context
 from solver.grid import DataError, Task, key
 from solver.lm.checkpoint import (
     CHECKPOINT,
@@ -31,10 +32,19 @@ from solver.lm.checkpoint import (
     save,
 )
 from solver.lm.corpus import lesson_of
-from solver.lm.model import WEIGHTS, TaskModel, compile_layers, dequantized, fast_dtype, load
+from solver.lm.model import (
+    BUNDLE,
+    WEIGHTS,
+    TaskModel,
+    compile_layers,
+    dequantized,
+    fast_dtype,
+    load,
+)
 from solver.lm.stream import Mixture, Stream
 from solver.lm.train import Recipe, Step, Trainer, train, world
 
+ADAPTED = "model"  # in the folder that a run's workers share
 MODEL, VECTORS = "model", "tasks.safetensors"
 RECIPE = Recipe(warmup=20, decay=0.3)
 MIXTURE = Mixture(tokens=4096, longest=2048)  # the longest pair has 1,871 tokens
@@ -51,6 +61,12 @@ class Joint:
 
 
 JOINT = Joint()
+
+
+def joint(tasks: Sequence[Task], deadline: Deadline, context: Context) -> None:
+    """The engine of a job over all tasks: adapts the bundled model on one core."""
+    torch.set_num_threads(1)
+    adapt_jointly(BUNDLE, tasks, context.folder / ADAPTED, deadline, context.seed)
 
 
 def adapt_jointly(

@@ -31,6 +31,7 @@ from solver.grid import DataError, stable_seed
 from solver.jsonio import load_json
 from solver.lm.formats import END, PAD, SLOTS, TASK, VOCABULARY
 
+BUNDLE = Path(__file__).resolve().parents[2] / "models" / "pair"  # the model of the kit
 CELL = 3  # rotary units between neighbouring cells
 HEAD = 64
 CONFIG, WEIGHTS, PROVENANCE = "config.json", "model.safetensors", "provenance.json"

@@ -10,6 +10,7 @@ import importlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from solver.deadline import Deadline
 from solver.engines import Context
@@ -86,8 +87,11 @@ def ladder(task: Task, deadline: Deadline, searches: Mapping[str, Search]) -> It
         raise failures[0]
 
 
-def prepare() -> None:
-    """Compile, or load from disk, all kernels, so that no task's time is spent on it."""
+def prepare(folder: Path | None = None) -> None:
+    """Compile, or load from disk, all kernels, so that no task's time is spent on it.
+
+    They need nothing from the folder that a run's workers share.
+    """
     for name in SUBENGINES:
         module = importlib.import_module(SUBENGINES[name])
         getattr(module, "prepare", lambda: None)()

@@ -1,0 +1,51 @@
+"""The engine of the language model: from all tasks together to the candidates of one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from solver.deadline import Deadline
+from solver.engines import Context
+from solver.grid import Pair, Task, as_grid, is_grid
+from solver.lm import engine, joint
+from solver.lm.checkpoint import export
+from solver.lm.engine import TURNS, views_of
+from solver.lm.joint import ADAPTED, VECTORS
+from solver.lm.model import Size, TaskModel, build
+from tests.fakes import toy_tasks
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+
+RED_TO_BLUE = Task(
+    "r", tuple(Pair(as_grid([[2, i]]), as_grid([[1, i]])) for i in (3, 4, 5)), (as_grid([[2, 6]]),)
+)
+
+
+def test_all_tasks_are_learned_together_then_one_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(tmp_path / "bundle", TaskModel(build(Size(64, 2), 0), 1))
+    monkeypatch.setattr(joint, "BUNDLE", tmp_path / "bundle")
+    tasks = toy_tasks(2)
+    context = Context(0, 7, tmp_path / "shared")
+    joint.joint(tasks, Deadline.after(30), context)
+    assert (context.folder / ADAPTED / VECTORS).exists()
+    engine.prepare(context.folder)
+    found = list(engine.model(tasks[0], Deadline.after(20), context))
+    assert found
+    assert {candidate.engine for candidate in found} == {"model"}
+    assert all(is_grid(candidate.grid) for candidate in found)
+    assert any(len(candidate.scores) == TURNS for candidate in found)
+
+
+def test_the_first_pass_keeps_colours_and_later_ones_change_those_that_may_change() -> None:
+    first, second = (views_of(RED_TO_BLUE, Context(n, 3)) for n in (0, 1))
+    assert [view.d8 for view in first] == [view.d8 for view in second] == list(range(TURNS))
+    assert {view.colors for view in first} == {tuple(range(10))}
+    assert {view.colors for view in second} != {tuple(range(10))}
+    assert {(view.colors[0], view.colors[1]) for view in second} == {(0, 1)}
+    assert second == views_of(RED_TO_BLUE, Context(1, 3))
