@@ -55,7 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"\n{args.source}, {len(tasks)} tasks, {args.seconds:g} CPU s a test input")
     for name in names:
         print(curve(name, runs[name], source.solutions, args.seconds))
-    print(overlap(runs, source.solutions))
+    print(overlap(solved_by(runs, source.solutions)))
+    if ALL in runs:
+        print("within the ladder, a right program found by:")
+        print(overlap(found_by(runs[ALL], source.solutions)))
     print(states(tasks[:STATE_TASKS]))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     print(f"peak memory {peak:.0f} MiB")
@@ -137,18 +140,32 @@ def curve(name: str, runs: Sequence[Run], solutions: Solutions, seconds: float) 
     )
 
 
-def overlap(runs: dict[str, list[Run]], solutions: Solutions) -> str:
-    """Tasks each engine solves, those it alone solves, and the union."""
-    solved = {
+def solved_by(runs: dict[str, list[Run]], solutions: Solutions) -> dict[str, set[str]]:
+    """Tasks whose every test input each engine solves in two attempts."""
+    return {
         name: {run.task.id for run in found if set(marks_of(run, solutions, 1e9)) <= {1, 3}}
         for name, found in runs.items()
     }
+
+
+def found_by(runs: Sequence[Run], solutions: Solutions) -> dict[str, set[str]]:
+    """Tasks that each sub-engine of the ladder found a right program for."""
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        for one in run.found:
+            if _right(one, solutions[run.task.id]):
+                found.setdefault(one.engine, set()).add(run.task.id)
+    return found
+
+
+def overlap(solved: dict[str, set[str]]) -> str:
+    """How many tasks each name has, those that it has alone, and the union."""
     lines = []
     for name, ids in solved.items():
         others = set().union(*(o for n, o in solved.items() if n not in (name, ALL)))
-        lines.append(f"{name:>6}: {len(ids)} tasks, {len(ids - others)} alone")
+        lines.append(f"{name:>12}: {len(ids)} tasks, {len(ids - others)} alone")
     union = set().union(*solved.values())
-    return "\n".join([*lines, f" union: {len(union)} tasks"])
+    return "\n".join([*lines, f"{'union':>12}: {len(union)} tasks"])
 
 
 def states(tasks: Sequence[Task]) -> str:
