@@ -55,14 +55,23 @@ class Run:
 
 def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     """Programs over grids that reproduce every demonstration, cheapest first."""
+    yield from _search(task, deadline, MOST_PIXELS)
+
+
+def search_aside(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
+    """The same in a quarter of the memory, for a search that runs beside the main one."""
+    yield from _search(task, deadline, MOST_PIXELS // 4)
+
+
+def _search(task: Task, deadline: Deadline, pixels: int) -> Iterator[Solution | None]:
     rules = list(size_rules(task))
     if not rules:
-        unsized = new_run(task, None)
+        unsized = new_run(task, None, pixels)
         yield from _explore(unsized, deadline)
         rules = unsized.rules
     for n, rule in enumerate(rules[:MOST_RULES], 1):
         share = deadline.slice(deadline.left() * (0.7 if n < len(rules[:MOST_RULES]) else 1.0))
-        yield from _explore(new_run(task, rule), share)
+        yield from _explore(new_run(task, rule, pixels), share)
 
 
 def prepare() -> None:
@@ -78,11 +87,12 @@ def prepare() -> None:
         pass
 
 
-def new_run(task: Task, rule: SizeRule | None) -> Run:
-    """A search at its start: the inputs are in the space, nothing is expanded."""
+def new_run(task: Task, rule: SizeRule | None, pixels: int = MOST_PIXELS) -> Run:
+    """A search at its start: the inputs are in the space, nothing is expanded. `pixels` is the
+    memory for cells, in bytes."""
     grids = [pair.input for pair in task.train] + list(task.tests)
     shapes = np.array([grid.shape for grid in grids], dtype=np.int64)
-    space = sp.new_space(len(grids), MOST_STATES, MOST_PIXELS)
+    space = sp.new_space(len(grids), MOST_STATES, pixels)
     inst = np.zeros((len(grids), 3), np.int64)
     inst[:, 0] = sp.start(space, np.concatenate([grid.ravel() for grid in grids]), shapes)
     if rule:

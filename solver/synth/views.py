@@ -87,9 +87,9 @@ class Kind:
 
 # Those that found right answers to training tasks which nothing else had found.
 KINDS = (
-    Kind(grids.search, share=2.0, ranked=True),
+    Kind(grids.search_aside, share=2.0, ranked=True),
     Kind(cells.search, share=1.0, d8=4, after_s=0.1),
-    Kind(grids.search, share=1.0, d8=4, after_s=0.1),
+    Kind(grids.search_aside, share=1.0, d8=4, after_s=0.1),
 )
 
 
