@@ -48,16 +48,24 @@ class View:
         inverse = np.argsort(np.array(self.colors)).astype(np.uint8)
         return freeze(inverse[unturn(grid, self.d8)])
 
+    def apply_pair(self, pair: Pair) -> Pair:
+        """Both grids as this view shows them."""
+        return Pair(self.apply(pair.input), self.apply(pair.output))
+
+    def undo_pair(self, pair: Pair) -> Pair:
+        """The inverse of `apply_pair`."""
+        return Pair(self.undo(pair.input), self.undo(pair.output))
+
     def apply_task(self, task: Task) -> Task:
         """The whole task as this view shows it; the id stays."""
-        pairs = tuple(Pair(self.apply(p.input), self.apply(p.output)) for p in task.train)
+        pairs = tuple(map(self.apply_pair, task.train))
         if self.order:
             pairs = tuple(pairs[i] for i in self.order)
         return Task(task.id, pairs, tuple(self.apply(grid) for grid in task.tests))
 
     def undo_task(self, task: Task) -> Task:
         """The inverse of `apply_task`."""
-        pairs = tuple(Pair(self.undo(p.input), self.undo(p.output)) for p in task.train)
+        pairs = tuple(map(self.undo_pair, task.train))
         if self.order:
             pairs = tuple(pairs[self.order.index(i)] for i in range(len(pairs)))
         return Task(task.id, pairs, tuple(self.undo(grid) for grid in task.tests))

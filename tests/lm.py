@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import multiprocessing
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +13,17 @@ from solver.lm.corpus import Lesson
 from solver.lm.formats import OUT, WRITABLE, Sequence3D, Tokens
 from solver.lm.language import LogProbs, Prompt
 from solver.views import View
+
+
+def run_together(target: Callable[..., None], calls: Sequence[tuple[Any, ...]]) -> None:
+    """Call it in a forked process for each tuple of arguments, all at once; all must end well."""
+    fork = multiprocessing.get_context("fork")
+    workers = [fork.Process(target=target, args=call) for call in calls]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
 
 
 def toy_lessons(n: int = 4, pairs: int = 6, side: int = 3) -> list[Lesson]:

@@ -37,8 +37,8 @@ def test_examples_are_distinct_even_and_undone_by_their_view(
     asked: Counter[int] = Counter()
     for example in some:
         view = parse_view(example.view.name)
-        back = [Pair(view.undo(p.input), view.undo(p.output)) for p in example.shown]
-        pair = Pair(view.undo(example.pair.input), view.undo(example.pair.output))
+        back = [view.undo_pair(pair) for pair in example.shown]
+        pair = view.undo_pair(example.pair)
         asked[train.index(pair)] += 1
         assert pair not in back
         assert len(set(back)) == len(back)

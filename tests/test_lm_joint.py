@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
 import time
@@ -31,7 +30,7 @@ from solver.lm.model import WEIGHTS, Size, TaskModel, build
 from solver.lm.stream import Mixture
 from solver.lm.train import Recipe, Step
 from solver.lm.ttt import Adaptation, Learner
-from tests.lm import toy_lessons
+from tests.lm import run_together, toy_lessons
 from tests.runs import start
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
@@ -172,17 +171,8 @@ def test_a_process_that_was_killed_is_followed_by_another(base: Path, tmp_path: 
 
 
 def test_two_processes_train_together(base: Path, tmp_path: Path) -> None:
-    fork = multiprocessing.get_context("fork")
     steps = [tmp_path / f"steps{rank}" for rank in range(2)]
-    workers = [
-        fork.Process(target=_join, args=(rank, base, tmp_path / "run", file))
-        for rank, file in enumerate(steps)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-        assert worker.exitcode == 0
+    run_together(_join, [(rank, base, tmp_path / "run", file) for rank, file in enumerate(steps)])
     first, second = (file.read_text() for file in steps)
     assert first == second  # the same losses and tokens, step by step
     assert len(first.splitlines()) > 2

@@ -12,9 +12,10 @@ import pytest
 
 from solver.arcio import read_source
 from solver.grid import DataError, Pair, as_grid, key
-from solver.lm.corpus import EVALUATION, HELD_OUT, Lesson, lesson_of, read_corpus, turned
+from solver.lm.corpus import EVALUATION, HELD_OUT, Lesson, lesson_of, read_corpus
 from solver.lm.formats import IGNORED, Batch, decode
 from solver.lm.stream import Mixture, Stream, random_view, sequence_length
+from solver.views import View
 from tests.lm import toy_lessons
 
 CORPUS = read_corpus(None, 0)
@@ -132,7 +133,7 @@ def test_processes_share_the_batches_out() -> None:
 def test_batches_keep_their_size_and_hold_pairs_of_their_tasks() -> None:
     lessons = toy_lessons()
     turns = [
-        {key(turned(pair, d8).output) for pair in lesson.originals for d8 in range(8)}
+        {key(View(d8).apply_pair(pair).output) for pair in lesson.originals for d8 in range(8)}
         for lesson in lessons
     ]
     for batch in batches(Stream(lessons, SMALL, 3), 20):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import multiprocessing
 import subprocess
 import sys
 import time
@@ -26,7 +25,7 @@ from solver.lm.model import Size, TaskModel, build
 from solver.lm.stream import Mixture, Stream
 from solver.lm.train import Recipe, Step, Trainer, agree, measure, schedule, train
 from submission.training import CURVE, Training, run_training
-from tests.lm import toy_lessons
+from tests.lm import run_together, toy_lessons
 from tests.runs import finish, start
 
 RECIPE = Recipe(warmup=5)
@@ -195,17 +194,8 @@ def test_no_time_does_no_harm(tmp_path: Path) -> None:
 
 
 def test_processes_average_their_gradients(tmp_path: Path) -> None:
-    fork = multiprocessing.get_context("fork")
     files = [tmp_path / f"masters{rank}" for rank in range(2)]
-    workers = [
-        fork.Process(target=_one_step, args=(rank, tmp_path / "meet", file))
-        for rank, file in enumerate(files)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-        assert worker.exitcode == 0
+    run_together(_one_step, [(rank, tmp_path / "meet", file) for rank, file in enumerate(files)])
     left, right = (load_file(file) for file in files)
     alone = [gradients(rank, 2) for rank in range(2)]
     for name, both in left.items():

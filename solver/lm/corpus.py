@@ -15,9 +15,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from solver.arcio import read_source
-from solver.grid import DataError, Grid, Pair, Task, freeze, key, stable_seed
+from solver.grid import DataError, Grid, Pair, Task, key, stable_seed
 from solver.jsonio import grid_field, list_at, load_json, parse_json
-from solver.views import turn
+from solver.views import View
 
 TRAINING = ("arc-agi-1:training", "arc-agi-2:training")
 EVALUATION = ("arc-agi-1:evaluation", "arc-agi-2:evaluation")
@@ -112,12 +112,8 @@ def _evaluation() -> tuple[frozenset[str], frozenset[bytes]]:
         for task, outputs in _with_outputs(name):
             ids.add(task.id)
             for pair in _lesson(task, outputs, ()).originals:
-                pairs.update(_content(turned(pair, d8)) for d8 in range(8))
+                pairs.update(_content(View(d8).apply_pair(pair)) for d8 in range(8))
     return frozenset(ids), frozenset(pairs)
-
-
-def turned(pair: Pair, d8: int) -> Pair:
-    return Pair(freeze(turn(pair.input, d8)), freeze(turn(pair.output, d8)))
 
 
 def _content(pair: Pair) -> bytes:

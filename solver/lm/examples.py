@@ -78,9 +78,5 @@ def _round(n: int, number: int, context: bool, views: int) -> list[tuple[int, li
 def _example(task: Task, asked: int, others: Sequence[int], view: View) -> Example:
     ranks = sorted(others)
     order = tuple(ranks.index(i) for i in others)
-    shown = tuple(_seen(task.train[i], view) for i in others)
-    return Example(_seen(task.train[asked], view), shown, replace(view, order=order))
-
-
-def _seen(pair: Pair, view: View) -> Pair:
-    return Pair(view.apply(pair.input), view.apply(pair.output))
+    shown = tuple(view.apply_pair(task.train[i]) for i in others)
+    return Example(view.apply_pair(task.train[asked]), shown, replace(view, order=order))

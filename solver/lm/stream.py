@@ -81,8 +81,7 @@ class Stream:
         own, more = self._originals[task], self._generated[task]
         pairs = own if not more or (own and rng.random() < self.mixture.originals) else more
         view = random_view(rng, self._lessons[task].fixed_colors)
-        pair = pairs[rng.integers(len(pairs))]
-        return encode(Pair(view.apply(pair.input), view.apply(pair.output)), view.d8)
+        return encode(view.apply_pair(pairs[rng.integers(len(pairs))]), view.d8)
 
     def _cut(self, drawn: list[Drawn]) -> list[list[Drawn]]:
         """A chunk's batches in random order, in whole rounds."""

@@ -16,12 +16,12 @@ from torch import Tensor
 from solver.deadline import Deadline
 from solver.grid import Pair, Task, freeze, stable_seed
 from solver.lm.adapter import LORA, Lora, LowRank
-from solver.lm.corpus import turned
 from solver.lm.examples import LIMIT, examples
 from solver.lm.formats import Batch, encode
 from solver.lm.model import TaskModel
 from solver.lm.stream import batch_of, cut
 from solver.lm.train import Recipe, Step, Trainer, measure, train
+from solver.views import View
 
 CHECK = 8  # steps between two looks at the held-out demonstration
 PATIENCE = 4  # looks without a new best that end a trial
@@ -104,7 +104,7 @@ class Learner:
         """Learn all demonstrations but one, drawn by the seed, while that one gets likelier."""
         out = stable_seed(seed, task.id, "held out") % len(task.train)
         rest = replace(task, train=(*task.train[:out], *task.train[out + 1 :]))
-        turns = [(0, encode(turned(task.train[out], d8), d8)) for d8 in range(8)]
+        turns = [(0, encode(View(d8).apply_pair(task.train[out]), d8)) for d8 in range(8)]
         watched = [batch_of(part) for part in cut(turns, self.adaptation.tokens)]
         part = deadline.slice(self.adaptation.trial * deadline.left())
         trial = _Trial(self.model, watched, part)

@@ -40,6 +40,21 @@ def gain(pieces, n, mode, free, wanted):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def room_for(value, best, top, found):  # type: ignore[no-untyped-def]
+    """Make room in `best` and `top`, best first and `found` of them filled, for an entry of
+    this value: its place, or -1 if the worst of a full list is as good."""
+    if found == len(top) and value <= best[found - 1]:
+        return -1
+    at = min(found, len(top) - 1)
+    while at > 0 and best[at - 1] < value:
+        best[at] = best[at - 1]
+        top[at] = top[at - 1]
+        at -= 1
+    best[at] = value
+    return at
+
+
+@kernel
 def best_pieces(pieces, free, wanted, layer_cost, top):  # type: ignore[no-untyped-def]
     """The layers that gain most wanted cells for each bit they cost: rows (piece, mode) in
     `top`, best first. Returns how many."""
@@ -51,16 +66,10 @@ def best_pieces(pieces, free, wanted, layer_cost, top):  # type: ignore[no-untyp
             if g == 0:
                 continue
             value = g / (pieces.cost[n] + layer_cost)
-            if found == len(top) and value <= best[found - 1]:
-                continue
-            at = min(found, len(top) - 1)
-            while at > 0 and best[at - 1] < value:
-                best[at] = best[at - 1]
-                top[at] = top[at - 1]
-                at -= 1
-            best[at] = value
-            top[at, 0], top[at, 1] = n, mode
-            found = min(found + 1, len(top))
+            at = room_for(value, best, top, found)
+            if at >= 0:
+                top[at, 0], top[at, 1] = n, mode
+                found = min(found + 1, len(top))
     return found
 
 
@@ -75,16 +84,10 @@ def best_bases(pieces, layer_cost, top):  # type: ignore[no-untyped-def]
         for m in range(pieces.right.shape[1]):
             right += ones(pieces.right[n, m])
         value = right - pieces.cost[n] - layer_cost
-        if found == len(top) and value <= best[found - 1]:
-            continue
-        at = min(found, len(top) - 1)
-        while at > 0 and best[at - 1] < value:
-            best[at] = best[at - 1]
-            top[at] = top[at - 1]
-            at -= 1
-        best[at] = value
-        top[at] = n
-        found = min(found + 1, len(top))
+        at = room_for(value, best, top, found)
+        if at >= 0:
+            top[at] = n
+            found = min(found + 1, len(top))
     return found
 
 

@@ -19,7 +19,7 @@ from solver.grid import COLORS, Grid, Pair, Task, freeze
 from solver.synth import cells, grids
 from solver.synth.interleave import Search, interleave
 from solver.synth.program import INPUT, Call, Image, Op, Solution, as_output, substitute
-from solver.views import turn
+from solver.views import turn, unturn
 
 VIEW_BITS = 4.0
 
@@ -38,7 +38,7 @@ class GridView:
 
     def undo(self, output: Grid, source: Grid) -> Grid:
         """An output as the task wants it; `source` is the input it belongs to, as it was."""
-        turned = turn(output, inverse(self.d8))
+        turned = unturn(output, self.d8)
         if self.fixed is not None:
             turned = np.argsort(ranks(source, self.fixed)).astype(np.uint8)[turned]
         return freeze(turned)
