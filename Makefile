@@ -34,7 +34,7 @@ $(READY): torch.lock requirements.lock setup.cfg pyproject.toml
 	@touch $@
 
 lock:  ## resolve requirements.lock anew (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra model \
+	uv pip compile --quiet --universal --python-version 3.11 --all-extras \
 		--no-emit-package torch --generate-hashes --no-header --no-emit-index-url \
 		--output-file requirements.lock setup.cfg
 
