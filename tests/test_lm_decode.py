@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import runpy
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ from solver.lm.formats import (
     output_symbols,
 )
 from solver.lm.grammar import shape_of
-from solver.lm.language import LogProbs, Prompt
+from solver.lm.language import Cache, LogProbs, Prompt
 from solver.lm.model import Size, TaskModel, build
 from solver.lm.stream import Mixture, Stream
 from solver.lm.train import Recipe, Trainer
@@ -93,6 +94,39 @@ def test_the_cache_changes_nothing(model: TaskModel) -> None:
         expected = without_cache(model, prompt)
         assert decoded.tokens.tolist() == expected.tokens.tolist()
         assert decoded.logprob == pytest.approx(expected.logprob, abs=1e-4)
+
+
+@pytest.mark.parametrize("close", [True, False])
+def test_a_grid_that_it_may_be_like_changes_nothing(model: TaskModel, close: bool) -> None:
+    """Neither the output itself nor another grid of its size; but the output saves passes."""
+    for prompt in prompts():
+        expected = without_cache(model, prompt)
+        grid = decode(expected.tokens)
+        like = grid if close else as_grid((grid + 1) % 10)
+        cached = Counted(PairModel(model, {}))
+        (decoded,) = greedy(cached, [replace(prompt, like=like)], LONG, SIDE)
+        assert decoded.tokens.tolist() == expected.tokens.tolist()
+        assert decoded.logprob == pytest.approx(expected.logprob, abs=1e-4)
+        if close:  # the first symbols of the first row come one by one, then four, then more
+            assert cached.passes <= 2 + 2 * len(grid)
+
+
+class Counted:
+    """A `LanguageModel` that counts the passes over its caches."""
+
+    def __init__(self, model: PairModel) -> None:
+        self.prompt, self._model, self.passes = model.prompt, model, 0
+
+    def read(self, prompts: Sequence[Prompt], width: int, room: int) -> tuple[Cache, LogProbs]:
+        cache, first = self._model.read(prompts, width, room)
+        extend = cache.extend
+
+        def counted(symbols: Tokens, counts: Tokens) -> LogProbs:
+            self.passes += 1
+            return extend(symbols, counts)
+
+        cache.extend = counted  # type: ignore[method-assign]
+        return cache, first
 
 
 def test_rows_are_branched_cut_and_extended_unevenly(model: TaskModel) -> None:
@@ -171,6 +205,22 @@ def test_samples_follow_the_probabilities() -> None:
     p = np.exp(table.next((7,)))[:10]
     p /= p.sum()  # colours alone may come first
     assert np.abs(first - 3000 * p).max() < 4 * np.sqrt(3000 * (p * (1 - p)).max())
+
+
+def test_what_is_guessed_is_drawn_no_more_often() -> None:
+    """4,000 outputs of one row of two cells, guessed from a grid: first symbol by first, the
+    second is drawn with the probabilities of the model."""
+    table = TableModel(2, sharpness=1.0)
+    like = as_grid([[3, 5]])
+    some = [Prompt(prompts()[0].sequence, 7, like)] * 4000
+    drawn = generate(table, some, Sampler(1.0, np.random.default_rng(0)), LONG, 2)
+    threes = [d.tokens[1] for d in drawn if d.tokens[0] == 3]
+    legal = shape_of([3]).legal(2)
+    p = np.where(legal, np.exp(table.next((7, 3))), 0.0)
+    p /= p.sum()
+    counts, n = np.bincount(threes, minlength=WRITABLE), len(threes)
+    assert n > 100
+    assert (np.abs(counts - n * p) <= 4 * np.sqrt(n * p * (1 - p)) + 1e-9).all()
 
 
 def test_the_deadline_ends_it() -> None:

@@ -1,21 +1,21 @@
 """Decoding speed on one core, against `generate` of transformers.
 
-    python scripts/bench/decode.py [--model checkpoints/first/model] [--dtype float32]
+    python scripts/bench/decode.py [--model models/pair] [--dtype float32] [--learn 10]
 
-The same weights, the same eight prompts, greedily and under the same grammar, one thread.
+A model that has learned a task for some seconds, as in a run, writes the output of its test input
+in the eight views, greedily and under the same grammar, on one thread; then the next task.
 `generate` gets what the pair format needs (positions, task vectors) from a subclass, as an
 application would write it, and keeps its own cache, loop and attention (sdpa). Runs alternate;
-the medians of the tokens for each CPU second and their ratio are printed. The tokens must be
-identical.
+the tokens for each CPU second are printed, and their ratio. The tokens must be identical. The
+tasks are drawn from the ARC-AGI-1 training set, among those whose test input is a square of 8 to
+20 cells a side: all views are then of one length, which `generate` needs.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,53 +23,73 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, Qwen3_5ForCausalLM
 
+from solver.arcio import read_source
 from solver.deadline import Deadline
-from solver.grid import as_grid, stable_seed
+from solver.grid import MAX_SIDE, Task, stable_seed
 from solver.lm.cache import PairModel
 from solver.lm.decode import greedy
-from solver.lm.formats import END, WRITABLE, Tokens, encode_prompt, next_positions
+from solver.lm.formats import END, WRITABLE, Tokens, next_positions
 from solver.lm.grammar import most_symbols, shape_of
 from solver.lm.language import Prompt
-from solver.lm.model import CELL, Size, TaskModel, build, load
-
-BATCH, INPUT_SIDE = 8, 12
+from solver.lm.model import BUNDLE, CELL, TaskModel, compile_layers, dequantized, load
+from solver.lm.ttt import Adaptation, Learner
+from solver.views import View
 
 
 def main() -> int:
     """Time both, print the comparison; 1 if the tokens differ."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", help="a checkpoint; without it, new weights of the usual size")
+    parser.add_argument("--model", default=BUNDLE)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--side", type=int, default=15, help="the longest side of an output")
+    parser.add_argument("--learn", type=float, default=10.0, help="seconds of each task")
+    parser.add_argument("--tasks", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    dtype = getattr(torch, options.dtype)
-    model = TaskModel(load(options.model) if options.model else build(Size(), 0), BATCH).to(dtype)
-    rng = np.random.default_rng(stable_seed(0, "bench"))
-    grids = rng.integers(0, 10, (BATCH, INPUT_SIDE, INPUT_SIDE))
-    prompts = [Prompt(encode_prompt(as_grid(grid), 0), i) for i, grid in enumerate(grids)]
-    plain_model = PlainModel.of(model, prompts)
-    ways: list[Callable[[], list[Tokens]]] = [
-        lambda: with_generate(plain_model, prompts, options.side),
-        lambda: with_cache(model, prompts, options.side),
+    lm = dequantized(load(options.model, getattr(torch, options.dtype)))
+    learner = Learner(TaskModel(lm, 1).to(lm.dtype), Adaptation())
+    compile_layers(lm)
+    learner.warm_up()
+    tokens, took, same = 0, [0.0, 0.0], True
+    for task in square_tasks(options.tasks):
+        learner.learn(task, Deadline.after(options.learn), 0)
+        written, best, alike = compare(learner.model, task, options.repeats)
+        tokens, same = tokens + written, same and alike
+        took = [a + b for a, b in zip(took, best, strict=True)]
+        print(f"{task.id}: {written} tokens, {best[0] / best[1]:.2f} times as fast")
+    print(f"transformers generate   {tokens / took[0]:8,.0f} tokens/s, {options.dtype}")
+    print(f"solver.lm.decode        {tokens / took[1]:8,.0f} tokens/s")
+    print(f"ratio                   {took[0] / took[1]:8.2f}")
+    print("tokens are identical" if same else "TOKENS DIFFER")
+    return int(not same)
+
+
+def square_tasks(count: int) -> list[Task]:
+    """Drawn by a fixed seed."""
+    tasks = [
+        task
+        for task in read_source("arc-agi-1:training").tasks
+        if task.tests[0].shape[0] == task.tests[0].shape[1] and 8 <= len(task.tests[0]) <= 20
     ]
-    rates: list[list[float]] = [[], []]
-    outputs: list[list[list[int]]] = [[], []]
-    for _ in range(options.repeats + 1):  # the first is warm-up
-        for way, of_way, rate in zip(ways, range(2), rates, strict=True):
-            begun = time.process_time()
-            tokens = way()
-            rate.append(sum(map(len, tokens)) / (time.process_time() - begun))
-            outputs[of_way] = [row.tolist() for row in tokens]
-    plain, ours = (statistics.median(rate[1:]) for rate in rates)
-    lengths = [len(row) for row in outputs[1]]
-    print(f"{BATCH} outputs of {min(lengths)} to {max(lengths)} tokens, {options.dtype}")
-    print(f"transformers generate   {plain:8,.0f} tokens/s")
-    print(f"solver.lm.decode        {ours:8,.0f} tokens/s")
-    print(f"ratio                   {ours / plain:8.2f}")
-    print("tokens are identical" if outputs[0] == outputs[1] else "TOKENS DIFFER")
-    return int(outputs[0] != outputs[1])
+    rng = np.random.default_rng(stable_seed(0, "bench"))
+    return [tasks[i] for i in rng.permutation(len(tasks))[:count]]
+
+
+def compare(model: TaskModel, task: Task, repeats: int) -> tuple[int, list[float], bool]:
+    """Tokens written, the least CPU seconds of each way, and whether the tokens are identical."""
+    ours = PairModel(model, {task.id: 0})
+    prompts = [ours.prompt(task, 0, View(d8)) for d8 in range(8)]
+    plain = PlainModel.of(model, prompts)
+    took: list[list[float]] = [[], []]
+    for _ in range(repeats):
+        begun = time.process_time()
+        theirs = with_generate(plain, prompts, MAX_SIDE)
+        between = time.process_time()
+        mine = with_cache(model, prompts, MAX_SIDE)
+        took[0].append(between - begun)
+        took[1].append(time.process_time() - between)
+    same = [row.tolist() for row in theirs] == [row.tolist() for row in mine]
+    return sum(map(len, mine)), [min(times) for times in took], same
 
 
 def with_cache(model: TaskModel, prompts: list[Prompt], side: int) -> list[Tokens]:
@@ -118,6 +138,7 @@ class PlainModel(Qwen3_5ForCausalLM):  # type: ignore[no-untyped-call]
     """The model's own class, told before each step where tokens stand and what the task is."""
 
     pairs: Any
+    tasks: Any
     places: Any
     last: Any
 
@@ -129,6 +150,7 @@ class PlainModel(Qwen3_5ForCausalLM):  # type: ignore[no-untyped-call]
         plain.set_attn_implementation("sdpa")
         plain.to(model.tasks.dtype).eval()
         plain.pairs, plain.places = model, [p.sequence.positions for p in prompts]
+        plain.tasks = torch.tensor([p.task for p in prompts])
         made: PlainModel = plain
         return made
 
@@ -143,7 +165,7 @@ class PlainModel(Qwen3_5ForCausalLM):  # type: ignore[no-untyped-call]
         **_: Any,
     ) -> Any:
         """What the pair format passes in, in place of what the class would."""
-        tasks = torch.arange(len(input_ids))
+        tasks = self.tasks
         read = past_key_values.get_seq_length()
         if read:
             last = next_positions(input_ids[:, -1].numpy(), self.last)

@@ -17,7 +17,8 @@ from torch import Tensor
 from solver.grid import Task
 from solver.lm.formats import OUT, PAD, WRITABLE, Tokens, encode_prompt, next_positions
 from solver.lm.language import LogProbs, Prompt
-from solver.lm.model import TaskModel, run
+from solver.lm.model import TaskModel
+from solver.lm.step import Stepper
 from solver.views import View
 
 SCORES_AT_ONCE = 1 << 24  # entries of an attention matrix: a layer's scores stay below 64 MB
@@ -33,7 +34,7 @@ class PairModel:
     def prompt(self, task: Task, test: int, view: View) -> Prompt:
         """The test input as the view shows it. Raises `KeyError` for a task without a number."""
         shown = view.apply(task.tests[test])
-        return Prompt(encode_prompt(shown, view.d8), self.numbers[task.id])
+        return Prompt(encode_prompt(shown, view.d8), self.numbers[task.id], shown)
 
     def read(self, prompts: Sequence[Prompt], width: int, room: int) -> tuple[PairCache, LogProbs]:
         """See `LanguageModel.read`."""
@@ -42,18 +43,18 @@ class PairModel:
 
 
 class PairCache:
-    """Keys and values of every layer, (R, H, S, C) each for R rows of S places.
+    """Keys and values of every layer, (R, 2, H, S, C) for R rows of S places.
 
     The last column is where the padding of shorter rows is written, and never shown. Memory
     begins as zeros: what a softmax gives no weight must still be finite.
     """
 
     def __init__(self, model: TaskModel, width: int, capacity: int) -> None:
-        self._model = model
+        self._model, self._stepper = model, Stepper.of(model.lm)
         config, device = model.lm.config, model.tasks.device
-        shape = (width, config.num_key_value_heads, capacity + 1, config.head_dim)
+        shape = (width, 2, config.num_key_value_heads, capacity + 1, config.head_dim)
         self._layers = [
-            tuple(torch.zeros(shape, dtype=model.tasks.dtype, device=device) for _ in range(2))
+            torch.zeros(shape, dtype=model.tasks.dtype, device=device)
             for _ in range(config.num_hidden_layers)
         ]
         self._heads = config.num_attention_heads
@@ -98,8 +99,7 @@ class PairCache:
             used = int(self._lengths[moved].max())
             self._places[moved, :used] = self._places[source[moved], :used]
             for layer in self._layers:
-                for held in layer:
-                    held[moved, :, :used] = held[source[moved], :, :used]
+                layer[moved, :, :, :used] = layer[source[moved], :, :, :used]
 
     @torch.no_grad()
     def _forward(self, tokens: Tokens, places: Tokens, counts: Tokens, whole: bool) -> LogProbs:
@@ -119,41 +119,38 @@ class PairCache:
         parts = []
         for start in range(0, len(tokens), rows):
             part = slice(start, min(start + rows, len(tokens)))
-            window = _Window(self, part, at[part], length)
-            parts.append(window.forward(tokens[part], places[:, part], seen[part], whole))
+            vectors = self._embed(tokens[part], part, whole)
+            logits = self._stepper.logits(
+                vectors,
+                torch.from_numpy(places[:, part]).to(vectors.device),
+                hiding(seen[part], length, vectors),
+                self._layers,
+                torch.arange(part.start, part.stop, device=vectors.device)[:, None],
+                torch.from_numpy(at[part]).to(vectors.device),
+            )
+            parts.append(_logprobs(logits))
         return np.concatenate(parts)
 
-
-class _Window:
-    """Some rows of a cache, as a layer of the model sees them in one pass."""
-
-    def __init__(self, cache: PairCache, rows: slice, at: Tokens, length: int) -> None:
-        device = cache._model.tasks.device
-        self._cache, self._rows, self._length = cache, rows, length
-        self._at = torch.from_numpy(at).to(device)  # (B, N)
-        self._row = torch.arange(rows.start, rows.stop, device=device)[:, None]
-
-    def update(self, keys: Tensor, values: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        """Append (B, H, N, C) to a layer, and return all that its rows hold."""
-        held = self._cache._layers[layer]
-        for memory, new in zip(held, (keys, values), strict=True):
-            memory[self._row, :, self._at] = new.transpose(1, 2)
-        return held[0][self._rows, :, : self._length], held[1][self._rows, :, : self._length]
-
-    def forward(self, tokens: Tokens, places: Tokens, seen: Tokens, whole: bool) -> LogProbs:
-        """Pass tokens (B, N) at places (3, B, N), each of which sees `seen` (B, N) columns."""
-        model, device = self._cache._model, self._at.device
+    def _embed(self, tokens: Tokens, rows: slice, whole: bool) -> Tensor:
+        """Vectors (B, N, D) of tokens (B, N); `whole`: with the prefix."""
+        model, device = self._model, self._model.tasks.device
         given = torch.from_numpy(tokens).to(device)
-        tasks = torch.from_numpy(self._cache._tasks[self._rows]).to(device)
-        if whole:
-            vectors = model.embed(given, tasks)  # (B, N, D)
-        else:
-            vectors = model.embed_more(given, model.tasks[tasks])
-        column = torch.arange(self._length, device=device)
-        hidden = column >= torch.from_numpy(seen[:, None, :, None]).to(device)  # (B, 1, N, S)
-        mask = torch.zeros(hidden.shape, dtype=vectors.dtype, device=device)
-        mask.masked_fill_(hidden, torch.finfo(vectors.dtype).min)
-        positions = torch.from_numpy(places).to(device)
-        logits = run(model.lm, vectors, positions, mask, self)[..., :WRITABLE].double()
-        logits[..., OUT] = -torch.inf
-        return torch.log_softmax(logits, -1).cpu().numpy()
+        tasks = torch.from_numpy(self._tasks[rows]).to(device)
+        return model.embed(given, tasks) if whole else model.embed_more(given, model.tasks[tasks])
+
+
+def hiding(seen: Tokens, length: int, vectors: Tensor) -> Tensor:
+    """Additive mask (B, 1, N, `length`): each token sees its first `seen` (B, N) columns."""
+    column = torch.arange(length, device=vectors.device)
+    hidden = column >= torch.from_numpy(seen[:, None, :, None]).to(vectors.device)
+    lowest = torch.finfo(vectors.dtype).min
+    return torch.zeros(hidden.shape, dtype=vectors.dtype, device=vectors.device).masked_fill_(
+        hidden, lowest
+    )
+
+
+def _logprobs(logits: Tensor) -> LogProbs:
+    """Of the symbols an output can hold: (..., V) to (..., WRITABLE)."""
+    writable = logits[..., :WRITABLE].double()
+    writable[..., OUT] = -torch.inf
+    return torch.log_softmax(writable, -1).cpu().numpy()

@@ -1,19 +1,20 @@
 """Writing outputs: the loop that greedy decoding, sampling and search by rows share.
 
-All sequences grow together, one symbol each a pass. Symbols go in and symbols come out: grids
-stop at the format layer, tensors at the model's cache.
+All sequences grow together, a pass of the model at a time. Symbols go in and symbols come out:
+grids stop at the format layer, tensors at the model's cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from solver.deadline import Deadline
-from solver.grid import MAX_SIDE
-from solver.lm.formats import END, PAD, Tokens
+from solver.grid import MAX_SIDE, Grid
+from solver.lm.formats import END, PAD, ROW, Tokens
 from solver.lm.grammar import Shape, most_symbols
 from solver.lm.language import Cache, LanguageModel, LogProbs, Prompt
 
@@ -28,12 +29,17 @@ class Decoded:
 
 @dataclass(eq=False)
 class Draft:
-    """An output that is being written; `following` (WRITABLE,) is what the model expects next."""
+    """An output that is being written; `following` (WRITABLE,) is what the model expects next.
+
+    `like`: a grid that it may repeat in part. `reach`: how far that is tried next time.
+    """
 
     following: LogProbs
     symbols: list[int] = field(default_factory=list)
     logprob: float = 0.0
     shape: Shape = field(default_factory=Shape)
+    like: Grid | None = None
+    reach: int = 4
 
     def append(self, symbol: int) -> None:
         self.symbols.append(symbol)
@@ -41,7 +47,23 @@ class Draft:
         self.shape = self.shape.after(symbol)
 
     def copy(self) -> Draft:
-        return Draft(self.following, self.symbols.copy(), self.logprob, self.shape)
+        return replace(self, symbols=self.symbols.copy())
+
+    def expected(self, side: int) -> list[int]:
+        """How this row may go on, up to `reach` symbols and up to ROW: as the same row of
+        `like`, or as the row above, whichever the row has followed more closely so far."""
+        width, column, rows = self.shape
+        begun = self.symbols[len(self.symbols) - column :]
+        models = [self.symbols[len(self.symbols) - column - width - 1 :][:width]] if rows else []
+        if self.like is not None and rows < len(self.like):
+            row = self.like[rows].tolist()
+            models += [row] if width in (0, len(row)) and len(row) <= side else []
+        if not models:
+            return []
+        model = max(reversed(models), key=lambda row: sum(map(int.__eq__, row, begun)))
+        if column > len(model):
+            return []
+        return (model[column:] + [ROW] * (rows + 1 < side))[: self.reach]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,28 +90,68 @@ def write(
 ) -> bool:
     """Write on, draft i with row i of the cache, until each has written a symbol of `until`.
 
+    What a draft is expected to say is read with the next symbol, and kept as far as it is what
+    would have been chosen (speculative decoding, arXiv:2211.17192, without a second model).
     The cache has then read all but END. False if the deadline came first.
     """
-    waiting = list(range(len(drafts)))
-    while waiting:
+    pending = {
+        i: _keep(draft, [], draft.following[None], sampler, side) for i, draft in enumerate(drafts)
+    }
+    while pending:
         if deadline.passed():
             return False
-        legal = np.stack([drafts[i].shape.legal(side) for i in waiting])  # (W, WRITABLE)
-        following = np.stack([drafts[i].following for i in waiting])
-        chosen = sampler.choose(np.where(legal, following, -np.inf))
-        symbols = np.full((len(drafts), 1), PAD)
-        for i, symbol in zip(waiting, chosen.tolist(), strict=True):
+        guesses: dict[int, list[int]] = {}
+        for i, symbol in pending.items():
             drafts[i].append(symbol)
-            symbols[i] = symbol
-        read = [i for i in waiting if drafts[i].symbols[-1] != END]
-        if read:
-            counts = np.zeros(len(drafts), dtype=np.int64)
-            counts[read] = 1
-            logprobs = cache.extend(symbols, counts)[:, 0]
-            for i in read:
-                drafts[i].following = logprobs[i]
-        waiting = [i for i in waiting if drafts[i].symbols[-1] not in until]
+            if symbol != END:
+                guesses[i] = [] if symbol in until else drafts[i].expected(side)
+        pending = {}
+        for i, following in _read(cache, drafts, guesses):
+            symbol = _keep(drafts[i], guesses[i], following, sampler, side)
+            if drafts[i].symbols[-1] not in until:
+                pending[i] = symbol
+        if any(guesses.values()):
+            lengths = [len(draft.symbols) - (draft.symbols[-1] == END) for draft in drafts]
+            cache.gather(range(len(drafts)), lengths)
     return True
+
+
+def _read(
+    cache: Cache, drafts: Sequence[Draft], guesses: Mapping[int, Sequence[int]]
+) -> Iterator[tuple[int, LogProbs]]:
+    """Read the last symbol of drafts and a guess of what follows, by number of the draft: what
+    the model expects after each, (1 + G, WRITABLE)."""
+    if not guesses:
+        return
+    counts = np.zeros(len(drafts), dtype=np.int64)
+    symbols = np.full((len(drafts), 1 + max(map(len, guesses.values()))), PAD)
+    for i, guess in guesses.items():
+        counts[i] = 1 + len(guess)
+        symbols[i, : counts[i]] = [drafts[i].symbols[-1], *guess]
+    after = cache.extend(symbols, counts)
+    for i in guesses:
+        yield i, after[i, : counts[i]]
+
+
+def _keep(
+    draft: Draft, guess: Sequence[int], following: LogProbs, sampler: Sampler, side: int
+) -> int:
+    """Append as much of a guess (G,) as would have been chosen; the symbol chosen after that.
+
+    `following` (1 + G, WRITABLE) is what the model expects before each symbol of the guess.
+    """
+    shapes = list(itertools.accumulate(guess, Shape.after, initial=draft.shape))
+    legal = np.stack([shape.legal(side) for shape in shapes])
+    chosen = sampler.choose(np.where(legal, following, -np.inf)).tolist()
+    kept = 0
+    draft.following = following[0]
+    while kept < len(guess) and chosen[kept] == guess[kept]:
+        draft.append(guess[kept])
+        kept += 1
+        draft.following = following[kept]
+    if guess:
+        draft.reach = 2 * len(guess) if kept == len(guess) else 1 + kept
+    return int(chosen[kept])
 
 
 def generate(
@@ -104,7 +166,7 @@ def generate(
     What has not reached END by the deadline comes back as far as it got.
     """
     cache, first = model.read(prompts, len(prompts), most_symbols(side))
-    drafts = [Draft(row) for row in first]
+    drafts = [Draft(row, like=prompt.like) for row, prompt in zip(first, prompts, strict=True)]
     write(cache, drafts, frozenset({END}), sampler, side, deadline)
     return [Decoded(np.array(d.symbols, dtype=np.int64), d.logprob) for d in drafts]
 

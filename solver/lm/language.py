@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.grid import Task
+from solver.grid import Grid, Task
 from solver.lm.formats import Sequence3D, Tokens
 from solver.views import View
 
@@ -23,10 +23,15 @@ LogProbs = NDArray[np.float64]  # (..., WRITABLE) nats, normalised over the twel
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """What a model is given before an output, and the number of the task it belongs to."""
+    """What a model is given before an output, and the number of the task it belongs to.
+
+    `like`: a grid that the output may repeat in part, such as the test input. It is guessed
+    from, so that less is written symbol by symbol; what is written does not depend on it.
+    """
 
     sequence: Sequence3D
     task: int
+    like: Grid | None = None
 
     def __len__(self) -> int:
         return len(self.sequence)

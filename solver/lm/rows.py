@@ -103,7 +103,8 @@ class RowSearch:
         if self._judges:
             most = width.most * len(self._judges)
             self._verifier, following = self._model.read(self._prompts[1:], most, room)
-        live = [Beam(tree, Draft(first[0]), 0.0, following) for tree in range(width.trees)]
+        draft = Draft(first[0], like=self._prompts[0].like)
+        live = [Beam(tree, draft, 0.0, following) for tree in range(width.trees)]
         finished: list[Beam] = []
         while live:
             family = self._write(live, width, sampler, side, deadline)

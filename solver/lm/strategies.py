@@ -7,7 +7,6 @@ under fixed views: the model is its own verifier.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -105,30 +104,22 @@ def dfs_search(
 ) -> Iterator[Guess]:
     """All outputs above a probability, in each view.
 
-    The first view is searched alone; in the others the likeliest grid so far is read in one
-    pass, since most often it is likely there too, and only what branches off it is written.
-    Where no view finds anything likely enough, the likeliest outputs must do.
+    The likeliest output in the first view is written first: most often it is likely in the others
+    too, so that all read it in one pass, and only what branches off it is written. Where no view
+    finds anything likely enough, the likeliest outputs must do.
     """
-    best: Guess | None = None
-    starts = [0, *range(1, len(asked.views), options.width), len(asked.views)]
-    for start, end in itertools.pairwise(starts):
-        some = asked.views[start:end]
+    first = replace(asked, views=asked.views[:1])
+    best = next(greedy_search(model, first, deadline, options), None)
+    found = 0
+    for start in range(0, len(asked.views), options.width):
+        some = asked.views[start : start + options.width]
         prompts = [model.prompt(asked.task, asked.test, view) for view in some]
-        found = depth_first(
-            model,
-            prompts,
-            options.threshold,
-            deadline,
-            options.side,
-            options.width,
-            _shown(best, some),
-        )
-        for number, decoded in found:
-            guess = _guess(decoded, some[number])
-            yield guess
-            if best is None or guess.logprob > best.logprob:
-                best = guess
-    if best is None:
+        guesses = _shown(best, some)
+        limits = (options.threshold, deadline, options.side, options.width)
+        for number, decoded in depth_first(model, prompts, *limits, guesses):
+            found += 1
+            yield _guess(decoded, some[number])
+    if not found and not deadline.passed():
         yield from greedy_search(model, asked, deadline, options)
 
 
