@@ -195,7 +195,7 @@ def _replayed(folder: Path, tasks: Sequence[Task]) -> Replay:
     if replayed.broken:
         log.warning("%s: %d broken lines skipped", folder / FILE, replayed.broken)
     for header in replayed.runs[:1]:
-        if header.get("digest") != _digest(tasks):
+        if header.get("digest") != task_digest(tasks):
             raise DataError(f"{folder}: holds a run over other tasks; choose another --run")
     return replayed
 
@@ -225,7 +225,7 @@ def _header(source: Source, config: Config) -> dict[str, Any]:
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "source": source.name,
         "tasks": [task.id for task in source.tasks],
-        "digest": _digest(source.tasks),
+        "digest": task_digest(source.tasks),
         "config": dataclasses.asdict(config),
         "versions": {
             "solver": solver.__version__,
@@ -237,7 +237,7 @@ def _header(source: Source, config: Config) -> dict[str, Any]:
     }
 
 
-def _digest(tasks: Sequence[Task]) -> str:
+def task_digest(tasks: Sequence[Task]) -> str:
     """Identity of a list of tasks: ids and grids."""
     digest = hashlib.blake2b(digest_size=16)
     for task in tasks:

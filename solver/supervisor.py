@@ -51,6 +51,7 @@ class _Worker:
     ready: bool = False
     slot: Slot | None = None
     job: int = 0  # its number: a message about any other job is garbage
+    given: float = 0.0  # when it got its job
     since: float = 0.0  # when the present phase (start, load, run) began
     running: bool = False  # the engine has started, the slice counts
     candidates: int = 0
@@ -121,7 +122,7 @@ class Supervisor:
         tasks, name = self._about(slot)
         engine = self._engine(slot)
         worker.slot, worker.running, worker.candidates = slot, False, 0
-        worker.since = self._clock.now()
+        worker.given = worker.since = self._clock.now()
         worker.process.send(
             {
                 "number": self._job,
@@ -247,6 +248,7 @@ class Supervisor:
             worker=worker.index,
             started_s=round(worker.since - self._began, 4),
             error=error,
+            given_s=round(worker.given - self._began, 4),
         )
         worker.running = False
         self._events.job(slot, record)

@@ -114,6 +114,29 @@ def show(
     _exit(action)
 
 
+@app.command(epilog="Example:\n\n  arcsub report runs/final --out final.html")
+def report(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    source: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Where the run's tasks are now.")
+    ] = None,
+    solutions: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Solutions, to score against.")
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Instead of report.html in the run's folder.")
+    ] = None,
+) -> None:
+    """Show a run as one page: score, time, every task, every failure."""
+
+    def action() -> None:
+        with _extra("report"):
+            from submission.report import run_report
+        typer.echo(f"report    {run_report(run, source, solutions, out)}")
+
+    _exit(action)
+
+
 @app.command(
     epilog="Example:\n\n  arcsub train --budget 2h --out checkpoints/first --data re_arc.zip"
 )
@@ -131,7 +154,7 @@ def train(
     """Train the bundled model from nothing, or go on training it, within a budget."""
 
     def action() -> None:
-        with _model_layer():
+        with _extra("model"):
             from submission.training import Training, run_training
         request = Training(out, budget, data, seed, resume, width, layers)
         run_training(request, STARTED, typer.echo)
@@ -155,7 +178,7 @@ def bundle(
     """Quantize a trained model and write down where it comes from."""
 
     def action() -> None:
-        with _model_layer():
+        with _extra("model"):
             from submission.bundle import run_bundle
         run_bundle(model, out, data, card, typer.echo)
 
@@ -163,12 +186,12 @@ def bundle(
 
 
 @contextmanager
-def _model_layer() -> Iterator[None]:
-    """Around imports that need it; an installation without the extra lacks it."""
+def _extra(name: str) -> Iterator[None]:
+    """Around imports that need an extra; an installation without it lacks them."""
     try:
         yield
     except ModuleNotFoundError as error:
-        wanted = "pip install -e '.[model]'"
+        wanted = f"pip install -e '.[{name}]'"
         raise DataError(f"this needs {error.name}, which is not here: {wanted}") from None
 
 
