@@ -45,19 +45,15 @@ def answer(
     by_test: list[list[Candidate]] = [[] for _ in task.tests]
     for candidate in candidates:
         by_test[candidate.test].append(candidate)
-    merged = [merge(found, selector) for found in by_test]
+    merged = [_merge(found, selector) for found in by_test]
     attempts = tuple(_fill(r, two) for (r, _), two in zip(merged, fallback, strict=True))
     state = min((state for _, state in merged), key=STATES.index)
     pairs = zip(by_test, merged, strict=True)
     return Answer(attempts, state, min(_confidence(found, r) for found, (r, _) in pairs))
 
 
-def merge(found: Sequence[Candidate], selector: str) -> tuple[list[Ranked], str]:
-    """Distinct grids in the order in which they are handed in, and the first one's state.
-
-    `found` are the candidates of one test input. A grid's support is what ranked it: that of
-    its programs where it has any.
-    """
+def _merge(found: Sequence[Candidate], selector: str) -> tuple[list[Ranked], str]:
+    """Distinct grids in the order in which they are handed in, and the first one's state."""
     programs = SELECTORS["programs"]([c for c in found if c.program is not None])
     guesses = SELECTORS[selector]([c for c in found if c.program is None])
     if not programs or not guesses:

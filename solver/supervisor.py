@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from solver.config import Config, cores
-from solver.deadline import Clock, Deadline
+from solver.deadline import Clock, Deadline, format_duration
 from solver.grid import Candidate, Task, stable_seed
 from solver.journal import ALL, JobRecord, candidate_of
 from solver.process import GarbageError, WorkerProcess
@@ -95,6 +95,17 @@ class Supervisor:
                     next_tick = self._clock.now() + TICK_S
         finally:
             self._close()
+
+    def doing(self) -> tuple[str, ...]:
+        """What each worker is at, in words."""
+        return tuple(map(self._at, self._workers))
+
+    def _at(self, worker: _Worker) -> str:
+        if worker.slot is None:
+            return "starting" if self._starting(worker) else "idle"
+        work = f"{self._engine(worker.slot)} {self._about(worker.slot)[1]}"
+        for_s = format_duration(self._clock.now() - worker.since)
+        return f"{work} {for_s}" if worker.running else f"{work} loading {for_s}"
 
     # --- giving work --------------------------------------------------------------
 

@@ -34,7 +34,7 @@ class Whisker:
 @dataclass(frozen=True)
 class Bar:
     """A job on a worker's lane: `x` and `width` of the engine's work, `wait` of the loading
-    before it; `kind` is its outcome, `task` the number of its task (-1: all tasks)."""
+    before it; `kind` is `finished`, `sliced`, or how it ended else, `task` the number of its task (-1: all tasks)."""
 
     x: float
     width: float
@@ -178,11 +178,8 @@ def _bar(job: JobRecord, seconds: float, stage: int, retry: bool, task: int) -> 
     scale = WIDTH / seconds
     width = max(0.4, job.cost_s * scale)
     wait = _waited(job) * scale
-    kind = job.outcome if job.outcome in OUTCOMES else "other"
+    kind = "failed" if job.outcome == "error" else "died" if job.error else job.outcome
     return Bar(job.started_s * scale, width, wait, stage, kind, retry, task, "\n".join(words))
-
-
-OUTCOMES = ("finished", "sliced", "error", "died")
 
 
 def _waited(job: JobRecord) -> float:

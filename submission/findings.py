@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from solver.ensemble import Answer, answer, merge
-from solver.grid import Candidate, Grid, Task, key, same
+from solver.ensemble import Answer, answer
+from solver.grid import Attempt, Candidate, Grid, Task, key, same
 from solver.journal import ALL, JobRecord, Replay
 from solver.select import SELECTORS
 from solver.template import template
@@ -152,8 +152,8 @@ def _output(
     given: Answer,
     selector: str,
 ) -> Output:
-    ballots = _ballots([c for c in candidates if c.test == test], selector)
     first, second = given.attempts[test]
+    ballots = _ballots([c for c in candidates if c.test == test], (first, second), selector)
     attempts = (first.grid, second.grid)
     if run.submission is not None:
         attempts = run.submission[task.id][test]
@@ -165,13 +165,17 @@ def _output(
     return Output(task.tests[test], attempts, (one, two), ballots, truth)
 
 
-def _ballots(found: Sequence[Candidate], selector: str) -> tuple[Ballot, ...]:
-    """Every distinct grid with all its support: a program's and the model's."""
-    support: dict[bytes, dict[object, Candidate]] = {}
-    for candidate in sorted(found, key=lambda c: -(c.logprob or 0.0)):
+def _ballots(
+    found: Sequence[Candidate], given: Sequence[Attempt], selector: str
+) -> tuple[Ballot, ...]:
+    """Every distinct grid with all its support: those handed in, then programs', then others."""
+    support: dict[bytes, dict[object, Candidate]] = {key(a.grid): {} for a in given}
+    ranked = SELECTORS["programs"]([c for c in found if c.program is not None])
+    ranked += SELECTORS[selector]([c for c in found if c.program is None])
+    for candidate in (c for group in ranked for c in group.support):
         support.setdefault(key(candidate.grid), {}).setdefault(candidate.identity, candidate)
-    ranked, _ = merge(found, selector)
-    return tuple(Ballot(r.grid, tuple(support[key(r.grid)].values())) for r in ranked)
+    groups = [tuple(group.values()) for group in support.values()]
+    return tuple(Ballot(group[0].grid, group) for group in groups if group)
 
 
 # --- the run as a whole ---------------------------------------------------------------
@@ -232,7 +236,7 @@ def retries(replay: Replay) -> set[int]:
         if work in failed:
             again.add(i)
             failed.remove(work)
-        if job.outcome in ("died", "error"):
+        if job.error is not None:
             failed.add(work)
     return again
 

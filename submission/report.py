@@ -136,7 +136,7 @@ def _facts(run: Recorded, found: list[Finding]) -> dict[str, Any]:
         "attempted": sum(bool(finding.jobs) for finding in found),
         "seconds": sum(job.cost_s for job in jobs),
         "jobs": len(jobs),
-        "died": sum(job.outcome == "died" for job in jobs),
+        "died": sum(job.error is not None and job.outcome != "error" for job in jobs),
         "failed": sum(job.outcome == "error" for job in jobs),
         "candidates": len(run.replay.candidates),
     }

@@ -172,7 +172,7 @@ function program(ballot, test) {
   const place = test.attempts.indexOf(ballot.grid) + 1;
   const steps = ballot.steps.map(([text, grid]) =>
     make("li", {}, make("code", {}, text), grid === null ? make("small", {}, "no grid") : picture(grid, 110)));
-  return make("details", { class: "program", open: "" },
+  return make("details", { class: "program", ...(place === 1 ? { open: "" } : {}) },
     make("summary", {}, `Program of attempt ${place}, step by step`), code(ballot.program), make("ol", {}, ...steps));
 }
 
@@ -189,7 +189,7 @@ function indented(text) {
     if (!quoted && c === ")") depth--;
     out += c;
     if (!quoted && c === "(") depth++;
-    if (!quoted && c === "," && depth <= 2) out += "\n" + "  ".repeat(Math.max(0, depth));
+    if (!quoted && c === "," && depth <= 1) out += "\n" + "  ".repeat(Math.max(0, depth));
   }
   return out.replace(/\n( *) /g, "\n$1");
 }
@@ -415,14 +415,17 @@ if (opened.length) articles[opened[0]].scrollIntoView();
 
 // --- a page that grows ------------------------------------------------------------------
 
-// A live page asks its server whether the run has gone on, and then loads itself anew; not
-// while someone looks at a task.
+// A live page asks its server whether the run has gone on, and then loads itself anew; while
+// someone looks at a task it only says so.
 const live = document.querySelector("meta[name=live]");
-if (live) {
-  setInterval(async () => {
-    if (document.hidden || document.querySelector("article .body:not([hidden])") || byId("help").open) return;
-    const answer = await fetch("state").catch(() => null);
-    if (answer && answer.ok && (await answer.text()) !== live.dataset.state) location.reload();
-    else if (!answer) document.querySelector(".status").textContent = "its server is gone";
-  }, 1000 * live.content);
+async function ask() {
+  if (document.hidden) return;
+  const answer = await fetch("state").catch(() => null);
+  const news = answer && answer.ok && (await answer.text()) !== live.dataset.state;
+  const busy = document.querySelector("article .body:not([hidden])") || byId("help").open;
+  if (news && !busy) location.reload();
+  const status = document.querySelector(".status");
+  if (news) status.textContent = "running; close the task to see news";
+  if (!answer) status.textContent = "over: arcsub report shows it to the end";
 }
+if (live) setInterval(ask, 1000 * live.content);
