@@ -34,7 +34,8 @@ class Whisker:
 @dataclass(frozen=True)
 class Bar:
     """A job on a worker's lane: `x` and `width` of the engine's work, `wait` of the loading
-    before it; `kind` is `finished`, `sliced`, or how it ended else, `task` the number of its task (-1: all tasks)."""
+    before it; `kind` is `finished`, `sliced` or how else it ended, `task` the number of its task
+    (-1: all tasks)."""
 
     x: float
     width: float

@@ -19,7 +19,7 @@ from solver.grid import Grid
 from solver.journal import pack_grid, unpack_grid
 
 STEP = tuple[str, Grid | None]  # what is computed, and the grid it gives
-PROGRAM_S = 10.0  # for one program; the first may have to compile
+PROGRAM_S = 10.0  # of processor time for one program; the first may have to compile
 MEMORY_BYTES = 6 * 2**30  # of addresses, of which libraries reserve more than they touch
 MAX_STEPS = 40
 
@@ -75,7 +75,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin:
         program, rows = json.loads(line)
-        signal.setitimer(signal.ITIMER_REAL, PROGRAM_S)  # ends the process, wherever it hangs
+        signal.setitimer(signal.ITIMER_PROF, PROGRAM_S)  # ends the process, wherever it is
         try:
             steps = trace(parse(program), unpack_grid(rows))
         except ValueError:

@@ -133,7 +133,7 @@ def handler(pages: Pages, token: str) -> type[http.server.BaseHTTPRequestHandler
     """Answers for the page and for its question whether there is news; nothing else exists."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             if self.path == f"/{token}/":
                 self._answer(pages.page(), "text/html")
             elif self.path == f"/{token}/state":
@@ -150,7 +150,7 @@ def handler(pages: Pages, token: str) -> type[http.server.BaseHTTPRequestHandler
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        def log_message(self, format: str, *args: object) -> None:
             """Requests are nobody's news."""
 
     return Handler

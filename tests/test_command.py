@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from solver.arcio import pick_tasks
-from solver.command import Report, Request, new_folder, exit_code, run_solve, score_text
+from solver.command import Report, Request, exit_code, new_folder, run_solve, score_text
 from solver.config import load_config
 from solver.ensemble import answer
 from solver.grid import DataError, Task
