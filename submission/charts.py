@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from solver.deadline import format_duration
 from solver.journal import JobRecord, Replay
-from submission.findings import Finding, Output, outputs_of, retries, task_name
+from submission.findings import Finding, Output, outputs_of, reason, retries, task_name
 from submission.recorded import Recorded, table_of
 from submission.stats import interval
 
@@ -175,7 +175,7 @@ def _bar(job: JobRecord, seconds: float, stage: int, retry: bool, task: int) -> 
         f"{job.cost_s:.2f} s of {job.slice_s:.2f} s, from {job.started_s:.1f} s",
     ]
     if job.error:
-        words.append(job.error.strip().splitlines()[-1][:200] if job.error.strip() else "")
+        words.append(reason(job)[:200])
     scale = WIDTH / seconds
     width = max(0.4, job.cost_s * scale)
     wait = _waited(job) * scale

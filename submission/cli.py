@@ -74,9 +74,10 @@ def solve(
     def action() -> None:
         from submission.live import live_view
 
-        with _growing_report(request, watch) as placed, live_view() as view:
-            report = run_solve(placed, STARTED, view)
-        typer.echo("\n".join(report.lines()))
+        with _growing_report(request, watch) as placed:
+            with live_view() as view:
+                finished = run_solve(placed, STARTED, view)
+            typer.echo("\n".join(finished.lines()))
 
     _exit(action)
 

@@ -243,9 +243,10 @@ def retries(replay: Replay) -> set[int]:
 
 @dataclass(frozen=True)
 class Failure:
-    """An error and the jobs (indices) that it ended."""
+    """An error, its line that says what happened, and the jobs (indices) that it ended."""
 
     error: str
+    reason: str
     jobs: tuple[int, ...]
 
 
@@ -256,7 +257,13 @@ def failures(replay: Replay) -> list[Failure]:
         if job.error is not None:
             jobs.setdefault(job.error, []).append(i)
     ranked = sorted(jobs.items(), key=lambda item: -len(item[1]))
-    return [Failure(error, tuple(where)) for error, where in ranked]
+    return [Failure(error, reason(replay.jobs[where[0]]), tuple(where)) for error, where in ranked]
+
+
+def reason(job: JobRecord) -> str:
+    """What went wrong with a job, in a line: the last of a traceback, else the first."""
+    lines = (job.error or "").strip().splitlines() or [""]
+    return lines[-1] if job.outcome == "error" else lines[0]
 
 
 def task_name(job: JobRecord) -> str:

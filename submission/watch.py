@@ -1,7 +1,7 @@
 """The growing report of a run, served on loopback by a process of its own.
 
 The page stands at an address with a secret in it, so no other page and no other user of the
-machine can guess it. The server ends with the process that started it, a little later: open
+machine can guess it. The server ends with the process that started it, however that ends; open
 pages still get the run's end.
 """
 
@@ -87,7 +87,8 @@ _WAITING = """<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" co
 def watched(folder: Path, source: str, solutions: str | None) -> Iterator[str]:
     """Serve the growing report of a run while inside; gives its address.
 
-    The address works at once: a browser that is too early waits for the server to start.
+    The address works at once: a browser that is too early waits for the server to start. The
+    end waits until open pages have the last page, `LINGER_S` at most.
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         token = secrets.token_urlsafe(16)
@@ -107,6 +108,11 @@ def watched(folder: Path, source: str, solutions: str | None) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/{token}/"
     finally:
         server.stdin.close()
+        try:
+            server.wait(2 * LINGER_S)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
 
 
 def main() -> None:

@@ -113,7 +113,7 @@ def test_retries_and_failures() -> None:
     )
     run = recorded(jobs=jobs)
     assert retries(run.replay) == {2, 3}
-    assert failures(run.replay) == [Failure("x", (0, 5)), Failure("y", (2,))]
+    assert failures(run.replay) == [Failure("x", "x", (0, 5)), Failure("y", "y", (2,))]
     assert [finding.trouble for finding in findings(run)] == [2, 0, 1, 0]
 
 

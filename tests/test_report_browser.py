@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from solver.deadline import Deadline
 from solver.grid import Grid
 from solver.journal import FILE, Journal, candidate_record, replay
 from submission.findings import Finding, findings
-from submission.pagedata import trace_programs
+from submission.pagedata import Traced, trace_programs
 from submission.recorded import read_run
 from submission.report import SAFE_PALETTE, render
 from submission.show import PALETTE
@@ -75,7 +74,7 @@ class Seen:
 
     def shown(self) -> list[str]:
         """The ids of the tasks in the list, in order."""
-        ids: list[str] = self.page.locator("#list article .id").all_inner_texts()
+        ids: list[str] = self.page.locator("#list article .id").all_text_contents()
         return ids
 
 
@@ -102,25 +101,25 @@ def source_of(count: int) -> Source:
     return Source(TRAINING.name, tasks, {task.id: known[task.id] for task in tasks})
 
 
+Large = tuple[Path, list[Finding], Traced]
+Opened = Callable[..., Seen]
+
+
 @pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Finding]]:
-    """The report of a made-up run over 400 tasks, and what it is about."""
+def large(tmp_path_factory: pytest.TempPathFactory) -> Large:
+    """The report of a made-up run over 400 tasks, what it is about, and some programs' steps."""
     run = read_run(made_up_run(tmp_path_factory.mktemp("large") / "run", source_of(400)))
     found = findings(run)
-    steps = trace_programs(found[:3], Deadline.after(120))
+    steps = trace_programs(found[:12], Deadline.after(120))
     file = run.folder / "report.html"
     file.write_text(render(run, found, steps))
-    return file, found
-
-
-Large = tuple[Path, list[Finding]]
-Opened = Callable[..., Seen]
+    return file, found, steps
 
 
 def test_a_page_of_400_tasks_is_small_quick_and_asks_for_nothing(
     large: Large, opened: Opened
 ) -> None:
-    file, _ = large
+    file, *_ = large
     assert file.stat().st_size < 15e6
     seen = opened(file)
     session = seen.page.context.new_cdp_session(seen.page)
@@ -128,14 +127,14 @@ def test_a_page_of_400_tasks_is_small_quick_and_asks_for_nothing(
     metrics = {m["name"]: m["value"] for m in session.send("Performance.getMetrics")["metrics"]}
     assert metrics["ProcessTime"] < LOADED_S
     assert len(seen.shown()) == 400
-    seen.page.locator("#tasks").scroll_into_view_if_needed()
+    seen.page.locator("#task0").scroll_into_view_if_needed()
     seen.page.wait_for_selector("#task0 .thumbs svg")
     assert seen.complaints == []
     assert seen.requests == [file.as_uri()]
 
 
 def test_filters_and_sorting_agree_with_the_findings(large: Large, opened: Opened) -> None:
-    file, found = large
+    file, found, _ = large
     seen, ids = opened(file), [finding.task.id for finding in found]
     page = seen.page
     assert seen.shown() == ids
@@ -183,7 +182,7 @@ def css(color: str) -> str:
 
 
 def test_the_cells_of_pictures_are_those_of_the_grids(large: Large, opened: Opened) -> None:
-    file, found = large
+    file, found, _ = large
     page = opened(file).page
     for number, finding in enumerate(found[:3]):
         page.click(f"#task{number} > .line")
@@ -200,7 +199,7 @@ def test_the_cells_of_pictures_are_those_of_the_grids(large: Large, opened: Open
 
 
 def test_differences_from_the_truth_are_marked(large: Large, opened: Opened) -> None:
-    file, found = large
+    file, found, _ = large
     page = opened(file).page
     number, output = next(
         (i, f.outputs[0])
@@ -219,8 +218,7 @@ def test_differences_from_the_truth_are_marked(large: Large, opened: Opened) -> 
 
 
 def test_a_program_is_shown_with_its_steps(large: Large, opened: Opened) -> None:
-    file, found = large
-    steps = trace_programs(found[:3], Deadline.after(120))
+    file, found, steps = large
     (task, test), by_place = next(iter(steps.items()))
     place, wanted = next(iter(by_place.items()))
     page = opened(file).page
@@ -234,7 +232,7 @@ def test_a_program_is_shown_with_its_steps(large: Large, opened: Opened) -> None
 
 
 def test_the_keyboard_walks_opens_and_closes(large: Large, opened: Opened) -> None:
-    file, found = large
+    file, found, _ = large
     seen = opened(file)
     page, keys = seen.page, seen.page.keyboard
     keys.press("/")
@@ -260,7 +258,7 @@ def test_the_keyboard_walks_opens_and_closes(large: Large, opened: Opened) -> No
 
 
 def test_the_address_keeps_what_is_shown(large: Large, opened: Opened) -> None:
-    file, found = large
+    file, found, _ = large
     task = next(f for f in found if f.score == 1)
     seen = opened(file, address=f"#result=solved&sort=id&task={task.task.id}")
     assert seen.shown() == sorted(f.task.id for f in found if f.score == 1)
@@ -269,7 +267,7 @@ def test_the_address_keeps_what_is_shown(large: Large, opened: Opened) -> None:
 
 @pytest.mark.parametrize("width", [360, 768, 1280])
 def test_the_page_fits_its_window(large: Large, opened: Opened, width: int) -> None:
-    file, _ = large
+    file, *_ = large
     page = opened(file, width).page
     page.evaluate("[0, 1, 2].forEach(number => toggle(number, true))")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -309,13 +307,12 @@ def test_a_growing_run_is_seen_to_its_end(tmp_path: Path, browser: Browser) -> N
     whole = made_up_run(tmp_path / "whole", source_of(3))
     page = browser.new_page()
     seen = Seen(page)
-    with watched(folder, TRAINING.name, None) as address:
+    with watched(folder, TRAINING.name, None) as address:  # its end waits for the open page
         page.goto(address)
         assert page.inner_text(".status") == "running"
         assert page.evaluate("fetch('../').then(answer => answer.status)") == 404
         shutil.copy(whole / FILE, folder / FILE)
-        time.sleep(0.1)
-    page.wait_for_function("document.querySelector('.status').textContent === 'ended'")
+    page.locator(".status", has_text="ended").wait_for()
     assert page.locator("meta[name=live]").count() == 0
     assert len(seen.shown()) == 3
     page.close()

@@ -136,7 +136,7 @@ function line(task, number) {
 
 // --- a task in full ---------------------------------------------------------------------
 
-const BOX = () => Math.min(230, Math.max(120, (window.innerWidth - 70) / 2));
+const BOX = () => Math.min(230, Math.max(100, (window.innerWidth - 96) / 2));
 
 function body(task) {
   const parts = [make("h4", {}, "Demonstrations"), make("div", { class: "pairs" }, ...task.demos.map(([from, to], i) =>
