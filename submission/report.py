@@ -107,7 +107,8 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "duration": format_duration, "plain": plain}
+    environment.filters |= {"percent": percent, "reach": reach}
+    environment.filters |= {"duration": format_duration, "plain": plain}
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     return environment
 
@@ -117,12 +118,17 @@ def percent(value: float) -> str:
     return f"{value:.1%}".replace("%", "\u2009%")
 
 
+def reach(row: charts.Whisker) -> str:
+    """The interval of a score: `38.1 to 57.0 %`."""
+    return f"{100 * row.low:.1f} to {percent(row.high)}"
+
+
 def plain(value: Any) -> str:
     """A setting's value as a reader would write it."""
     if isinstance(value, list):
         return "; ".join(map(plain, value))
     if isinstance(value, dict):
-        return ", ".join(f"{key} {plain(v)}" for key, v in value.items())
+        return ", ".join(f"{key} {plain(v)}" for key, v in value.items() if v not in ("", [], {}))
     return str(value)
 
 

@@ -294,7 +294,7 @@ def test_hostile_names_programs_and_errors_stay_text(tmp_path: Path, opened: Ope
     page.evaluate("data.tasks.forEach((_, number) => toggle(number, true))")
     assert seen.shown() == [task.id for task in tasks]
     assert HOSTILE in page.locator("pre.code").all_text_contents()
-    assert page.locator(".failure pre").first.text_content() == HOSTILE
+    assert HOSTILE in page.locator(".failure pre").all_text_contents()
     assert page.evaluate("typeof hacked") == "undefined"
     assert page.locator("img").count() == 0
     assert page.locator("script").count() == 2

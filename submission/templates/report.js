@@ -105,11 +105,15 @@ const drawn = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "600px" });
 
+// The first two test inputs, each with its attempts and the truth.
 function thumbnails(holder) {
-  const test = data.tasks[holder.dataset.task].tests[0];
-  holder.replaceChildren(picture(test.in, 46), make("i", {}, "→"),
-    ...test.attempts.map((attempt) => picture(attempt, 46, test.truth)));
-  if (test.truth !== null) holder.append(make("i", { title: "the truth" }, "="), picture(test.truth, 46));
+  holder.replaceChildren(...data.tasks[holder.dataset.task].tests.slice(0, 2).flatMap((test, i) => {
+    const input = picture(test.in, 46);
+    if (i) input.classList.add("next");
+    const attempts = test.attempts.map((attempt) => picture(attempt, 46, test.truth));
+    const truth = test.truth === null ? [] : [make("i", { title: "the truth" }, "="), picture(test.truth, 46)];
+    return [input, make("i", {}, "→"), ...attempts, ...truth];
+  }));
 }
 
 const verdict = (score) => (score === null ? "unknown" : score === 1 ? "solved" : score > 0 ? "partly" : "unsolved");
