@@ -29,13 +29,16 @@ log = logging.getLogger("solver")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Progress at a moment: tasks in all, attempted, finished, and answers by kind."""
+    """Progress at a moment: tasks in all, attempted, finished, answers by kind, the tasks that
+    each engine has tried, and what each worker is at."""
 
     total: int
     attempted: int
     ended: int
     states: dict[str, int]
     left_s: float
+    tried: dict[str, int]
+    doing: tuple[str, ...]
 
 
 def by_task(tasks: Sequence[Task], candidates: Iterable[Candidate]) -> list[list[Candidate]]:
@@ -67,7 +70,7 @@ class Board:
         self._fallback = [template(task) for task in tasks]
         self._found: list[list[Candidate]] = [[] for _ in tasks]
         self._errors: list[list[str]] = [[] for _ in tasks]
-        self._attempted: set[int] = set()
+        self._tried: dict[str, set[int]] = {}  # by engine
         self._ended: set[int] = set()
         self._answers = [
             answer(task, [], two, selector, rule)
@@ -125,7 +128,7 @@ class Board:
         )
 
     def _book(self, task: int, record: JobRecord) -> None:
-        self._attempted.add(task)
+        self._tried.setdefault(record.engine, set()).add(task)
         if record.error:
             reason = record.error.strip().splitlines()
             shown = reason[-1] if record.outcome == "error" else reason[0]
@@ -166,9 +169,16 @@ class Board:
         errors = zip(self.tasks, self._errors, strict=True)
         return {task.id: lines for task, lines in errors if lines}
 
-    def snapshot(self, left_s: float) -> Snapshot:
-        states = Counter(a.state for a in self._answers)
-        return Snapshot(len(self.tasks), len(self._attempted), len(self._ended), states, left_s)
+    def snapshot(self, left_s: float, doing: tuple[str, ...]) -> Snapshot:
+        return Snapshot(
+            total=len(self.tasks),
+            attempted=len(set().union(*self._tried.values())),
+            ended=len(self._ended),
+            states=Counter(a.state for a in self._answers),
+            left_s=left_s,
+            tried={engine: len(tasks) for engine, tasks in self._tried.items()},
+            doing=doing,
+        )
 
     # --- the submission -----------------------------------------------------------
 

@@ -88,7 +88,7 @@ def run_solve(request: Request, started: float, watch: Callable[[Snapshot], None
             workers=request.workers,
             seed=request.seed,
         )
-        folder = Path(request.run) if request.run else _new_folder(request)
+        folder = Path(request.run) if request.run else new_folder(request)
         result = solve(
             source,
             config,
@@ -142,8 +142,9 @@ def _duration(text: str) -> float:
         raise DataError(f"--budget {error}") from None
 
 
-def _new_folder(request: Request) -> Path:
-    """`runs/<source>`, or `runs/<source>-2` and so on where that is taken."""
+def new_folder(request: Request) -> Path:
+    """`runs/<source>`, or `runs/<source>-2` and so on where that is taken. Raises `DataError`
+    if the request is to go on with a run."""
     if request.resume:
         raise DataError("--resume needs --run, the folder of the run to go on with")
     stem = re.sub(r"[^\w.-]+", "-", Path(request.source).stem)[:80].strip("-.") or "run"

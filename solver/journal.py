@@ -30,6 +30,8 @@ class JobRecord:
 
     `outcome`: `finished` (the engine had no more to say), `sliced` (its time was up),
     `error` (it raised), `died` (its process ended, or was ended).
+    `started_s` is when its engine began, in seconds since the workers did; before that, from
+    `given_s` on, its worker was loading. Older journals do not say.
     """
 
     task: str
@@ -41,6 +43,7 @@ class JobRecord:
     worker: int
     started_s: float
     error: str | None = None
+    given_s: float | None = None
 
 
 @dataclass
@@ -49,12 +52,15 @@ class Replay:
 
     `heard[i]` of the candidates stood before `jobs[i]`, so each candidate can be given to the
     job that found it.
+    `runs` has a header for each process that worked on the run, `processes[i]` says which of
+    them job i belongs to, and `terminal` holds what the last of them has booked.
     """
 
     runs: list[dict[str, Any]] = field(default_factory=list)
     candidates: list[Candidate] = field(default_factory=list)
     jobs: list[JobRecord] = field(default_factory=list)
     heard: list[int] = field(default_factory=list)
+    processes: list[int] = field(default_factory=list)
     terminal: dict[str, dict[str, Any]] = field(default_factory=dict)
     broken: int = 0
 
@@ -112,11 +118,13 @@ def _replay_line(line: bytes, result: Replay, path: Path) -> None:
                     f"{path}: journal format {record['format']}, this version reads up to {FORMAT}"
                 )
             result.runs.append(record)
+            result.terminal.clear()
         elif kind == "candidate":
             result.candidates.append(candidate_of(record))
         elif kind == "job":
             result.jobs.append(job_of(record))
             result.heard.append(len(result.candidates))
+            result.processes.append(max(0, len(result.runs) - 1))
         elif kind == "task":
             result.terminal[_text(record["task"])] = record
         else:
@@ -172,7 +180,8 @@ def job_of(record: dict[str, Any]) -> JobRecord:
     job = JobRecord(**record)
     for text in (job.task, job.engine, job.outcome, job.error or ""):
         _text(text)
-    for number in (job.pass_, job.worker, job.cost_s, job.slice_s, job.started_s):
+    numbers = [job.pass_, job.worker, job.cost_s, job.slice_s, job.started_s]
+    for number in numbers if job.given_s is None else [*numbers, job.given_s]:
         _number(number)
     return job
 

@@ -106,14 +106,17 @@ def _work(
         if plan.done(slot, record.outcome, record.cost_s, confidence):
             board.end(slot.task)
 
+    def report() -> None:
+        watch(board.snapshot(deadline.left(), supervisor.doing()))
+
     def tick() -> None:
         board.write_if_due()
-        watch(board.snapshot(deadline.left()))
+        report()
 
     events = Events(lambda slot, found: board.candidate(slot.task, found), ended, tick, log.info)
     supervisor = Supervisor(config, tuple(tasks), plan, events, deadline.clock, folder / SHARED)
     supervisor.run(deadline, stop)
-    watch(board.snapshot(deadline.left()))
+    report()
 
 
 def _resume_plan(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from solver.config import Config, cores
-from solver.deadline import Clock, Deadline
+from solver.deadline import Clock, Deadline, format_duration
 from solver.grid import Candidate, Task, stable_seed
 from solver.journal import ALL, JobRecord, candidate_of
 from solver.process import GarbageError, WorkerProcess
@@ -51,6 +51,7 @@ class _Worker:
     ready: bool = False
     slot: Slot | None = None
     job: int = 0  # its number: a message about any other job is garbage
+    given: float = 0.0  # when it got its job
     since: float = 0.0  # when the present phase (start, load, run) began
     running: bool = False  # the engine has started, the slice counts
     candidates: int = 0
@@ -95,6 +96,17 @@ class Supervisor:
         finally:
             self._close()
 
+    def doing(self) -> tuple[str, ...]:
+        """What each worker is at, in words."""
+        return tuple(map(self._at, self._workers))
+
+    def _at(self, worker: _Worker) -> str:
+        if worker.slot is None:
+            return "starting" if self._starting(worker) else "idle"
+        work = f"{self._engine(worker.slot)} {self._about(worker.slot)[1]}"
+        for_s = format_duration(self._clock.now() - worker.since)
+        return f"{work} {for_s}" if worker.running else f"{work} loading {for_s}"
+
     # --- giving work --------------------------------------------------------------
 
     def _starting(self, worker: _Worker) -> bool:
@@ -121,7 +133,7 @@ class Supervisor:
         tasks, name = self._about(slot)
         engine = self._engine(slot)
         worker.slot, worker.running, worker.candidates = slot, False, 0
-        worker.since = self._clock.now()
+        worker.given = worker.since = self._clock.now()
         worker.process.send(
             {
                 "number": self._job,
@@ -247,6 +259,7 @@ class Supervisor:
             worker=worker.index,
             started_s=round(worker.since - self._began, 4),
             error=error,
+            given_s=round(worker.given - self._began, 4),
         )
         worker.running = False
         self._events.job(slot, record)

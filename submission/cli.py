@@ -8,11 +8,13 @@ STARTED = time.monotonic()  # the budget counts from here: the imports below are
 
 from collections.abc import Callable, Iterator  # noqa: E402
 from contextlib import contextmanager  # noqa: E402
+from dataclasses import replace  # noqa: E402
+from pathlib import Path  # noqa: E402
 from typing import Annotated  # noqa: E402
 
 import typer  # noqa: E402
 
-from solver.command import Request, exit_code, run_solve, score_text  # noqa: E402
+from solver.command import Request, exit_code, new_folder, run_solve, score_text  # noqa: E402
 from solver.grid import DataError  # noqa: E402
 
 app = typer.Typer(
@@ -60,6 +62,9 @@ def solve(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run.")] = False,
     profile: Annotated[str, typer.Option(help="cpu or kaggle-cpu.")] = "cpu",
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Serve the growing report to this machine's browser.")
+    ] = False,
 ) -> None:
     """Solve tasks within a budget; leaves a valid submission.json whatever happens."""
     request = Request(
@@ -69,9 +74,10 @@ def solve(
     def action() -> None:
         from submission.live import live_view
 
-        with live_view() as watch:
-            report = run_solve(request, STARTED, watch)
-        typer.echo("\n".join(report.lines()))
+        with _growing_report(request, watch) as placed:
+            with live_view() as view:
+                finished = run_solve(placed, STARTED, view)
+            typer.echo("\n".join(finished.lines()))
 
     _exit(action)
 
@@ -110,6 +116,29 @@ def show(
         from submission.show import show_task
 
         show_task(source, task, submission=submission, views=views, seed=seed, program=program)
+
+    _exit(action)
+
+
+@app.command(epilog="Example:\n\n  arcsub report runs/final --out final.html")
+def report(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    source: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Where the run's tasks are now.")
+    ] = None,
+    solutions: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Solutions, to score against.")
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Instead of report.html in the run's folder.")
+    ] = None,
+) -> None:
+    """Show a run as one page: score, time, every task, every failure."""
+
+    def action() -> None:
+        with _extra("report"):
+            from submission.report import run_report
+        typer.echo(f"report    {run_report(run, source, solutions, out)}")
 
     _exit(action)
 
@@ -258,6 +287,20 @@ def simulate(
         )
 
     _exit(action)
+
+
+@contextmanager
+def _growing_report(request: Request, wanted: bool) -> Iterator[Request]:
+    """Serve the run's report while it grows; the request with the folder that it grows in."""
+    if not wanted:
+        yield request
+        return
+    with _extra("report"):
+        from submission.watch import watched
+    folder = Path(request.run) if request.run else new_folder(request)
+    with watched(folder, request.source, request.solutions) as address:
+        typer.echo(f"watch     {address}")
+        yield replace(request, run=str(folder))
 
 
 @contextmanager

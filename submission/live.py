@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 from solver.__main__ import progress_printer
 from solver.board import Snapshot
 from solver.deadline import format_duration
 
+MAX_WORKERS = 8  # lines for single workers; more do not fit beside the rest
+BAR = 36
+
 
 @contextmanager
-def live_view() -> Iterator[Callable[[Snapshot], None]]:
-    """Tasks done, time left and how each was answered; a line now and then without a terminal."""
-    console = Console()
+def live_view(console: Console | None = None) -> Iterator[Callable[[Snapshot], None]]:
+    """Tasks, stages, workers and the expected end; a line now and then without a terminal."""
+    console = console or Console()
     if not console.is_terminal:
         yield progress_printer()
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[states]}"),
-        TextColumn("{task.fields[left]} left"),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("tasks tried", total=None, states="", left="")
+    began = time.monotonic()
+    with Live(console=console, transient=True, refresh_per_second=4) as live:
+        yield lambda now: live.update(picture(now, time.monotonic() - began))
 
-        def watch(now: Snapshot) -> None:
-            states = ", ".join(f"{n} {state}" for state, n in sorted(now.states.items()))
-            left = format_duration(now.left_s)
-            progress.update(bar, completed=now.attempted, total=now.total, states=states, left=left)
 
-        yield watch
+def picture(now: Snapshot, elapsed_s: float) -> Group:
+    """What the terminal shows: a bar for all tasks and each engine, answers, end, workers."""
+    bars = Table.grid(padding=(0, 2))
+    for name, tried in {"tasks tried": now.attempted, **now.tried}.items():
+        bar = ProgressBar(total=now.total, completed=tried, width=BAR)
+        bars.add_row(Text(name), bar, f"{tried}/{now.total}")
+    states = ", ".join(f"{n} {state}" for state, n in sorted(now.states.items()))
+    workers = [Text(f"worker {i}  {at}") for i, at in enumerate(now.doing[:MAX_WORKERS])]
+    if len(now.doing) > MAX_WORKERS:
+        workers.append(Text(f"and {len(now.doing) - MAX_WORKERS} more workers"))
+    return Group(bars, Text(f"answered: {states}"), Text(_end(now, elapsed_s)), *workers)
+
+
+def _end(now: Snapshot, elapsed_s: float) -> str:
+    """When the run ends, and when every task will have been tried."""
+    ends = datetime.now() + timedelta(seconds=now.left_s)
+    text = f"{format_duration(now.left_s)} left, ends by {ends:%H:%M:%S}"
+    if 0 < now.attempted < now.total:
+        rest_s = elapsed_s * (now.total - now.attempted) / now.attempted
+        if rest_s < now.left_s:
+            text += f", every task tried in about {format_duration(rest_s)}"
+    return text

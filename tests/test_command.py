@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from solver.arcio import pick_tasks
-from solver.command import Report, Request, _new_folder, exit_code, run_solve, score_text
+from solver.command import Report, Request, exit_code, new_folder, run_solve, score_text
 from solver.config import load_config
 from solver.ensemble import answer
 from solver.grid import DataError, Task
@@ -86,7 +86,7 @@ def test_a_run_folder_is_named_after_its_source(
     source: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert str(_new_folder(Request(source))) == folder
+    assert str(new_folder(Request(source))) == folder
 
 
 def test_a_folder_that_holds_a_run_is_left_alone(
@@ -94,7 +94,7 @@ def test_a_folder_that_holds_a_run_is_left_alone(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for expected in ("runs/toys", "runs/toys-2", "runs/toys-3"):
-        folder = _new_folder(Request("toys.json"))
+        folder = new_folder(Request("toys.json"))
         assert str(folder) == expected
         folder.mkdir(parents=True)
         (folder / FILE).touch()

@@ -85,7 +85,8 @@ def test_candidates_come_back(candidate: Candidate) -> None:
 
 
 @given(st.builds(JobRecord, ids(), ids(), st.integers(0, 9), ids(), NUMBERS, NUMBERS,
-                 st.integers(0, 99), NUMBERS, st.none() | st.text()))  # fmt: skip
+                 st.integers(0, 99), NUMBERS, st.none() | st.text(),
+                 st.none() | NUMBERS))  # fmt: skip
 def test_job_records_come_back(job: JobRecord) -> None:
     assert job_of(json.loads(json.dumps(asdict(job)))) == job
 
@@ -99,6 +100,15 @@ def test_a_journal_replays_in_order(tmp_path: Path) -> None:
     assert found.runs[0]["tasks"] == ["t"]
     assert found.terminal["t"]["state"] == "program"
     assert found.broken == 0
+
+
+def test_jobs_know_their_process_and_only_the_last_one_has_booked_ends(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    run, _, job, _, task = four_lines()
+    written(path, [run, job, task, run, job, job])
+    found = replay(path)
+    assert found.processes == [0, 1, 1]
+    assert found.terminal == {}
 
 
 def test_reopening_appends(tmp_path: Path) -> None:
