@@ -1,9 +1,10 @@
 """The journal: what a run has found out, appended line by line, and its replay.
 
 `candidates.jsonl` holds one JSON object a line: `run` (config, versions, seed, tasks) when
-a process starts, `candidate` for each prediction, `job` when a job ends, `task` when a task
-reaches its terminal state. The parent alone writes it. It is the resume point: whatever a
-crash leaves of it can be replayed, a broken line costs that line.
+a process starts, `candidate` for each prediction, `job` when a job ends, `cost` when the cost
+model was calibrated, `task` when a task reaches its terminal state. The parent alone writes it.
+It is the resume point: whatever a crash leaves of it can be replayed, a broken line costs that
+line.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class JobRecord:
     """How one job ended.
 
     `outcome`: `finished` (the engine had no more to say), `sliced` (its time was up),
-    `error` (it raised), `died` (its process ended, or was ended).
+    `stopped` (the whole run ended), `memory` (it ran out of memory), `error` (it raised),
+    `died` (its process ended, or was ended). `rung`: how far down its stage's ladder it was.
     """
 
     task: str
@@ -40,15 +42,17 @@ class JobRecord:
     worker: int
     started_s: float
     error: str | None = None
+    rung: int = 0
 
 
 @dataclass
 class Replay:
-    """What a journal says: candidates and job records in order, and lines lost."""
+    """What a journal says: candidates, job records and cost models in order, and lines lost."""
 
     runs: list[dict[str, Any]] = field(default_factory=list)
     candidates: list[Candidate] = field(default_factory=list)
     jobs: list[JobRecord] = field(default_factory=list)
+    costs: list[dict[str, Any]] = field(default_factory=list)
     terminal: dict[str, dict[str, Any]] = field(default_factory=dict)
     broken: int = 0
 
@@ -108,6 +112,8 @@ def _replay_line(line: bytes, result: Replay, path: Path) -> None:
             result.candidates.append(candidate_of(record))
         elif kind == "job":
             result.jobs.append(job_of(record))
+        elif kind == "cost":
+            result.costs.append(record)
         elif kind == "task":
             result.terminal[_text(record["task"])] = record
         else:
@@ -163,7 +169,7 @@ def job_of(record: dict[str, Any]) -> JobRecord:
     job = JobRecord(**record)
     for text in (job.task, job.engine, job.outcome, job.error or ""):
         _text(text)
-    for number in (job.pass_, job.worker, job.cost_s, job.slice_s, job.started_s):
+    for number in (job.pass_, job.worker, job.rung, job.cost_s, job.slice_s, job.started_s):
         _number(number)
     return job
 

@@ -26,14 +26,18 @@ LAYERS = (
     "solver.journal",
     "solver.select",
     "solver.ensemble",
+    "solver.ladder",
     "solver.engines",
     "solver.synth",  # a package of many modules: among themselves they only must not form a cycle
     "solver.lm",  # likewise
     "solver.config",
+    "solver.cost",
+    "solver.allocation",
     "solver.schedule",
     "solver.simulate",
     "solver.worker",
     "solver.process",
+    "solver.places",
     "solver.supervisor",
     "solver.board",
     "solver.run",
