@@ -80,6 +80,9 @@ class FirstPasses:
         self._works = works
         self._waiting = set(range(len(works)))
         self._observed: list[Observed] = []
+        self._expected: list[float] = []
+        self._heap: list[tuple[float, int]] = []  # may hold tasks that wait no more
+        self._sum = 0.0  # of what waits
         self._sort()
 
     def __contains__(self, task: int) -> bool:

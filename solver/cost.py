@@ -99,7 +99,8 @@ def calibrate(observed: Sequence[Observed]) -> Rates:
         target = np.concatenate([wanted / (scale * guess), _TRUST**0.5 * prior * unit])
         rates = _non_negative(anchored, target) / unit
         wanted = np.where(cut, np.maximum(features @ rates, seconds), seconds)
-    return Rates(*map(float, rates), jobs=len(observed))
+    fixed, token, cell = map(float, rates)
+    return Rates(fixed, token, cell, len(observed))
 
 
 def _non_negative(rows: Vector, target: Vector) -> Vector:

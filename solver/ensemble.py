@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from solver.confidence import of_both, of_guesses, of_programs
 from solver.grid import Attempt, Attempts, Candidate, Task, key, same
 from solver.select import SELECTORS, Ranked
 
@@ -24,7 +25,7 @@ class Answer:
 
     `state` is one of `STATES`, that of the weakest first attempt: `agreement` of a program and
     the model, a `program`, the `model` alone, or the template as `fallback`.
-    `confidence` (0..1) is the share of support behind the first attempts, at its lowest.
+    `confidence` (0..1) is how sure the least sure of the first attempts is (`confidence.py`).
     """
 
     attempts: tuple[Attempts, ...]
@@ -46,21 +47,34 @@ def answer(
     for candidate in candidates:
         by_test[candidate.test].append(candidate)
     merged = [_merge(found, selector) for found in by_test]
-    attempts = tuple(_fill(r, two) for (r, _), two in zip(merged, fallback, strict=True))
-    state = min((state for _, state in merged), key=STATES.index)
-    pairs = zip(by_test, merged, strict=True)
-    return Answer(attempts, state, min(_confidence(found, r) for found, (r, _) in pairs))
+    attempts = tuple(_fill(m.ranked, two) for m, two in zip(merged, fallback, strict=True))
+    state = min((m.state for m in merged), key=STATES.index)
+    return Answer(attempts, state, min(m.confidence for m in merged))
 
 
-def _merge(found: Sequence[Candidate], selector: str) -> tuple[list[Ranked], str]:
-    """Distinct grids in the order in which they are handed in, and the first one's state."""
+@dataclass(frozen=True)
+class _Merged:
+    """Distinct grids in the order in which they are handed in; state and confidence are those
+    of the first."""
+
+    ranked: list[Ranked]
+    state: str
+    confidence: float
+
+
+def _merge(found: Sequence[Candidate], selector: str) -> _Merged:
     programs = SELECTORS["programs"]([c for c in found if c.program is not None])
     guesses = SELECTORS[selector]([c for c in found if c.program is None])
-    if not programs or not guesses:
-        return programs or guesses, "program" if programs else "model" if guesses else "fallback"
-    state = "agreement" if same(programs[0].grid, guesses[0].grid) else "program"
+    if not guesses:
+        state, sure = ("program", of_programs(programs)) if programs else ("fallback", 0.0)
+        return _Merged(programs, state, sure)
+    if not programs:
+        return _Merged(guesses, "model", of_guesses(guesses))
+    agree = same(programs[0].grid, guesses[0].grid)
     order = [programs[0], guesses[0], *programs[1:], *guesses[1:]]
-    return list({key(ranked.grid): ranked for ranked in reversed(order)}.values())[::-1], state
+    distinct = list({key(ranked.grid): ranked for ranked in reversed(order)}.values())[::-1]
+    sure = of_both(of_programs(programs), of_guesses(guesses), agree=agree)
+    return _Merged(distinct, "agreement" if agree else "program", sure)
 
 
 def _fill(ranked: list[Ranked], fallback: Attempts) -> Attempts:
@@ -70,9 +84,3 @@ def _fill(ranked: list[Ranked], fallback: Attempts) -> Attempts:
         if len(chosen) < 2 and not any(same(spare.grid, a.grid) for a in chosen):
             chosen.append(spare)
     return chosen[0], chosen[1]
-
-
-def _confidence(found: Sequence[Candidate], ranked: list[Ranked]) -> float:
-    """Laplace's rule over candidates: one lone program is no certainty, agreement nearly is."""
-    agree = sum(same(candidate.grid, ranked[0].grid) for candidate in found)
-    return (agree + 1) / (len(found) + 2) if found else 0.0

@@ -25,6 +25,7 @@ LAYERS = (
     "solver.template",
     "solver.journal",
     "solver.select",
+    "solver.confidence",
     "solver.ensemble",
     "solver.ladder",
     "solver.engines",
