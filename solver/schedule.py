@@ -84,8 +84,8 @@ class Plan:
 
     def _waits(self, stage: int) -> bool:
         """True while the whole job that a stage needs may still end well."""
-        needs = self.stages[stage].needs
-        return any(p.open(i) for i, p in self._whole.items() if self.stages[i].engine == needs)
+        needed = (i for i in self._whole if self.stages[i].engine == self.stages[stage].needs)
+        return any(self._whole[i].open(i) and self._places[self.stages[i].device] for i in needed)
 
     def _share(self, stage: int, beside: Iterable[int]) -> float:
         """The stage's part of the time that it divides with others."""
@@ -134,6 +134,10 @@ class Plan:
         progress.running += 1
         passes = progress.passes.get(stage, 0)
         return Slot(task, stage, passes, min(slice_s, max(0.0, left_s)), self._rung(task, stage))
+
+    def give_up(self, device: bool) -> None:
+        """One place fewer: no worker could be started there again and again."""
+        self._places[device] -= 1
 
     # --- booking ------------------------------------------------------------------
 

@@ -62,8 +62,10 @@ def simulate(
     running: list[tuple[float, int, float, Slot, str]] = []  # by the moment of their end
     now = 0.0
     while True:
-        idle = [w for w in idle if lost.get(w, usable_s) > now]
-        for worker in list(idle) if now < usable_s else ():
+        for worker in [w for w in idle if lost.get(w, usable_s) <= now]:
+            idle.remove(worker)
+            plan.give_up(worker >= workers)
+        for worker in list(idle):
             if slot := plan.take(usable_s - now, worker >= workers):
                 idle.remove(worker)
                 took = cost(slot) if fits(slot) else None

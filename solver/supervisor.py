@@ -33,6 +33,8 @@ class Policy(Protocol):
 
     def take(self, left_s: float, device: bool) -> Slot | None: ...
 
+    def give_up(self, device: bool) -> None: ...
+
 
 @dataclass(frozen=True)
 class Events:
@@ -222,6 +224,7 @@ class Supervisor:
             worker.failed_starts += 1
         self._events.log(f"{worker} {why}")
         if worker.failed_starts == MAX_FAILED_STARTS:
+            self._policy.give_up(worker.device)
             self._events.log(f"{worker} is given up: it never became ready\n{printed}")
 
     def _end(self, worker: Worker, outcome: str, error: str | None = None) -> None:

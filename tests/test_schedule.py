@@ -153,10 +153,10 @@ LONG_RUNS: dict[str, tuple[Cost, dict[int, float]]] = {
 @pytest.mark.parametrize("name", LONG_RUNS)
 def test_a_12_hour_run_of_240_tasks_on_4_workers(name: str) -> None:
     cost, lost = LONG_RUNS[name]
-    begun = time.perf_counter()
+    begun = time.process_time()
     stage = Stage("model", max_slice_s=HOURS_12, repeats=True)
     run = simulate(_works([100] * 240), [stage], 4, HOURS_12, cost, lost=lost)
-    assert time.perf_counter() - begun < 1
+    assert time.process_time() - begun < 1
     assert run.ended_s <= HOURS_12
     assert run.ended_s >= 0.999 * HOURS_12
     assert run.busy >= 0.99
@@ -207,6 +207,220 @@ def test_a_resumed_plan_repeats_no_whole_job() -> None:
     each = plan.take(90)
     assert each is not None
     assert each.task == 0
+
+
+# --- places, settled and hopeless tasks, memory, costs ------------------------------------
+
+CORES = Stage("synth", max_slice_s=1e9)
+DEVICES = Stage("model", max_slice_s=1e9, device=True, ladder=("batch", "views"), settled=0.9)
+
+
+def test_cores_and_devices_take_from_their_own_stages_and_share_no_time() -> None:
+    plan = _plan([1, 1], [CORES, DEVICES], workers=1, devices=2)
+    assert plan.take(100) == Slot(0, 0, 0, 50)
+    assert plan.take(100, device=True) == Slot(0, 1, 0, 100)
+    assert plan.take(100, device=True) == Slot(1, 1, 0, 100)
+    assert plan.take(100, device=True) is None
+    assert plan.take(50) == Slot(1, 0, 0, 50)
+
+
+def test_a_stage_leaves_out_what_another_has_settled_until_nothing_else_is_left() -> None:
+    plan = _plan([1, 1, 1], [CORES, DEVICES], workers=1, devices=1)
+    for confidence in (0.95, 0.5, 0.5):
+        slot = plan.take(90)
+        assert slot
+        plan.done(slot, "finished", 1, confidence)
+    first, second, third = (plan.take(90, device=True) for _ in range(3))
+    assert first == Slot(1, 1, 0, 45)  # the time of two, not of three
+    assert second
+    assert second.task == 2
+    assert third == Slot(0, 1, 0, 90)
+
+
+def test_a_large_task_that_no_views_agree_on_comes_last() -> None:
+    plan = _plan([1, 1, 9], [BASE], workers=1)
+    for slot in _drain(plan, 11):
+        plan.done(slot, "sliced", 1.0, confidence=0.1 if slot.task == 2 else 0.6)
+    assert plan.tasks[2].hopeless(0)
+    order = [slot.task for slot in _drain(plan, 1000)]
+    assert sorted(order[:2]) == [0, 1]
+    assert order[2] == 2
+    plan.tasks[2].confidence = 0.5  # two views that agree are a reason to go on
+    assert not plan.tasks[2].hopeless(0)
+
+
+def test_news_of_another_engine_moves_a_task_that_waits_for_more() -> None:
+    plan = _plan([1, 1], [CORES, DEVICES], workers=1, devices=1)
+    for _ in range(2):
+        slot = plan.take(10, device=True)
+        assert slot
+        plan.done(slot, "sliced", 5, 0.1 * slot.task)
+    assert plan.tasks[0].confidence < plan.tasks[1].confidence
+    slot = plan.take(10)
+    assert slot
+    assert slot.task == 0
+    plan.done(slot, "finished", 1, 0.8)
+    order = [plan.take(10, device=True) for _ in range(2)]
+    assert [slot and slot.task for slot in order] == [1, 0]
+
+
+def test_memory_that_ran_out_costs_no_pass_and_lowers_the_rung() -> None:
+    plan = _plan([5], [DEVICES], workers=0, devices=1)
+    rungs = []
+    while (slot := plan.take(100, device=True)) is not None:
+        rungs.append(slot.rung)
+        assert (slot.pass_, slot.slice_s) == (0, 100)
+        plan.done(slot, "memory", 1, 0)
+    assert rungs == [0, 1, 2]
+    assert plan.tasks[0].deaths == 0
+    assert plan.ended(0)
+
+
+def test_a_rung_that_fitted_is_where_tasks_as_large_begin() -> None:
+    plan = _plan([4, 4, 9, 2], [DEVICES], workers=0, devices=1)
+    plan.record(Slot(0, 0, 0, 10, rung=0), "memory", 1)
+    assert [plan._rung(task, 0) for task in range(4)] == [1, 0, 0, 0]
+    plan.record(Slot(0, 0, 0, 10, rung=1), "finished", 1)
+    assert [plan._rung(task, 0) for task in range(4)] == [1, 1, 1, 0]
+
+
+def test_an_extra_pass_without_memory_is_tried_again_with_the_same_slice() -> None:
+    stage = Stage("model", ladder=("batch",))
+    plan = _plan([1], [stage], workers=1)
+    slots = []
+    for outcome in ("sliced", "memory", "sliced"):
+        slot = plan.take(60 if slots else 2)
+        assert slot
+        plan.done(slot, outcome, 1, 0)
+        slots.append((slot.pass_, slot.slice_s, slot.rung))
+    assert slots == [(0, 2, 0), (1, 6, 0), (1, 6, 1)]
+
+
+def test_a_job_that_the_end_of_the_run_stopped_waits_again() -> None:
+    plan = _plan([1], [BASE], workers=1)
+    slot = plan.take(10)
+    assert slot
+    assert not plan.done(slot, "stopped", 1, 0)
+    again = _plan([1], [BASE], workers=1)
+    again.record(slot, "stopped", 1)
+    again.resume([0.0])
+    assert again.take(10) == slot
+
+
+def test_measured_costs_set_the_order_the_slices_and_the_end() -> None:
+    # By the prior a cell to write costs four tokens; here it costs a hundred.
+    works = TASKS_240[:64]
+    costs = [0.001 * work.tokens + 0.1 * work.area for work in works]
+    plan = Plan(works, [BASE], workers=2)
+    assert plan.first_passes_s(50) == 50  # unknown: all there is
+    order: list[int] = []
+    forecasts = {}
+    while (slot := plan.take(1e6)) is not None:
+        order.append(slot.task)
+        plan.done(slot, "finished", costs[slot.task], 0.5)
+        forecasts[len(order)] = plan.first_passes_s(1e6)
+    for jobs in (16, 32):
+        rest = sum(costs[task] for task in order[jobs:])
+        assert forecasts[jobs] == pytest.approx(rest / 2, rel=0.25)
+    assert forecasts[64] == 0
+    early, late = ([costs[task] for task in part] for part in (order[1:8], order[32:]))
+    assert np.corrcoef(late, range(32))[0, 1] < -0.9  # the longest first
+    assert min(early) < 0.9 * max(costs)  # as one could not know before
+    ((engine, rates),) = plan.calibrated()
+    assert (engine, rates.jobs) == ("base", 64)
+    assert rates.cell > 30 * rates.token
+    assert plan.calibrated() == []
+
+
+def test_a_place_that_is_given_up_counts_no_more() -> None:
+    plan = _plan([1, 1, 1, 1], [BASE], workers=2)
+    assert plan.take(80) == Slot(0, 0, 0, 40)
+    plan.give_up(False)
+    assert plan.take(60) == Slot(1, 0, 0, 20)
+    joint = Stage("joint", whole=True, device=True)
+    plan = _plan([1], [joint, Stage("each", needs="joint")], workers=1, devices=1)
+    assert plan.take(60) is None
+    plan.give_up(True)
+    assert plan.take(60) == Slot(0, 1, 0, 60)
+
+
+def _of_the_synthesizer(slot: Slot) -> float:
+    return float(np.random.default_rng(slot.task).lognormal(2, 1.5))
+
+
+TASKS_240 = [
+    Work(int(tokens), int(area))
+    for tokens, area in zip(
+        np.random.default_rng(0).lognormal(7, 0.8, 240),
+        np.random.default_rng(1).integers(1, 900, 240),
+        strict=True,
+    )
+]
+
+
+@pytest.mark.budget
+def test_a_12_hour_run_of_240_tasks_on_4_devices_and_16_cores() -> None:
+    """What the synthesizer settles, and where views agree, leaves its time to the rest; what is too
+    large for a device is tried with less, and what is hopeless once."""
+    stages = [
+        Stage("synth", max_slice_s=600),
+        Stage("model", 1, 3600, device=True, repeats=True, settled=0.9, ladder=("batch", "views")),
+    ]
+    rng = np.random.default_rng(2)
+    settled = set(rng.choice(240, 60, replace=False).tolist())
+    agreed = set(rng.choice(sorted(set(range(240)) - settled), 60, replace=False).tolist())
+    median = float(np.median([work.tokens + 4 * work.area for work in TASKS_240]))
+    large = {i for i, work in enumerate(TASKS_240) if work.tokens + 4 * work.area > 2.1 * median}
+
+    def cost(slot: Slot) -> float:
+        work = TASKS_240[slot.task]
+        needs = 20 + 0.15 * work.tokens + 0.3 * work.area
+        if slot.stage == 0:
+            return _of_the_synthesizer(slot)
+        return 0.4 * needs if slot.task in agreed else 1e9
+
+    def fits(slot: Slot) -> bool:
+        return slot.stage == 0 or slot.rung > 0 or TASKS_240[slot.task].tokens < 5000
+
+    def confidence(slot: Slot) -> float:
+        if slot.task in settled or (slot.task in agreed and slot.stage == 1 and fits(slot)):
+            return 0.95
+        return 0.1 if slot.task in large else 0.4
+
+    begun = time.process_time()
+    run = simulate(
+        TASKS_240,
+        stages,
+        16,
+        HOURS_12,
+        cost,
+        devices=4,
+        confidence=confidence,
+        fits=fits,
+        lost={19: HOURS_12 / 2},  # one device dies midway
+    )
+    assert time.process_time() - begun < 3
+    assert run.ended_s <= HOURS_12
+    on_devices = [job for job in zip(run.jobs, run.slots, strict=True) if job[0][0] >= 16]
+    assert {slot.stage for _, slot in on_devices} == {1}
+    busy = sum(end - start for (_, start, end), _ in on_devices)
+    assert busy >= 0.99 * 3.5 * HOURS_12
+    count, seconds = np.zeros(240), np.zeros(240)
+    for (_, start, end), slot in on_devices:
+        count[slot.task] += 1
+        seconds[slot.task] += end - start
+    open_ = set(range(240)) - settled - agreed
+    assert all(count[task] >= 1 for task in open_ | agreed)
+    unsure = seconds[sorted(open_ - large)].mean()
+    assert unsure > 3 * seconds[sorted(agreed)].mean()
+    assert seconds[sorted(settled)].sum() < 0.02 * busy
+    assert all(count[task] <= 3 for task in open_ & large)  # a rung down, and no more
+    too_large = [i for i, work in enumerate(TASKS_240) if work.tokens >= 5000 and i not in settled]
+    assert too_large
+    for task in too_large:
+        rungs = [slot.rung for _, slot in on_devices if slot.task == task]
+        assert rungs[-1] == 1
+        assert rungs.count(0) <= 1
 
 
 def _works(costs: Sequence[int]) -> list[Work]:
