@@ -34,7 +34,7 @@ from solver.lm.language import LanguageModel, LogProbs, Prompt
 from solver.lm.model import Size, TaskModel, build
 from solver.lm.rescore import rescore
 from solver.lm.rows import Beam, RowSearch, Width, keep, row_order
-from solver.lm.strategies import STRATEGIES, Options, Question, propose
+from solver.lm.strategies import STRATEGIES, Guess, Options, Question, Strategy, propose
 from solver.select import SELECTORS
 from solver.views import View, sample_views, turn
 from tests.fakes import toy_tasks
@@ -285,6 +285,35 @@ def test_dfs_falls_back_on_the_likeliest_output() -> None:
     found = propose(STRATEGIES["dfs"], TableModel(0, 1.0), asked, LONG, options)
     expected = propose(STRATEGIES["greedy"], TableModel(0, 1.0), asked, LONG, options)
     assert [c.identity for c in found] == [c.identity for c in expected]
+
+
+@pytest.mark.parametrize(
+    ("answers", "likely", "asked"),
+    [("1111 2222", 0.6, 4), ("1112 2222", 0.6, 8), ("1111 2222", 0.4, 8), ("1111", 0.6, 4)],
+)
+def test_the_first_views_are_enough_where_they_agree(
+    answers: str, likely: float, asked: int
+) -> None:
+    seen: list[View] = []
+    told: list[Guess | None] = []
+    colors = dict(zip(VIEWS, map(int, answers.replace(" ", "")), strict=False))
+
+    def search(
+        model: LanguageModel, question: Question, deadline: Deadline, options: Options
+    ) -> Iterator[Guess]:
+        told.append(question.best)
+        for view in question.views:
+            seen.append(view)
+            yield Guess(as_grid([[colors[view]]]), view, math.log(likely))
+            yield Guess(as_grid([[9]]), view, math.log(0.1))
+
+    question = Question(TASK, 0, list(colors))
+    strategy = Strategy(search, True, "experts")
+    found = propose(strategy, TableModel(0), question, LONG, Options(probe=4))
+    assert len(seen) == asked == len({candidate.view for candidate in found})
+    assert {len(candidate.scores) for candidate in found} == {asked}
+    assert told[0] is None
+    assert [guess and guess.logprob for guess in told[1:]] == [math.log(likely)] * (asked > 4)
 
 
 def test_samples_of_one_view_are_counted() -> None:
