@@ -29,8 +29,9 @@ class JobRecord:
     """How one job ended.
 
     `outcome`: `finished` (the engine had no more to say), `sliced` (its time was up),
-    `stopped` (the whole run ended), `memory` (it ran out of memory), `error` (it raised),
-    `died` (its process ended, or was ended). `rung`: how far down its stage's ladder it was.
+    `stopped` (the whole run ended), `memory` (it ran out of that and can be tried with less),
+    `error` (it raised), `died` (its process ended, or was ended). `rung`: how far down its
+    stage's ladder it was.
     """
 
     task: str

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from solver.config import Config
+from solver.config import Config, Stage
 from solver.deadline import Clock, Deadline
 from solver.grid import Candidate, Task, stable_seed
 from solver.journal import ALL, JobRecord, candidate_of
@@ -103,7 +103,7 @@ class Supervisor:
         self._job += 1
         worker.job = self._job
         tasks, name = self._about(slot)
-        stage = self._config.stages[slot.stage]
+        stage = self._stage(slot)
         worker.slot, worker.running, worker.candidates = slot, False, 0
         worker.since = self._clock.now()
         worker.process.send(
@@ -127,8 +127,8 @@ class Supervisor:
         task = self._tasks[slot.task]
         return (task,), task.id
 
-    def _engine(self, slot: Slot) -> str:
-        return self._config.stages[slot.stage].engine
+    def _stage(self, slot: Slot) -> Stage:
+        return self._config.stages[slot.stage]
 
     # --- hearing and enforcing ----------------------------------------------------
 
@@ -174,18 +174,18 @@ class Supervisor:
             self._candidate(worker, worker.slot, candidate_of(message))
         elif kind == "done":
             self._end(worker, "finished" if message["finished"] is True else "sliced")
-        elif kind == "failed":
+        elif kind == "failed" or (kind == "exhausted" and not self._stage(worker.slot).ladder):
             self._end(worker, "error", str(message["error"]))
         elif kind == "exhausted":
             error = str(message["error"]).strip()
             last = error.rpartition("\n")[2]
-            self._lose(worker, f"ran out of memory: {last}", "memory", error)
+            self._lose(worker, f"ran out of memory: {last}", memory=True, printed=error)
         else:
             raise ValueError(f"a message of kind {kind!r}")
 
     def _candidate(self, worker: Worker, slot: Slot, candidate: Candidate) -> None:
         (task, *others), _ = self._about(slot)
-        mine = candidate.task == task.id and candidate.engine == self._engine(slot)
+        mine = candidate.task == task.id and candidate.engine == self._stage(slot).engine
         worker.candidates += 1
         if (
             others
@@ -205,20 +205,22 @@ class Supervisor:
             if worker.process:
                 # A signal that was not ours comes from a system that has run out of memory.
                 memory = how == "signal SIGKILL" or says_out_of_memory(process.printed())
-                self._lose(worker, f"died: {how}", "memory" if memory else "died")
+                self._lose(worker, f"died: {how}", memory=memory)
         elif (used := process.memory_mb()) > limit_mb:
-            self._lose(worker, f"killed: {used:.0f} MB, over {limit_mb} MB", "memory")
+            self._lose(worker, f"killed: {used:.0f} MB, over {limit_mb} MB", memory=True)
         elif self._clock.now() >= self._overdue_at(worker):
             over = "its slice" if worker.running else "its time to load"
             self._lose(worker, f"killed: did not end within {over}")
 
-    def _lose(self, worker: Worker, why: str, outcome: str = "died", error: str = "") -> None:
-        """The worker is of no more use: free its place for another, and book its job."""
+    def _lose(self, worker: Worker, why: str, *, memory: bool = False, printed: str = "") -> None:
+        """The worker is of no more use: free its place for another, and book its job as died or,
+        where its stage can do with less memory, as out of that."""
         if worker.process is None:
             return
-        printed = error or worker.process.printed()
+        printed = printed or worker.process.printed()
         self._remove(worker)
         if worker.slot:
+            outcome = "memory" if memory and self._stage(worker.slot).ladder else "died"
             self._end(worker, outcome, why + (f"\n{printed}" if printed else ""))
         else:
             worker.failed_starts += 1
@@ -233,7 +235,7 @@ class Supervisor:
         now = self._clock.now()
         record = JobRecord(
             task=self._about(slot)[1],
-            engine=self._engine(slot),
+            engine=self._stage(slot).engine,
             pass_=slot.pass_,
             outcome=outcome,
             cost_s=round(now - worker.since, 4),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+import re
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from solver.journal import JobRecord
 from solver.ladder import FULL, LADDER, Rung, is_out_of_memory, rung_of, says_out_of_memory
 from solver.run import Result, solve
 from tests.fakes import BAD_TASK, toy_tasks
-from tests.runs import journal_of
+from tests.runs import ROOT, journal_of
 
 TASKS = toy_tasks(6)
 ALL_RUNGS = tuple(LADDER)
@@ -61,6 +61,12 @@ def test_each_rung_gives_up_one_thing_more() -> None:
     assert lowest == Rung(0.25, 0.5, 0.5, checkpointing=True, four_bit=True, training=False)
 
 
+def test_the_documentation_tells_the_ladder() -> None:
+    page = (ROOT / "docs/run.md").read_text()
+    told = re.findall(r"^\| `(\w+)` \| (?:three|half|kept|weights|learning)", page, re.MULTILINE)
+    assert told == list(LADDER)
+
+
 def test_a_profile_with_an_unknown_rung_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = {"engine": "synth", "ladder": ["batch", "heat"]}
     monkeypatch.setattr("solver.config._profile", lambda name: {"workers": 1, "stages": [stage]})
@@ -72,7 +78,7 @@ def test_a_profile_with_an_unknown_rung_is_refused(monkeypatch: pytest.MonkeyPat
 
 
 def run_here(
-    folder: Path, engine: str, ladder: tuple[str, ...], budget_s: float = 30, **more: int
+    folder: Path, engine: str, ladder: tuple[str, ...], budget_s: float = 60, **more: int
 ) -> tuple[Result, list[JobRecord]]:
     """A run of one engine, and the jobs of the bad task."""
     stage = Stage(f"tests.fakes:{engine}", max_slice_s=5, ladder=ladder)
@@ -114,6 +120,13 @@ def test_who_fits_on_no_rung_costs_one_try_on_each(tmp_path: Path) -> None:
     assert len(terminal["errors"]) == 2
 
 
+def test_memory_is_no_special_case_for_a_stage_without_a_ladder(tmp_path: Path) -> None:
+    _, jobs = run_here(tmp_path, "out_of_memory_unless_thrifty", ())
+    assert [(job.outcome, job.rung) for job in jobs] == [("error", 0)]
+    _, jobs = run_here(tmp_path / "killed", "killed_unless_thrifty", ())
+    assert [(job.outcome, job.rung) for job in jobs] == [("died", 0)] * 3
+
+
 def test_a_resumed_run_goes_on_from_the_rung_it_had_come_to(tmp_path: Path) -> None:
     run_here(tmp_path, "out_of_memory_unless_thrifty", ALL_RUNGS[:3])
     path = tmp_path / "candidates.jsonl"
@@ -121,7 +134,7 @@ def test_a_resumed_run_goes_on_from_the_rung_it_had_come_to(tmp_path: Path) -> N
     kept = [line for line in lines if line.get("task") != BAD_TASK or line.get("rung") == 0]
     path.write_text("".join(json.dumps(line) + "\n" for line in kept))
     stage = Stage("tests.fakes:out_of_memory_unless_thrifty", ladder=ALL_RUNGS[:3])
-    config = Config(20, (stage,), memory_mb=200)
+    config = Config(60, (stage,), memory_mb=200)
     solve(Source("toys", TASKS), config, tmp_path, resume=True)
     jobs = [job for job in journal_of(tmp_path).jobs if job.task == BAD_TASK]
     assert [job.rung for job in jobs] == [0, 1, 2]
@@ -130,13 +143,11 @@ def test_a_resumed_run_goes_on_from_the_rung_it_had_come_to(tmp_path: Path) -> N
 def test_a_job_that_the_end_of_the_run_stopped_is_no_pass(tmp_path: Path) -> None:
     stage = Stage("tests.fakes:slow", max_slice_s=60)
     config = Config(60, (stage,))
-    begun = time.monotonic()
 
     def stop() -> bool:
         return (tmp_path / "candidates.jsonl").exists() and bool(journal_of(tmp_path).candidates)
 
     solve(Source("toys", TASKS[:1]), config, tmp_path, stop=stop)
     solve(Source("toys", TASKS[:1]), config, tmp_path, stop=stop, resume=True)
-    assert time.monotonic() - begun < 40
     jobs = journal_of(tmp_path).jobs
     assert {(job.outcome, job.pass_) for job in jobs} == {("stopped", 0)}
