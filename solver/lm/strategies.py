@@ -116,6 +116,8 @@ def dfs_search(
     best = asked.best or next(greedy_search(model, first, deadline, options), None)
     found = 0
     for start in range(0, len(asked.views), options.width):
+        if deadline.passed():  # before memory for a search is laid out
+            return
         some = asked.views[start : start + options.width]
         prompts = [model.prompt(asked.task, asked.test, view) for view in some]
         guesses = _shown(best, some)
@@ -241,7 +243,7 @@ def _find(
     """What is found, and the views that were asked: the first few alone if those agree."""
     first = asked.views[: options.probe] or asked.views
     guesses = list(search(model, replace(asked, views=first), deadline, options))
-    if len(first) == len(asked.views) or unanimous(guesses, first):
+    if len(first) == len(asked.views) or deadline.passed() or unanimous(guesses, first):
         return guesses, first
     best = max(guesses, key=lambda guess: guess.logprob, default=None)
     rest = replace(asked, views=asked.views[len(first) :], best=best)
