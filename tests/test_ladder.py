@@ -78,11 +78,11 @@ def test_a_profile_with_an_unknown_rung_is_refused(monkeypatch: pytest.MonkeyPat
 
 
 def run_here(
-    folder: Path, engine: str, ladder: tuple[str, ...], budget_s: float = 60, **more: int
+    folder: Path, engine: str, ladder: tuple[str, ...], budget_s: float = 60
 ) -> tuple[Result, list[JobRecord]]:
     """A run of one engine, and the jobs of the bad task."""
     stage = Stage(f"tests.fakes:{engine}", max_slice_s=30, ladder=ladder)
-    config = Config(budget_s, (stage,), memory_mb=200, grace_s=0.5, **more)
+    config = Config(budget_s, (stage,), memory_mb=200, grace_s=0.5)
     result = solve(Source("toys", TASKS), config, folder)
     return result, [job for job in journal_of(folder).jobs if job.task == BAD_TASK]
 

@@ -287,7 +287,7 @@ def test_a_rung_that_fitted_is_where_tasks_as_large_begin() -> None:
 def test_an_extra_pass_without_memory_is_tried_again_with_the_same_slice() -> None:
     stage = Stage("model", ladder=("batch",))
     plan = _plan([1], [stage], workers=1)
-    slots = []
+    slots: list[tuple[int, float, int]] = []
     for outcome in ("sliced", "memory", "sliced"):
         slot = plan.take(60 if slots else 2)
         assert slot
