@@ -175,7 +175,7 @@ class Supervisor:
         elif kind == "done":
             self._end(worker, "finished" if message["finished"] is True else "sliced")
         elif kind == "failed" or (kind == "exhausted" and not self._stage(worker.slot).ladder):
-            self._end(worker, "error", str(message["error"]))
+            self._end(worker, "error", str(message["error"])[-ERROR_CHARS:])
         elif kind == "exhausted":
             error = str(message["error"]).strip()
             last = error.rpartition("\n")[2]
@@ -217,7 +217,7 @@ class Supervisor:
         where its stage can do with less memory, as out of that."""
         if worker.process is None:
             return
-        printed = printed or worker.process.printed()
+        printed = (printed or worker.process.printed())[-ERROR_CHARS:]
         self._remove(worker)
         if worker.slot:
             outcome = "memory" if memory and self._stage(worker.slot).ladder else "died"
@@ -242,7 +242,7 @@ class Supervisor:
             slice_s=round(slot.slice_s, 4),
             worker=worker.index,
             started_s=round(worker.since - self._began, 4),
-            error=error[-ERROR_CHARS:] if error else None,
+            error=error,
             rung=slot.rung,
         )
         worker.running = False
