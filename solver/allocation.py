@@ -16,6 +16,7 @@ MAX_DEATHS = 3
 MIN_SLICE_S = 0.02
 HOPELESS_CONFIDENCE = 0.2  # below it hardly two views agree
 HOPELESS_SCALE = 2.0  # times the cost of the median task
+LEAST = 0.1  # of the mean cost is expected of any task
 LAST = 1e-3  # what comes after all else still comes, where time is left
 
 
@@ -89,8 +90,10 @@ class FirstPasses:
         return task in self._waiting
 
     def expected(self, task: int) -> float:
-        """Seconds of a pass over a task; only proportions count before jobs have ended."""
-        return self._expected[task]
+        """Seconds of a pass over a task; only proportions count before jobs have ended. Costs
+        that were fitted to other tasks leave none with next to nothing."""
+        least = LEAST * sum(self._expected) / len(self._expected) if self.rates.jobs else 0.0
+        return max(self._expected[task], least)
 
     @property
     def expected_s(self) -> float:

@@ -107,7 +107,7 @@ class Plan:
                 expected = queue.expected(task)
                 later = [i for i in self._orders[kind] if i > stage]
                 mine_s = left_s * self._share(stage, later)
-                waiting = queue.expected_s + expected
+                waiting = queue.expected_s + expected  # itself too
                 part = slice_for(expected, waiting, mine_s, self._places[kind])
                 return self._slot(task, stage, min(part, self.stages[stage].max_slice_s), left_s)
         return None

@@ -136,12 +136,24 @@ class Sure(TableModel):
 
 
 def test_a_good_guess_is_read_in_one_pass() -> None:
-    """Without it, one look at the clock for each pass: six symbols, END is not read."""
-    for guesses, looks in (([], 6), ([np.array(Sure.output)], 1)):
+    """Without it, one look at the clock for each pass: six symbols, END is not read. Two more
+    say how long the prompts took, and one whether there is time for the guess."""
+    for guesses, looks in (([], 2 + 6), ([np.array(Sure.output)], 3 + 1)):
         clock = StepClock()
         some = [Prompt(NOTHING, 0)]
         found = depth_first(Sure(0), some, 0.5, Deadline(1e9, clock), 4, 32, guesses)
         assert [decoded.tokens.tolist() for _, decoded in found] == [Sure.output]
+        assert clock.steps == looks
+
+
+def test_a_guess_that_could_not_be_read_in_time_is_left_out() -> None:
+    """Each look at the clock is a second: so long takes the prompt, and each symbol of a guess."""
+    guess = np.array(Sure.output)
+    for spare, looks in ((0, 3 + len(guess)), (1, 3 + 1)):
+        clock = StepClock()
+        deadline = Deadline(3.0 + len(guess) + spare, clock)
+        found = depth_first(Sure(0), [Prompt(NOTHING, 0)], 0.5, deadline, 4, 32, [guess])
+        assert len(list(found)) == 1
         assert clock.steps == looks
 
 
@@ -254,6 +266,29 @@ def test_rescoring_measures_all_grids_by_the_same_views() -> None:
     assert scores.shape == (4, 2)  # the third would have ended too late
     assert rescore(Slow(0), TASK, 0, [], VIEWS, Deadline.after(2.5, clock)).shape == (0, 0)
     assert rescore(Slow(0), TASK, 0, grids_of(2), VIEWS, Deadline(-1.0, clock)).shape == (2, 0)
+
+
+def test_large_grids_are_measured_as_far_as_one_of_them_says_there_is_time() -> None:
+    clock = FakeClock()
+
+    class Slow(TableModel):
+        """A second for each grid that is read."""
+
+        def next(self, read: tuple[int, ...]) -> LogProbs:
+            clock.sleep(1.0 / 930)
+            return np.zeros(WRITABLE)
+
+    large = [freeze(np.full((30, 30), color, dtype=np.uint8)) for color in range(8)]
+
+    def shape(seconds: float) -> tuple[int, ...]:
+        clock.time = 0.0
+        return rescore(Slow(0), TASK, 0, large, VIEWS[:2], Deadline.after(seconds, clock), 8).shape
+
+    assert shape(1 + 16.5) == (8, 2)
+    assert shape(1 + 8.5) == (8, 1)
+    assert shape(1 + 5.5) == (5, 1)
+    assert shape(1 + 0.5) == (1, 0)
+    assert clock.time <= 1 + 0.5
 
 
 OPTIONS = Options(side=3, width=8, samples=12, threshold=0.01, beams=2, tries=2, finalists=3)

@@ -332,6 +332,16 @@ def test_measured_costs_set_the_order_the_slices_and_the_end() -> None:
     assert plan.calibrated() == []
 
 
+def test_no_task_is_left_with_next_to_nothing_by_what_others_cost() -> None:
+    works = [Work(10, 100 * i) for i in range(1, 9)] + [Work(10, 1)]
+    plan = Plan(works, [BASE], workers=1)
+    for slot in _drain(plan, 100)[:8]:
+        plan.done(slot, "finished", 0.1 * works[slot.task].area, 0.5)
+    queue = plan._first[0]
+    assert queue.rates.seconds(works[8]) < 0.02 * queue.rates.seconds(works[3])
+    assert queue.expected(8) > 0.1 * queue.rates.seconds(works[3])
+
+
 def test_a_place_that_is_given_up_counts_no_more() -> None:
     plan = _plan([1, 1, 1, 1], [BASE], workers=2)
     assert plan.take(80) == Slot(0, 0, 0, 40)

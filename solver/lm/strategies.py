@@ -273,4 +273,4 @@ def _measure(
     )[: options.finalists]
     grids = [by_grid[name][0].grid for name in ranked]
     scores = rescore(model, asked.task, asked.test, grids, asked.views, deadline, options.width)
-    return {name: tuple(row.tolist()) for name, row in zip(ranked, scores, strict=True)}
+    return {name: tuple(row.tolist()) for name, row in zip(ranked, scores, strict=False)}
