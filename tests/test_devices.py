@@ -99,3 +99,15 @@ def test_a_stage_for_devices_in_a_profile_without_any_is_refused(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert load_config("cpu", 1.0).devices == 2
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+def test_a_run_journals_what_its_jobs_cost(tmp_path: Path) -> None:
+    stage = Stage("tests.fakes:steady")
+    solve(Source("toys", TASKS), Config(60, (stage,)), tmp_path)
+    costs = journal_of(tmp_path).costs
+    assert [(line["engine"], line["jobs"]) for line in costs] == [
+        (stage.engine, 4),
+        (stage.engine, 8),
+    ]
+    assert all(line["first_s"] > 0 for line in costs)
+    assert "first passes end at" in (tmp_path / "run.log").read_text()
