@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,7 +35,16 @@ from solver.lm.language import LanguageModel, LogProbs, Prompt
 from solver.lm.model import Size, TaskModel, build
 from solver.lm.rescore import rescore
 from solver.lm.rows import Beam, RowSearch, Width, keep, row_order
-from solver.lm.strategies import STRATEGIES, Guess, Options, Question, Strategy, propose
+from solver.lm.strategies import (
+    STRATEGIES,
+    Guess,
+    Options,
+    Question,
+    Strategy,
+    dfs_search,
+    greedy_search,
+    propose,
+)
 from solver.select import SELECTORS
 from solver.views import View, sample_views, turn
 from tests.fakes import toy_tasks
@@ -320,6 +330,17 @@ def test_dfs_falls_back_on_the_likeliest_output() -> None:
     found = propose(STRATEGIES["dfs"], TableModel(0, 1.0), asked, LONG, options)
     expected = propose(STRATEGIES["greedy"], TableModel(0, 1.0), asked, LONG, options)
     assert [c.identity for c in found] == [c.identity for c in expected]
+
+
+def test_the_likeliest_output_of_one_view_is_there_where_time_was_short() -> None:
+    """Nothing is found in time; the first view's likeliest output was written before."""
+    model, likely = TableModel(0, 1.0), Options(side=3, threshold=0.999)
+    asked = Question(TASK, 0, VIEWS)
+    (first,) = greedy_search(model, replace(asked, views=VIEWS[:1]), LONG, likely)
+    clock = StepClock()
+    list(greedy_search(model, replace(asked, views=VIEWS[:1]), Deadline(1e9, clock), likely))
+    (found,) = dfs_search(model, asked, Deadline(clock.steps + 1.0, StepClock()), likely)
+    assert (key(found.grid), found.view) == (key(first.grid), first.view)
 
 
 @pytest.mark.parametrize(

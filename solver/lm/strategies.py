@@ -117,7 +117,7 @@ def dfs_search(
     found = 0
     for start in range(0, len(asked.views), options.width):
         if deadline.passed():  # before memory for a search is laid out
-            return
+            break
         some = asked.views[start : start + options.width]
         prompts = [model.prompt(asked.task, asked.test, view) for view in some]
         guesses = _shown(best, some)
@@ -125,8 +125,11 @@ def dfs_search(
         for number, decoded in depth_first(model, prompts, *limits, guesses):
             found += 1
             yield _guess(decoded, some[number])
-    if not found and not asked.best and not deadline.passed():
-        yield from greedy_search(model, asked, deadline, options)
+    if not found and not asked.best:
+        yield from [best] if best else []
+        if not deadline.passed():
+            others = replace(asked, views=asked.views[1:])
+            yield from greedy_search(model, others, deadline, options)
 
 
 def _shown(guess: Guess | None, views: Sequence[View]) -> list[Tokens]:
