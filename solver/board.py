@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from solver.deadline import Clock
+from solver.cost import Rates
+from solver.deadline import Clock, format_duration
 from solver.ensemble import Answer, answer
 from solver.grid import Candidate, Task
 from solver.journal import JobRecord, Journal, Replay, candidate_record
@@ -109,6 +110,14 @@ class Board:
             return 0.0
         self._book(task, record)
         return self.answer(task).confidence
+
+    def calibrated(self, engine: str, rates: Rates, first_s: float) -> None:
+        """What an engine's passes cost by now, and when every first pass will have ended, in
+        seconds from the start of the work."""
+        about = {"kind": "cost", "engine": engine, **asdict(rates), "first_s": round(first_s, 1)}
+        self.record(about)
+        ends = format_duration(first_s)
+        log.info("a pass of %s takes %s; first passes end at %s", engine, rates, ends)
 
     def end(self, task: int) -> None:
         """A task's terminal state: nothing more will be tried."""

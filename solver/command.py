@@ -61,9 +61,10 @@ class Report:
 
     def _circumstances(self) -> str:
         config = self.config
+        devices = f" and {config.devices} devices" if config.devices else ""
         return (
             f"{self.source.name}, {len(self.source.tasks)} tasks, budget "
-            f"{format_duration(config.budget_s)}, {config.workers} workers on "
+            f"{format_duration(config.budget_s)}, {config.workers} workers{devices} on "
             f"{os.cpu_count()} cores ({platform.machine()}), seed {config.seed}"
         )
 

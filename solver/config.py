@@ -15,6 +15,7 @@ from typing import Any
 
 from solver.engines import check_engine
 from solver.grid import DataError
+from solver.ladder import LADDER
 
 MAX_WORKERS = 256  # a mistyped number must not fill the machine with processes
 
@@ -29,6 +30,9 @@ class Stage:
     repeats: a pass that finished leaves more to find (an engine that samples).
     whole: one job over all tasks instead of one for each; beside other workers it comes first.
     needs: an engine whose whole job must have ended before this stage begins.
+    device: its jobs run where a device is, one at a time on each, and nowhere else.
+    ladder: what the engine can do without when memory runs out (`solver.ladder.LADDER`).
+    settled: tasks answered with this confidence come after all others.
     """
 
     engine: str
@@ -38,16 +42,25 @@ class Stage:
     repeats: bool = False
     whole: bool = False
     needs: str = ""
+    device: bool = False
+    ladder: tuple[str, ...] = ()
+    settled: float = 1.0
 
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that decides a run, apart from the tasks."""
+    """Everything that decides a run, apart from the tasks.
+
+    `workers` are processes on CPU cores. On each of `devices` runs one more, which alone sees
+    that device; `device_memory_mb` is the main memory that it may use.
+    """
 
     budget_s: float
     stages: tuple[Stage, ...]
     workers: int = 1
     memory_mb: int = 2000
+    devices: int = 0
+    device_memory_mb: int = 20_000
     grace_s: float = 2.0
     load_s: float = 600.0
     selector: str = "experts"
@@ -72,10 +85,12 @@ def load_config(
     Raises `DataError` for an unknown profile, engine or number of workers.
     """
     table = _profile(profile)
-    stages = {str(stage["engine"]): Stage(**stage) for stage in table.pop("stages")}
+    stages = {str(stage["engine"]): _stage(stage) for stage in table.pop("stages")}
     chosen = tuple(stages.get(name, Stage(name)) for name in engines or stages)
     for stage in chosen:
         check_engine(stage.engine)
+        if stage.device and not device_names(table.get("devices", 0)):
+            raise DataError(f"profile {profile}: {stage.engine} needs a device and there is none")
     default = table.pop("workers")
     if workers is not None and not 1 <= workers <= MAX_WORKERS:
         raise DataError(f"--workers {workers}: must be 1 to {MAX_WORKERS}")
@@ -114,6 +129,26 @@ def cores() -> list[int]:
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
+
+
+def device_names(count: int) -> list[str]:
+    """What `CUDA_VISIBLE_DEVICES` must say for each of so many devices to be seen alone.
+
+    Raises `DataError` if the variable is set and lists fewer.
+    """
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = list(map(str, range(count))) if listed is None else listed.split(",")
+    if len(names) < count or not all(names[:count]):
+        raise DataError(f"{count} devices are asked for, CUDA_VISIBLE_DEVICES is {listed!r}")
+    return names[:count]
+
+
+def _stage(table: dict[str, Any]) -> Stage:
+    stage = Stage(**{**table, "ladder": tuple(table.get("ladder", ()))})
+    unknown = [name for name in stage.ladder if name not in LADDER]
+    if unknown:
+        raise DataError(f"stage {stage.engine}: no rung {unknown[0]!r}; {', '.join(LADDER)}")
+    return stage
 
 
 def _profile(name: str) -> dict[str, Any]:

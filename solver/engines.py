@@ -16,16 +16,18 @@ from pathlib import Path
 
 from solver.deadline import Deadline
 from solver.grid import Candidate, DataError, Task
+from solver.ladder import FULL, Rung
 
 
 @dataclass(frozen=True)
 class Context:
-    """What an engine may know besides the task: the pass (0 first), its own seed, and the
-    folder where the run's workers leave things for one another."""
+    """What an engine may know besides the task: the pass (0 first), its own seed, the folder
+    where the run's workers leave things for one another, and how far to spare memory."""
 
     pass_: int
     seed: int
     folder: Path = Path()
+    rung: Rung = FULL
 
 
 Engine = Callable[[Task, Deadline, Context], Iterator[Candidate]]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from solver.confidence import of_both, of_guesses, of_programs
 from solver.grid import Attempt, Attempts, Candidate, Task, key, same
 from solver.select import SELECTORS, Ranked
 
@@ -24,7 +25,7 @@ class Answer:
 
     `state` is one of `STATES`, that of the weakest first attempt: `agreement` of a program and
     the model, a `program`, the `model` alone, or the template as `fallback`.
-    `confidence` (0..1) is the share of support behind the first attempts, at its lowest.
+    `confidence` (0..1) is how sure the least sure of the first attempts is (`confidence.py`).
     """
 
     attempts: tuple[Attempts, ...]
@@ -95,7 +96,7 @@ def decide(
     attempts = tuple(_fill(order, two) for order, two in zip(orders, fallback, strict=True))
     pairs = list(zip(evidence, orders, strict=True))
     state = min((_state(each, order) for each, order in pairs), key=STATES.index)
-    return Answer(attempts, state, min(_confidence(each.found, order) for each, order in pairs))
+    return Answer(attempts, state, min(map(_confidence, evidence)))
 
 
 # --- rules: in which order grids are handed in ----------------------------------------
@@ -175,6 +176,17 @@ def _state(evidence: Evidence, order: Sequence[Ranked]) -> str:
     return "program" if any(same(first, r.grid) for r in evidence.programs) else "model"
 
 
+def _confidence(evidence: Evidence) -> float:
+    """How sure the answer is, whatever rule orders it: what is believed is the best program and
+    the best guess, and whether they agree."""
+    programs, guesses = evidence.programs, evidence.guesses
+    if not guesses:
+        return of_programs(programs) if programs else 0.0
+    if not programs:
+        return of_guesses(guesses)
+    return of_both(of_programs(programs), of_guesses(guesses), agree=evidence.agree)
+
+
 def _fill(ranked: list[Ranked], fallback: Attempts) -> Attempts:
     """The two best grids; free places go to template grids that are not there yet."""
     chosen = [Attempt(r.grid, r.support[0].engine) for r in ranked[:2]]
@@ -182,9 +194,3 @@ def _fill(ranked: list[Ranked], fallback: Attempts) -> Attempts:
         if len(chosen) < 2 and not any(same(spare.grid, a.grid) for a in chosen):
             chosen.append(spare)
     return chosen[0], chosen[1]
-
-
-def _confidence(found: Sequence[Candidate], ranked: list[Ranked]) -> float:
-    """Laplace's rule over candidates: one lone program is no certainty, agreement nearly is."""
-    agree = sum(same(candidate.grid, ranked[0].grid) for candidate in found)
-    return (agree + 1) / (len(found) + 2) if found else 0.0

@@ -1,9 +1,10 @@
 """The journal: what a run has found out, appended line by line, and its replay.
 
 `candidates.jsonl` holds one JSON object a line: `run` (config, versions, seed, tasks) when
-a process starts, `candidate` for each prediction, `job` when a job ends, `task` when a task
-reaches its terminal state. The parent alone writes it. It is the resume point: whatever a
-crash leaves of it can be replayed, a broken line costs that line.
+a process starts, `candidate` for each prediction, `job` when a job ends, `cost` when the cost
+model was calibrated, `task` when a task reaches its terminal state. The parent alone writes it.
+It is the resume point: whatever a crash leaves of it can be replayed, a broken line costs that
+line.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ class JobRecord:
     """How one job ended.
 
     `outcome`: `finished` (the engine had no more to say), `sliced` (its time was up),
-    `error` (it raised), `died` (its process ended, or was ended).
+    `stopped` (the whole run ended), `memory` (it ran out of that and can be tried with less),
+    `error` (it raised), `died` (its process ended, or was ended). `rung`: how far down its
+    stage's ladder it was.
     `started_s` is when its engine began, in seconds since the workers did; before that, from
     `given_s` on, its worker was loading. Older journals do not say.
     """
@@ -44,11 +47,12 @@ class JobRecord:
     started_s: float
     error: str | None = None
     given_s: float | None = None
+    rung: int = 0
 
 
 @dataclass
 class Replay:
-    """What a journal says: candidates and job records in order, and lines lost.
+    """What a journal says: candidates, job records and cost models in order, and lines lost.
 
     `heard[i]` of the candidates stood before `jobs[i]`, so each candidate can be given to the
     job that found it.
@@ -61,6 +65,7 @@ class Replay:
     jobs: list[JobRecord] = field(default_factory=list)
     heard: list[int] = field(default_factory=list)
     processes: list[int] = field(default_factory=list)
+    costs: list[dict[str, Any]] = field(default_factory=list)
     terminal: dict[str, dict[str, Any]] = field(default_factory=dict)
     broken: int = 0
 
@@ -125,6 +130,8 @@ def _replay_line(line: bytes, result: Replay, path: Path) -> None:
             result.jobs.append(job_of(record))
             result.heard.append(len(result.candidates))
             result.processes.append(max(0, len(result.runs) - 1))
+        elif kind == "cost":
+            result.costs.append(record)
         elif kind == "task":
             result.terminal[_text(record["task"])] = record
         else:
@@ -180,7 +187,7 @@ def job_of(record: dict[str, Any]) -> JobRecord:
     job = JobRecord(**record)
     for text in (job.task, job.engine, job.outcome, job.error or ""):
         _text(text)
-    numbers = [job.pass_, job.worker, job.cost_s, job.slice_s, job.started_s]
+    numbers = [job.pass_, job.worker, job.rung, job.cost_s, job.slice_s, job.started_s]
     for number in numbers if job.given_s is None else [*numbers, job.given_s]:
         _number(number)
     return job

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +26,37 @@ class GarbageError(Exception):
     """A worker sent something that is no message."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a worker runs: pinned to a core (-1: to none), with so much memory, and with the
+    devices that `CUDA_VISIBLE_DEVICES` names (None: whatever the parent sees)."""
+
+    core: int
+    memory_mb: int
+    visible: str | None = None
+
+    @property
+    def addresses_mb(self) -> int:
+        """The limit of the address space: wider than the memory, since libraries reserve more
+        than they touch. 0 where there is a device: its driver reserves more than any machine has.
+        """
+        return 0 if self.visible else 2 * self.memory_mb + 2048
+
+
 class WorkerProcess:
     """A `python -m solver.worker` in a process group of its own."""
 
-    def __init__(self, memory_mb: int, core: int) -> None:
+    def __init__(self, place: Place) -> None:
         """Start it. It says `ready` once it can take a job."""
         self._messages, child_end = os.pipe()
-        arguments = [str(child_end), str(memory_mb), str(core), str(os.getpid())]
+        limits = (child_end, place.addresses_mb, place.core, os.getpid())
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "solver.worker", *arguments],
+            [sys.executable, "-m", "solver.worker", *map(str, limits)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=[child_end],
-            env=_environment(),
+            env=_environment(place),
             start_new_session=True,
         )
         os.close(child_end)
@@ -50,7 +68,7 @@ class WorkerProcess:
         self._outbox = b""
         self._inbox = b""
         self.closed = False  # it will send no more
-        self.tail = b""  # the last of what it printed
+        self.tail = b""  # of what it printed
 
     def fileno(self) -> int:
         """The message pipe, for a selector."""
@@ -114,6 +132,10 @@ class WorkerProcess:
             return 0.0
         return int(resident) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
+    def printed(self) -> str:
+        """The last of what it printed."""
+        return self.tail.decode("utf-8", "replace").strip()
+
     def kill(self) -> None:
         """End the process and all it started, now, and free the pipes."""
         try:
@@ -132,13 +154,16 @@ class WorkerProcess:
                 pass
 
 
-def _environment() -> dict[str, str]:
-    """The parent's environment with one thread a library, and this package importable."""
+def _environment(place: Place) -> dict[str, str]:
+    """The parent's environment with one thread a library, this package importable, and the
+    devices of the place: they must be named before the first library that looks for them."""
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
     root = str(Path(__file__).resolve().parent.parent)
     path = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    visible = {} if place.visible is None else {"CUDA_VISIBLE_DEVICES": place.visible}
     return {
         **os.environ,
+        **visible,
         **dict.fromkeys(threads, "1"),
         "PYTHONPATH": os.pathsep.join(path),
         "PYTHONUNBUFFERED": "1",

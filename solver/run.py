@@ -23,11 +23,12 @@ import solver
 from solver.arcio import Source
 from solver.board import Board, Snapshot
 from solver.config import Config
+from solver.cost import work_of
 from solver.deadline import Budget, Clock, Deadline, RealClock
 from solver.ensemble import Answer
 from solver.grid import DataError, Task, key
 from solver.journal import ALL, FILE, FORMAT, JobRecord, Journal, Replay, replay
-from solver.schedule import WHOLE, Plan, Slot, expected_cost
+from solver.schedule import WHOLE, Plan, Slot
 from solver.supervisor import Events, Supervisor
 
 SHARED = "shared"  # what workers leave for one another, in the run's folder
@@ -98,13 +99,18 @@ def _work(
     stop: Callable[[], bool],
     watch: Callable[[Snapshot], None],
 ) -> None:
-    plan = Plan([expected_cost(task) for task in tasks], config.stages, config.workers)
+    plan = Plan([work_of(task) for task in tasks], config.stages, config.workers, config.devices)
     _resume_plan(plan, tasks, config, board, replayed)
+    began = deadline.clock.now()
 
     def ended(slot: Slot, record: JobRecord) -> None:
         confidence = board.job(slot.task, record)
         if plan.done(slot, record.outcome, record.cost_s, confidence):
             board.end(slot.task)
+        left_s = deadline.left()
+        first_s = deadline.clock.now() - began + plan.first_passes_s(left_s)
+        for engine, rates in plan.calibrated():
+            board.calibrated(engine, rates, first_s)
 
     def report() -> None:
         watch(board.snapshot(deadline.left(), supervisor.doing()))
@@ -126,10 +132,9 @@ def _resume_plan(
     index = {task.id: i for i, task in enumerate(tasks)} | {ALL: WHOLE}
     stage = {s.engine: i for i, s in enumerate(config.stages)}
     for job in replayed.jobs:
-        if job.task == ALL and job.outcome == "sliced" and job.cost_s < 0.9 * job.slice_s:
-            continue  # it ended with its run, not with its slice: it goes on
         if job.task in index and job.engine in stage:
-            plan.record(index[job.task], stage[job.engine], job.outcome, job.cost_s, job.slice_s)
+            where = (index[job.task], stage[job.engine])
+            plan.record(Slot(*where, job.pass_, job.slice_s, job.rung), job.outcome, job.cost_s)
     if replayed.jobs:
         plan.resume(board.answer(i).confidence for i in range(len(tasks)))
         for i in range(len(tasks)):

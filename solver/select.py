@@ -154,9 +154,14 @@ def _belief(candidate: Candidate) -> float:
     return _mean(candidate.scores) if candidate.scores else _logprob(candidate)
 
 
-def _over_views(group: list[Candidate], average: Callable[[Sequence[float]], float]) -> float:
+def _over_views(group: Sequence[Candidate], average: Callable[[Sequence[float]], float]) -> float:
     """The best of the group's averages, each over one measurement; -inf without any."""
     return max((average(c.scores) for c in group if c.scores), default=-math.inf)
+
+
+def mean_score(ranked: Ranked) -> float:
+    """A grid's log-likelihood for each view, as `experts` ranks by it; -inf if not measured."""
+    return _over_views(ranked.support, _mean)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from solver.config import Config, cores
+from solver.config import Config, Stage
 from solver.deadline import Clock, Deadline, format_duration
 from solver.grid import Candidate, Task, stable_seed
 from solver.journal import ALL, JobRecord, candidate_of
+from solver.ladder import says_out_of_memory
+from solver.places import Worker, places
 from solver.process import GarbageError, WorkerProcess
 from solver.schedule import WHOLE, Slot
 from solver.worker import MAX_CANDIDATES, task_record
@@ -29,7 +31,9 @@ ERROR_CHARS = 4000
 class Policy(Protocol):
     """Who decides what runs next (`schedule.Plan`)."""
 
-    def take(self, left_s: float) -> Slot | None: ...
+    def take(self, left_s: float, device: bool) -> Slot | None: ...
+
+    def give_up(self, device: bool) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -40,22 +44,6 @@ class Events:
     job: Callable[[Slot, JobRecord], None]
     tick: Callable[[], None]
     log: Callable[[str], None]
-
-
-@dataclass
-class _Worker:
-    """A place for a worker: the process in it now, and its job."""
-
-    index: int
-    process: WorkerProcess | None = None
-    ready: bool = False
-    slot: Slot | None = None
-    job: int = 0  # its number: a message about any other job is garbage
-    given: float = 0.0  # when it got its job
-    since: float = 0.0  # when the present phase (start, load, run) began
-    running: bool = False  # the engine has started, the slice counts
-    candidates: int = 0
-    failed_starts: int = 0
 
 
 class Supervisor:
@@ -73,8 +61,7 @@ class Supervisor:
         """`folder` is where workers leave things for one another."""
         self._config, self._tasks, self._policy, self._folder = config, tasks, policy, folder
         self._events, self._clock = events, clock
-        self._cores = cores()
-        self._workers = [_Worker(i) for i in range(min(config.workers, len(tasks)))]
+        self._workers = places(config, len(tasks))
         self._selector = selectors.DefaultSelector()
         self._job = 0
         self._began = clock.now()
@@ -87,7 +74,7 @@ class Supervisor:
             while not deadline.passed() and not stop():
                 for worker in self._workers:
                     self._feed(worker, deadline)
-                if not any(worker.slot or self._starting(worker) for worker in self._workers):
+                if not any(worker.slot or worker.starting for worker in self._workers):
                     break
                 self._poll(min(TICK_S, max(0.0, self._next_event(deadline))))
                 if self._clock.now() >= next_tick:
@@ -100,50 +87,47 @@ class Supervisor:
         """What each worker is at, in words."""
         return tuple(map(self._at, self._workers))
 
-    def _at(self, worker: _Worker) -> str:
+    def _at(self, worker: Worker) -> str:
         if worker.slot is None:
-            return "starting" if self._starting(worker) else "idle"
-        work = f"{self._engine(worker.slot)} {self._about(worker.slot)[1]}"
+            return "starting" if worker.starting else "idle"
+        work = f"{self._stage(worker.slot).engine} {self._about(worker.slot)[1]}"
         for_s = format_duration(self._clock.now() - worker.since)
         return f"{work} {for_s}" if worker.running else f"{work} loading {for_s}"
 
     # --- giving work --------------------------------------------------------------
 
-    def _starting(self, worker: _Worker) -> bool:
-        return worker.process is not None and not worker.ready
-
-    def _feed(self, worker: _Worker, deadline: Deadline) -> None:
+    def _feed(self, worker: Worker, deadline: Deadline) -> None:
         if worker.slot or worker.failed_starts >= MAX_FAILED_STARTS:
             return
         if worker.process is None:
             self._start(worker)
-        elif worker.ready and (slot := self._policy.take(deadline.left())):
+        elif worker.ready and (slot := self._policy.take(deadline.left(), worker.device)):
             self._give(worker, slot)
 
-    def _start(self, worker: _Worker) -> None:
-        core = self._cores[worker.index % len(self._cores)]
-        worker.process = WorkerProcess(self._config.memory_mb, core)
+    def _start(self, worker: Worker) -> None:
+        worker.process = WorkerProcess(worker.place)
         worker.ready, worker.running, worker.since = False, False, self._clock.now()
         self._selector.register(worker.process, selectors.EVENT_READ, worker)
 
-    def _give(self, worker: _Worker, slot: Slot) -> None:
+    def _give(self, worker: Worker, slot: Slot) -> None:
         assert worker.process
         self._job += 1
         worker.job = self._job
         tasks, name = self._about(slot)
-        engine = self._engine(slot)
+        stage = self._stage(slot)
         worker.slot, worker.running, worker.candidates = slot, False, 0
         worker.given = worker.since = self._clock.now()
         worker.process.send(
             {
                 "number": self._job,
-                "engine": engine,
+                "engine": stage.engine,
                 "tasks": [task_record(task) for task in tasks],
                 "whole": slot.task == WHOLE,
                 "folder": str(self._folder),
                 "pass_": slot.pass_,
-                "seed": stable_seed(self._config.seed, name, engine, slot.pass_),
+                "seed": stable_seed(self._config.seed, name, stage.engine, slot.pass_),
                 "slice_s": slot.slice_s,
+                "without": stage.ladder[: slot.rung],
             }
         )
 
@@ -154,8 +138,8 @@ class Supervisor:
         task = self._tasks[slot.task]
         return (task,), task.id
 
-    def _engine(self, slot: Slot) -> str:
-        return self._config.stages[slot.stage].engine
+    def _stage(self, slot: Slot) -> Stage:
+        return self._config.stages[slot.stage]
 
     # --- hearing and enforcing ----------------------------------------------------
 
@@ -164,7 +148,7 @@ class Supervisor:
         overdue = [self._overdue_at(w) - self._clock.now() for w in self._workers if w.process]
         return min([deadline.left(), *overdue])
 
-    def _overdue_at(self, worker: _Worker) -> float:
+    def _overdue_at(self, worker: Worker) -> float:
         if worker.slot is None and worker.ready:
             return float("inf")
         if not worker.running or worker.slot is None:
@@ -180,7 +164,7 @@ class Supervisor:
                 worker.process.pump()
                 self._enforce(worker, worker.process)
 
-    def _hear(self, worker: _Worker) -> None:
+    def _hear(self, worker: Worker) -> None:
         assert worker.process
         try:
             for message in worker.process.receive():
@@ -188,7 +172,7 @@ class Supervisor:
         except (GarbageError, KeyError, ValueError, TypeError) as error:
             self._lose(worker, f"sent garbage: {error}")
 
-    def _message(self, worker: _Worker, message: dict[str, Any]) -> None:
+    def _message(self, worker: Worker, message: dict[str, Any]) -> None:
         kind = message.pop("kind")
         if kind == "ready" and worker.slot is None:
             worker.ready, worker.failed_starts = True, 0
@@ -201,14 +185,18 @@ class Supervisor:
             self._candidate(worker, worker.slot, candidate_of(message))
         elif kind == "done":
             self._end(worker, "finished" if message["finished"] is True else "sliced")
-        elif kind == "failed":
+        elif kind == "failed" or (kind == "exhausted" and not self._stage(worker.slot).ladder):
             self._end(worker, "error", str(message["error"])[-ERROR_CHARS:])
+        elif kind == "exhausted":
+            error = str(message["error"]).strip()
+            last = error.rpartition("\n")[2]
+            self._lose(worker, f"ran out of memory: {last}", memory=True, printed=error)
         else:
             raise ValueError(f"a message of kind {kind!r}")
 
-    def _candidate(self, worker: _Worker, slot: Slot, candidate: Candidate) -> None:
+    def _candidate(self, worker: Worker, slot: Slot, candidate: Candidate) -> None:
         (task, *others), _ = self._about(slot)
-        mine = candidate.task == task.id and candidate.engine == self._engine(slot)
+        mine = candidate.task == task.id and candidate.engine == self._stage(slot).engine
         worker.candidates += 1
         if (
             others
@@ -219,39 +207,46 @@ class Supervisor:
             raise ValueError("a candidate of another job, or too many")
         self._events.candidate(slot, candidate)
 
-    def _enforce(self, worker: _Worker, process: WorkerProcess) -> None:
+    def _enforce(self, worker: Worker, process: WorkerProcess) -> None:
         """Kill what is overdue or too big; notice what is dead."""
+        limit_mb = worker.place.memory_mb
         if how := process.ended():
+            process.pump()
             self._hear(worker)  # its last words
             if worker.process:
-                self._lose(worker, f"died: {how}")
-        elif (used := process.memory_mb()) > self._config.memory_mb:
-            self._lose(worker, f"killed: {used:.0f} MB, over {self._config.memory_mb} MB")
+                # A signal that was not ours comes from a system that has run out of memory.
+                memory = how == "signal SIGKILL" or says_out_of_memory(process.printed())
+                self._lose(worker, f"died: {how}", memory=memory)
+        elif (used := process.memory_mb()) > limit_mb:
+            self._lose(worker, f"killed: {used:.0f} MB, over {limit_mb} MB", memory=True)
         elif self._clock.now() >= self._overdue_at(worker):
             over = "its slice" if worker.running else "its time to load"
             self._lose(worker, f"killed: did not end within {over}")
 
-    def _lose(self, worker: _Worker, why: str) -> None:
-        """The worker is gone: free its place, and book its job as died."""
+    def _lose(self, worker: Worker, why: str, *, memory: bool = False, printed: str = "") -> None:
+        """The worker is of no more use: free its place for another, and book its job as died or,
+        where its stage can do with less memory, as out of that."""
         if worker.process is None:
             return
-        printed = worker.process.tail.decode("utf-8", "replace").strip()
+        printed = (printed or worker.process.printed())[-ERROR_CHARS:]
         self._remove(worker)
         if worker.slot:
-            self._end(worker, "died", why + (f"\n{printed}" if printed else ""))
+            outcome = "memory" if memory and self._stage(worker.slot).ladder else "died"
+            self._end(worker, outcome, why + (f"\n{printed}" if printed else ""))
         else:
             worker.failed_starts += 1
-        self._events.log(f"worker {worker.index} {why}")
+        self._events.log(f"{worker} {why}")
         if worker.failed_starts == MAX_FAILED_STARTS:
-            self._events.log(f"worker {worker.index} is given up: it never became ready\n{printed}")
+            self._policy.give_up(worker.device)
+            self._events.log(f"{worker} is given up: it never became ready\n{printed}")
 
-    def _end(self, worker: _Worker, outcome: str, error: str | None = None) -> None:
+    def _end(self, worker: Worker, outcome: str, error: str | None = None) -> None:
         slot, worker.slot = worker.slot, None
         assert slot
         now = self._clock.now()
         record = JobRecord(
             task=self._about(slot)[1],
-            engine=self._engine(slot),
+            engine=self._stage(slot).engine,
             pass_=slot.pass_,
             outcome=outcome,
             cost_s=round(now - worker.since, 4),
@@ -260,25 +255,26 @@ class Supervisor:
             started_s=round(worker.since - self._began, 4),
             error=error,
             given_s=round(worker.given - self._began, 4),
+            rung=slot.rung,
         )
         worker.running = False
         self._events.job(slot, record)
 
     # --- ending -------------------------------------------------------------------
 
-    def _remove(self, worker: _Worker) -> None:
+    def _remove(self, worker: Worker) -> None:
         if worker.process:
             self._selector.unregister(worker.process)
             worker.process.kill()
             worker.process, worker.ready = None, False
 
     def _close(self) -> None:
-        """Hear what has arrived, then kill every worker; their jobs end as sliced."""
+        """Hear what has arrived, then kill every worker; their jobs end as stopped."""
         for worker in self._workers:
             if worker.process:
                 self._hear(worker)
         for worker in self._workers:
             self._remove(worker)
             if worker.slot:
-                self._end(worker, "sliced")
+                self._end(worker, "stopped")
         self._selector.close()

@@ -24,16 +24,17 @@ from solver.deadline import Deadline
 from solver.engines import Context, Engine, load_engine
 from solver.grid import Candidate, Pair, Task, is_grid
 from solver.journal import candidate_record, pack_grid, unpack_grid
+from solver.ladder import is_out_of_memory, rung_of
 
 MAX_CANDIDATES = 2000  # a job that yields more is cut: nobody reads ten thousand guesses
 
 
 def main() -> None:
-    """Serve jobs until standard input ends. Arguments: message fd, memory limit in MB,
-    core to run on (or -1), parent process id."""
-    fd, memory_mb, core, parent = map(int, sys.argv[1:5])
+    """Serve jobs until standard input ends. Arguments: message fd, limit of the address space
+    in MB (or 0), core to run on (or -1), parent process id."""
+    fd, addresses_mb, core, parent = map(int, sys.argv[1:5])
     _die_with(parent)
-    _limit(memory_mb, core)
+    _limit(addresses_mb, core)
     with os.fdopen(fd, "w", encoding="utf-8", buffering=1) as messages:
         _send(messages, kind="ready")
         for line in sys.stdin:
@@ -47,9 +48,10 @@ def _serve(job: dict[str, Any], messages: TextIO) -> None:
         _send(messages, kind="started", number=number)
         finished = _run(engine, job, messages)
         _send(messages, kind="done", number=number, finished=finished)
-    except Exception:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001
         # The one broad catch of a worker: an engine's exception costs its task, no more.
-        _send(messages, kind="failed", number=number, error=traceback.format_exc(limit=-8))
+        kind = "exhausted" if is_out_of_memory(error) else "failed"
+        _send(messages, kind=kind, number=number, error=traceback.format_exc(limit=-8))
 
 
 def _run(engine: Engine, job: dict[str, Any], messages: TextIO) -> bool:
@@ -57,7 +59,8 @@ def _run(engine: Engine, job: dict[str, Any], messages: TextIO) -> bool:
     tasks = tuple(map(task_of, job["tasks"]))
     start = time.monotonic()
     deadline = Deadline.after(job["slice_s"])
-    context = Context(job["pass_"], job["seed"], Path(job["folder"]))
+    rung = rung_of(job["without"])
+    context = Context(job["pass_"], job["seed"], Path(job["folder"]), rung)
     if job["whole"]:
         engine(tasks, deadline, context)  # type: ignore[arg-type]
         return not deadline.passed()
@@ -109,16 +112,13 @@ def task_of(record: dict[str, Any]) -> Task:
     return Task(record["id"], train, tuple(unpack_grid(rows) for rows in record["tests"]))
 
 
-def _limit(memory_mb: int, core: int) -> None:
-    """One core, and an address space that no single allocation can blow.
-
-    The parent watches the memory really used; the limit on addresses is wider, since libraries
-    reserve more than they touch.
-    """
+def _limit(addresses_mb: int, core: int) -> None:
+    """One core, and an address space that no single allocation can blow. The parent watches
+    the memory really used."""
     if core >= 0 and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
-    addresses = (2 * memory_mb + 2048) * 2**20
-    resource.setrlimit(resource.RLIMIT_AS, (addresses, addresses))
+    if addresses_mb:
+        resource.setrlimit(resource.RLIMIT_AS, (addresses_mb * 2**20,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -190,3 +191,63 @@ def closes_messages(task: Task, deadline: Deadline, context: Context) -> Iterato
         os.closerange(3, 64)
         time.sleep(3600)
     yield from right(task)
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch names its own."""
+
+
+def without_memory(task: Task, context: Context) -> bool:
+    """True if the job on the bad task would need more memory than its rung leaves it."""
+    return task.id == BAD_TASK and context.rung.views == 1.0
+
+
+def out_of_memory_unless_thrifty(
+    task: Task, deadline: Deadline, context: Context
+) -> Iterator[Candidate]:
+    if without_memory(task, context):
+        raise OutOfMemoryError("CUDA out of memory")
+    yield from right(task)
+
+
+def huge_unless_thrifty(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """One allocation beyond the limit on addresses."""
+    np.zeros(2**36 if without_memory(task, context) else 1, dtype=np.uint8)
+    yield from right(task)
+
+
+def grows_unless_thrifty(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """Many allocations, each of them small."""
+    eaten = []
+    while without_memory(task, context):
+        eaten.append(np.ones(2**24, dtype=np.uint8))
+        time.sleep(0.001)
+    yield from right(task)
+
+
+def killed_unless_thrifty(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """Ends as by the system's own hand when its memory runs out."""
+    if without_memory(task, context):
+        os.kill(os.getpid(), signal.SIGKILL)
+    yield from right(task)
+
+
+def aborts_unless_thrifty(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """A C++ library that nobody caught."""
+    if without_memory(task, context):
+        print("terminate called after throwing an instance of 'std::bad_alloc'", flush=True)
+        os.abort()
+    yield from right(task)
+
+
+def says_where(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """Its answer is right; its program is the device it sees, and its process."""
+    time.sleep(0.05)
+    program = f"{os.environ.get('CUDA_VISIBLE_DEVICES')} {os.getpid()}"
+    grid = as_grid(task.tests[0][::-1])
+    yield Candidate(task.id, 0, grid, "fake", program=program)
+
+
+def says_where_too(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """The same under another name, for a second stage."""
+    yield from says_where(task, deadline, context)

@@ -249,3 +249,16 @@ def test_lines_from_before_scores_and_votes_are_read() -> None:
 def test_a_candidate_with_senseless_scores_is_broken(change: dict[str, Any]) -> None:
     with pytest.raises((ValueError, TypeError)):
         candidate_of({**candidate_record(guess(1)), **change})
+
+
+def test_a_journal_of_before_there_were_rungs_is_read(tmp_path: Path) -> None:
+    old = {name: value for name, value in asdict(JOB).items() if name != "rung"}
+    written(tmp_path / "j", [{"kind": "job", **old}])
+    assert replay(tmp_path / "j").jobs == [JOB]
+
+
+def test_cost_models_are_kept(tmp_path: Path) -> None:
+    cost = {"engine": "synth", "fixed": 0.5, "token": 1e-3, "cell": 0.0, "jobs": 4, "first_s": 9.5}
+    written(tmp_path / "j", [{"kind": "cost", **cost}])
+    found = replay(tmp_path / "j")
+    assert (found.costs, found.broken) == ([cost], 0)

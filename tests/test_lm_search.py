@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,7 +35,16 @@ from solver.lm.language import LanguageModel, LogProbs, Prompt
 from solver.lm.model import Size, TaskModel, build
 from solver.lm.rescore import rescore
 from solver.lm.rows import Beam, RowSearch, Width, keep, row_order
-from solver.lm.strategies import STRATEGIES, Options, Question, propose
+from solver.lm.strategies import (
+    STRATEGIES,
+    Guess,
+    Options,
+    Question,
+    Strategy,
+    dfs_search,
+    greedy_search,
+    propose,
+)
 from solver.select import SELECTORS
 from solver.views import View, sample_views, turn
 from tests.fakes import toy_tasks
@@ -136,12 +146,24 @@ class Sure(TableModel):
 
 
 def test_a_good_guess_is_read_in_one_pass() -> None:
-    """Without it, one look at the clock for each pass: six symbols, END is not read."""
-    for guesses, looks in (([], 6), ([np.array(Sure.output)], 1)):
+    """Without it, one look at the clock for each pass: six symbols, END is not read. Two more
+    say how long the prompts took, and one whether there is time for the guess."""
+    for guesses, looks in (([], 2 + 6), ([np.array(Sure.output)], 3 + 1)):
         clock = StepClock()
         some = [Prompt(NOTHING, 0)]
         found = depth_first(Sure(0), some, 0.5, Deadline(1e9, clock), 4, 32, guesses)
         assert [decoded.tokens.tolist() for _, decoded in found] == [Sure.output]
+        assert clock.steps == looks
+
+
+def test_a_guess_that_could_not_be_read_in_time_is_left_out() -> None:
+    """Each look at the clock is a second: so long takes the prompt, and each symbol of a guess."""
+    guess = np.array(Sure.output)
+    for spare, looks in ((0, 3 + len(guess)), (1, 3 + 1)):
+        clock = StepClock()
+        deadline = Deadline(3.0 + len(guess) + spare, clock)
+        found = depth_first(Sure(0), [Prompt(NOTHING, 0)], 0.5, deadline, 4, 32, [guess])
+        assert len(list(found)) == 1
         assert clock.steps == looks
 
 
@@ -256,6 +278,29 @@ def test_rescoring_measures_all_grids_by_the_same_views() -> None:
     assert rescore(Slow(0), TASK, 0, grids_of(2), VIEWS, Deadline(-1.0, clock)).shape == (2, 0)
 
 
+def test_large_grids_are_measured_as_far_as_one_of_them_says_there_is_time() -> None:
+    clock = FakeClock()
+
+    class Slow(TableModel):
+        """A second for each grid that is read."""
+
+        def next(self, read: tuple[int, ...]) -> LogProbs:
+            clock.sleep(1.0 / 930)
+            return np.zeros(WRITABLE)
+
+    large = [freeze(np.full((30, 30), color, dtype=np.uint8)) for color in range(8)]
+
+    def shape(seconds: float) -> tuple[int, ...]:
+        clock.time = 0.0
+        return rescore(Slow(0), TASK, 0, large, VIEWS[:2], Deadline.after(seconds, clock), 8).shape
+
+    assert shape(1 + 16.5) == (8, 2)
+    assert shape(1 + 8.5) == (8, 1)
+    assert shape(1 + 5.5) == (5, 1)
+    assert shape(1 + 0.5) == (1, 0)
+    assert clock.time <= 1 + 0.5
+
+
 OPTIONS = Options(side=3, width=8, samples=12, threshold=0.01, beams=2, tries=2, finalists=3)
 
 
@@ -285,6 +330,46 @@ def test_dfs_falls_back_on_the_likeliest_output() -> None:
     found = propose(STRATEGIES["dfs"], TableModel(0, 1.0), asked, LONG, options)
     expected = propose(STRATEGIES["greedy"], TableModel(0, 1.0), asked, LONG, options)
     assert [c.identity for c in found] == [c.identity for c in expected]
+
+
+def test_the_likeliest_output_of_one_view_is_there_where_time_was_short() -> None:
+    """Nothing is found in time; the first view's likeliest output was written before."""
+    model, likely = TableModel(0, 1.0), Options(side=3, threshold=0.999)
+    asked = Question(TASK, 0, VIEWS)
+    (first,) = greedy_search(model, replace(asked, views=VIEWS[:1]), LONG, likely)
+    clock = StepClock()
+    list(greedy_search(model, replace(asked, views=VIEWS[:1]), Deadline(1e9, clock), likely))
+    (found,) = dfs_search(model, asked, Deadline(clock.steps + 1.0, StepClock()), likely)
+    assert (key(found.grid), found.view) == (key(first.grid), first.view)
+
+
+@pytest.mark.parametrize(
+    ("answers", "likely", "asked"),
+    [("1111 2222", 0.6, 4), ("1112 2222", 0.6, 8), ("1111 2222", 0.4, 8), ("1111", 0.6, 4)],
+)
+def test_the_first_views_are_enough_where_they_agree(
+    answers: str, likely: float, asked: int
+) -> None:
+    seen: list[View] = []
+    told: list[Guess | None] = []
+    colors = dict(zip(VIEWS, map(int, answers.replace(" ", "")), strict=False))
+
+    def search(
+        model: LanguageModel, question: Question, deadline: Deadline, options: Options
+    ) -> Iterator[Guess]:
+        told.append(question.best)
+        for view in question.views:
+            seen.append(view)
+            yield Guess(as_grid([[colors[view]]]), view, math.log(likely))
+            yield Guess(as_grid([[9]]), view, math.log(0.1))
+
+    question = Question(TASK, 0, list(colors))
+    strategy = Strategy(search, True, "experts")
+    found = propose(strategy, TableModel(0), question, LONG, Options(probe=4))
+    assert len(seen) == asked == len({candidate.view for candidate in found})
+    assert {len(candidate.scores) for candidate in found} == {asked}
+    assert told[0] is None
+    assert [guess and guess.logprob for guess in told[1:]] == [math.log(likely)] * (asked > 4)
 
 
 def test_samples_of_one_view_are_counted() -> None:

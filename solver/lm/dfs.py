@@ -92,13 +92,16 @@ def depth_first(
     """All outputs of probability `threshold` or more, for each prompt, as they are found.
 
     `guesses` (END included), where given one for each prompt, are read in one pass instead of
-    symbol by symbol, and only what branches off them is written. At most `width` rows (or as
+    symbol by symbol, and only what branches off them is written; where that would not end before
+    the deadline they are left out. At most `width` rows (or as
     many as prompts) are searched at once.
     """
     limit = Limit(math.log(threshold), side)
+    left = deadline.left()
     cache, first = model.read(prompts, max(width, len(prompts)), most_symbols(side))
+    each = (left - deadline.left()) / max(1, sum(map(len, prompts)))  # seconds a symbol
     rows = [Row(number) for number in range(len(prompts))]
-    if guesses:
+    if guesses and each * sum(map(len, guesses)) < deadline.left():
         yield from _read_guesses(cache, rows, first, guesses, limit)
     else:
         for row, following in zip(rows, first, strict=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,30 +30,37 @@ from solver.views import View
 STRATEGY = "dfs"
 LEARNING = 0.5  # of a slice; the rest is for answering
 TURNS = 8
+PROBE = 4  # views that are asked first
+WIDTH = 32  # sequences decoded at once
+ADAPTATION = Adaptation()
 
 
 def model(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
-    """Learn one task, then answer it. Further passes see it in other colours."""
+    """Learn one task, then answer it. Further passes see it in other colours.
+
+    The first views may settle it: then the rest of the slice is given back.
+    """
     worker = _worker(context.folder)
-    vectors = worker.vectors(task.id)
-    learned = deadline.slice(LEARNING * deadline.left())
-    worker.learner.learn(task, learned, context.seed, vectors)
+    worker.learn(task, deadline.slice(LEARNING * deadline.left()), context)
     views = views_of(task, context)
     known = PairModel(worker.learner.model, {task.id: 0})
+    options = Options(seed=context.seed, probe=PROBE, width=round(WIDTH * context.rung.batch))
     for test in range(len(task.tests)):
         part = deadline.slice(deadline.left() / (len(task.tests) - test))
         asked = Question(task, test, views)
-        options = Options(seed=context.seed)
         yield from propose(STRATEGIES[STRATEGY], known, asked, part, options, engine="model")
 
 
 def views_of(task: Task, context: Context) -> list[View]:
-    """The eight turns; in the first pass with the colours as they are."""
-    if context.pass_ == 0:
-        return [View(d8) for d8 in range(TURNS)]
-    rng = np.random.default_rng(stable_seed(context.seed, task.id, "views"))
-    fixed = lesson_of(task).fixed_colors
-    return [View(d8, random_view(rng, fixed).colors) for d8 in range(TURNS)]
+    """The eight turns with the colours as they are; in later passes, which are for tasks whose
+    views disagreed, the eight turns in each of two other colourings."""
+    views = [View(d8) for d8 in range(TURNS)]
+    if context.pass_ > 0:
+        rng = np.random.default_rng(stable_seed(context.seed, task.id, "views"))
+        fixed = lesson_of(task).fixed_colors
+        colors = [random_view(rng, fixed).colors for _ in range(2)]
+        views = [View(view.d8, shown) for shown in colors for view in views]
+    return views[: max(1, round(len(views) * context.rung.views))]
 
 
 def prepare(folder: Path) -> None:
@@ -68,9 +75,15 @@ class _Worker:
     learner: Learner
     adapted: Path | None
 
-    def vectors(self, task: str) -> torch.Tensor | None:
-        """Where learning a task starts from."""
-        return task_vectors(self.adapted, task) if self.adapted else None
+    def learn(self, task: Task, deadline: Deadline, context: Context) -> None:
+        """Forget the last task and learn this one, as far as memory allows."""
+        vectors = task_vectors(self.adapted, task.id) if self.adapted else None
+        if not context.rung.training:
+            self.learner.reset(context.seed, vectors)
+            return
+        tokens = round(ADAPTATION.tokens * context.rung.batch)
+        self.learner.adaptation = replace(ADAPTATION, tokens=tokens)
+        self.learner.learn(task, deadline, context.seed, vectors)
 
 
 @functools.cache
@@ -80,7 +93,7 @@ def _worker(folder: Path) -> _Worker:
     whole = (adapted / VECTORS).exists()
     start = load_adapted(adapted, "") if whole else _bundled()
     compile_layers(start.lm)
-    learner = Learner(start, Adaptation())
+    learner = Learner(start, ADAPTATION)
     learner.warm_up()
     return _Worker(learner, adapted if whole else None)
 

@@ -18,6 +18,7 @@ from solver.lm.language import Cache, LanguageModel, LogProbs
 from solver.views import View
 
 Scores = NDArray[np.float64]
+UNTRIED = 2000  # cells; before more are read at once, one grid shows what that takes
 
 
 def rescore(
@@ -32,12 +33,18 @@ def rescore(
     """Log-likelihoods (nats) of distinct grids (C) as the output of a test input: (C, V).
 
     A view's prompt is read once for all grids, and at most `width` sequences at a time. Views
-    that would not end before the deadline are left out: V is then smaller, but all grids are
-    measured by the same views.
+    that would not end before the deadline are left out, and so are, from the last, grids without
+    time for a single view: V and C are then smaller, but all grids are measured by the same views.
     """
-    together = max(1, width // max(1, len(grids)))
+    together, took = max(1, width // max(1, len(grids))), 0.0
+    if together * sum(grid.size for grid in grids) > UNTRIED and not deadline.passed():
+        left = deadline.left()
+        _score(model, task, test, grids[:1], views[:1], width)
+        took = left - deadline.left()
+        fit = int(max(0.0, deadline.left()) / max(took, 1e-9))
+        grids = grids[: max(1, fit)]
+        together = max(1, min(together, fit // len(grids)))
     columns = [np.empty((len(grids), 0))]
-    took = 0.0
     for start in range(0, len(views) if grids else 0, together):
         left = deadline.left()
         if left <= took:

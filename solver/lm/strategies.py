@@ -7,6 +7,7 @@ under fixed views: the model is its own verifier.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -32,7 +33,8 @@ class Options:
     side: no output is longer a side; what the caller knows of its size saves memory and time.
     width: sequences decoded at once. samples: of sampling, over all views, at `temperature`.
     threshold: the lowest probability that depth-first search follows. beams, tries: of beam
-    search and DVTS. finalists: at most so many grids are measured.
+    search and DVTS. finalists: at most so many grids are measured. probe: so many views are
+    asked first, and the others only if those do not agree; 0 asks all at once.
     """
 
     side: int = MAX_SIDE
@@ -43,6 +45,7 @@ class Options:
     beams: int = 4
     tries: int = 4
     finalists: int = 24
+    probe: int = 0
     seed: int = 0
 
 
@@ -57,11 +60,12 @@ class Guess:
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """A test input, and the views to look at it in."""
+    """A test input, the views to look at it in, and the likeliest guess that others gave."""
 
     task: Task
     test: int
     views: Sequence[View]
+    best: Guess | None = None
 
 
 Search = Callable[[LanguageModel, Question, Deadline, Options], Iterator[Guess]]
@@ -109,9 +113,11 @@ def dfs_search(
     finds anything likely enough, the likeliest outputs must do.
     """
     first = replace(asked, views=asked.views[:1])
-    best = next(greedy_search(model, first, deadline, options), None)
+    best = asked.best or next(greedy_search(model, first, deadline, options), None)
     found = 0
     for start in range(0, len(asked.views), options.width):
+        if deadline.passed():  # before memory for a search is laid out
+            break
         some = asked.views[start : start + options.width]
         prompts = [model.prompt(asked.task, asked.test, view) for view in some]
         guesses = _shown(best, some)
@@ -119,8 +125,11 @@ def dfs_search(
         for number, decoded in depth_first(model, prompts, *limits, guesses):
             found += 1
             yield _guess(decoded, some[number])
-    if not found and not deadline.passed():
-        yield from greedy_search(model, asked, deadline, options)
+    if not found and not asked.best:
+        yield from [best] if best else []
+        if not deadline.passed():
+            others = replace(asked, views=asked.views[1:])
+            yield from greedy_search(model, others, deadline, options)
 
 
 def _shown(guess: Guess | None, views: Sequence[View]) -> list[Tokens]:
@@ -207,12 +216,14 @@ def propose(
     """Candidates for a test input, one for each distinct grid and view.
 
     `votes` counts how often a view gave the grid; `scores` are its log-likelihoods under all
-    the views, where the strategy measures and there was time.
+    the views that were asked, where the strategy measures and there was time.
     """
     kept_back = (1 - SEARCH_SHARE) * deadline.left() if strategy.measured else 0.0
     found: dict[tuple[bytes, str], list[Guess]] = {}
-    for guess in strategy.search(model, asked, deadline.earlier(kept_back), options):
+    guesses, views = _find(strategy.search, model, asked, deadline.earlier(kept_back), options)
+    for guess in guesses:
         found.setdefault((key(guess.grid), guess.view.name), []).append(guess)
+    asked = replace(asked, views=views)
     scores = _measure(model, asked, found, deadline, options) if strategy.measured else {}
     return [
         Candidate(
@@ -227,6 +238,26 @@ def propose(
         )
         for (grid, view), guesses in found.items()
     ]
+
+
+def _find(
+    search: Search, model: LanguageModel, asked: Question, deadline: Deadline, options: Options
+) -> tuple[list[Guess], Sequence[View]]:
+    """What is found, and the views that were asked: the first few alone if those agree."""
+    first = asked.views[: options.probe] or asked.views
+    guesses = list(search(model, replace(asked, views=first), deadline, options))
+    if len(first) == len(asked.views) or deadline.passed() or unanimous(guesses, first):
+        return guesses, first
+    best = max(guesses, key=lambda guess: guess.logprob, default=None)
+    rest = replace(asked, views=asked.views[len(first) :], best=best)
+    return [*guesses, *search(model, rest, deadline, options)], asked.views
+
+
+def unanimous(guesses: Sequence[Guess], views: Sequence[View]) -> bool:
+    """True if every view finds one and the same grid likelier than all others together."""
+    sure = [guess for guess in guesses if guess.logprob > math.log(0.5)]
+    voters = {guess.view.name for guess in sure}
+    return voters == {view.name for view in views} and len({key(g.grid) for g in sure}) == 1
 
 
 def _measure(
@@ -245,4 +276,4 @@ def _measure(
     )[: options.finalists]
     grids = [by_grid[name][0].grid for name in ranked]
     scores = rescore(model, asked.task, asked.test, grids, asked.views, deadline, options.width)
-    return {name: tuple(row.tolist()) for name, row in zip(ranked, scores, strict=True)}
+    return {name: tuple(row.tolist()) for name, row in zip(ranked, scores, strict=False)}

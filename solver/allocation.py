@@ -1,0 +1,144 @@
+"""How time is divided: what the policy knows of a task, and pure functions of that.
+
+The aim is compute-optimal: a first look at everything, more for tasks whose candidates
+disagree, and nothing before all others have had theirs for tasks that are settled or hopeless.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from solver.cost import CALIBRATE_AT, PRIOR, Observed, Work, calibrate
+
+MAX_DEATHS = 3
+MIN_SLICE_S = 0.02
+HOPELESS_CONFIDENCE = 0.2  # below it hardly two views agree
+HOPELESS_SCALE = 2.0  # times the cost of the median task
+LEAST = 0.1  # of the mean cost is expected of any task
+LAST = 1e-3  # what comes after all else still comes, where time is left
+
+
+@dataclass
+class Progress:
+    """What the policy knows of one task."""
+
+    scale: float = 1.0  # expected cost of a pass over that of the median task
+    confidence: float = 0.0
+    deaths: int = 0
+    passes: dict[int, int] = field(default_factory=dict)  # stage -> passes ended
+    last_slice: dict[int, float] = field(default_factory=dict)
+    rungs: dict[int, int] = field(default_factory=dict)  # stage -> after memory ran out
+    exhausted: set[int] = field(default_factory=set)  # stages with nothing left to find
+    running: int = 0
+
+    def open(self, stage: int) -> bool:
+        """True while another pass of the stage may find something."""
+        return self.deaths < MAX_DEATHS and stage not in self.exhausted
+
+    def hopeless(self, stage: int) -> bool:
+        """True for a large task that a pass over has left without two views that agree."""
+        tried = self.passes.get(stage, 0) > 0
+        return tried and self.confidence < HOPELESS_CONFIDENCE and self.scale > HOPELESS_SCALE
+
+
+def gain_rate(progress: Progress, stage: int, growth: float) -> float:
+    """Expected gain of a further pass, per second.
+
+    The chance that the task is still unsolved, thinned by each pass that did not settle it,
+    over the seconds the next pass takes. Next to nothing where the first look was hopeless, or
+    was put off because another engine had settled the task.
+    """
+    passes, chance = progress.passes.get(stage, 0), 1.0 - progress.confidence
+    if passes == 0:
+        return LAST * chance
+    seconds = max(MIN_SLICE_S, progress.last_slice[stage]) * growth
+    return chance * (LAST if progress.hopeless(stage) else 1.0) / (1 + passes) / seconds
+
+
+def slice_for(expected: float, open_expected: float, left_s: float, workers: int) -> float:
+    """A task's part of the time that is left to its stage, in seconds.
+
+    Time is divided in proportion to expected costs; recomputed for every job, so that what
+    quick tasks leave over goes to the rest.
+    """
+    return max(MIN_SLICE_S, left_s * workers * expected / max(open_expected, expected))
+
+
+def scales(works: Sequence[Work]) -> list[float]:
+    """Each task's expected cost over that of the median task."""
+    costs = [PRIOR.seconds(work) for work in works]
+    median = sorted(costs)[len(costs) // 2] if costs else 1.0
+    return [cost / median for cost in costs]
+
+
+class FirstPasses:
+    """The tasks that wait for a stage's first pass, the longest first by what jobs have shown."""
+
+    def __init__(self, works: Sequence[Work]) -> None:
+        self.rates = PRIOR
+        self._works = works
+        self._waiting = set(range(len(works)))
+        self._observed: list[Observed] = []
+        self._expected: list[float] = []
+        self._heap: list[tuple[float, int]] = []  # may hold tasks that wait no more
+        self._sum = 0.0  # of what waits
+        self._sort()
+
+    def __contains__(self, task: int) -> bool:
+        return task in self._waiting
+
+    def expected(self, task: int) -> float:
+        """Seconds of a pass over a task; only proportions count before jobs have ended. Costs
+        that were fitted to other tasks leave none with next to nothing."""
+        least = LEAST * sum(self._expected) / len(self._expected) if self.rates.jobs else 0.0
+        return max(self._expected[task], least)
+
+    @property
+    def expected_s(self) -> float:
+        """Of all that wait."""
+        return self._sum
+
+    def pop(self) -> int | None:
+        """The longest, which then waits no more."""
+        while self._heap:
+            _, task = heapq.heappop(self._heap)
+            if task in self._waiting:
+                self.leave_out(task)
+                return task
+        return None
+
+    def leave_out(self, task: int) -> None:
+        """Let a task wait no more."""
+        if task in self._waiting:
+            self._waiting.remove(task)
+            self._sum = self._sum - self._expected[task] if self._waiting else 0.0
+
+    def put_back(self, task: int) -> None:
+        """Let a task wait again."""
+        if task not in self._waiting:
+            self._waiting.add(task)
+            self._sum += self._expected[task]
+            heapq.heappush(self._heap, (-self._expected[task], task))
+
+    def keep(self, tasks: Iterable[int]) -> None:
+        """Let no others wait."""
+        self._waiting &= set(tasks)
+        self._sort()
+
+    def observe(self, task: int, seconds: float, *, cut: bool) -> bool:
+        """Learn from a first pass. True if the expected costs are new now."""
+        self._observed.append(Observed(self._works[task], seconds, cut))
+        count = len(self._observed)
+        if count < CALIBRATE_AT or count & (count - 1):
+            return False
+        self.rates = calibrate(self._observed)
+        self._sort()
+        return True
+
+    def _sort(self) -> None:
+        self._expected = [self.rates.seconds(work) for work in self._works]
+        self._heap = [(-self._expected[task], task) for task in self._waiting]
+        heapq.heapify(self._heap)
+        self._sum = sum(self._expected[task] for task in self._waiting)
