@@ -94,7 +94,7 @@ def watched(folder: Path, source: str, solutions: str | None) -> Iterator[str]:
         token = secrets.token_urlsafe(16)
         fd = listener.fileno()
         server = subprocess.Popen(
-            [sys.executable, "-m", "submission.watch", str(fd), token, folder, source]
+            [sys.executable, "-m", "submission.watch", str(fd), token, str(folder), source]
             + ([solutions] if solutions else []),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

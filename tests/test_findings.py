@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from solver.arcio import Source
+from solver.arcio import Solutions, Source
 from solver.grid import Candidate, DataError, Grid, as_grid, same
 from solver.journal import FILE, JobRecord, Replay
 from submission import charts
@@ -19,7 +19,7 @@ from tests.journals import made_up_run
 from tests.runs import write_challenges
 
 TASKS = toy_tasks(4)
-TRUTH = {task.id: (as_grid(task.tests[0][::-1]),) for task in TASKS}
+TRUTH: Solutions = {task.id: (as_grid(task.tests[0][::-1]),) for task in TASKS}
 
 
 def guess(task: int, grid: Grid, engine: str = "model", votes: int = 1) -> Candidate:
