@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from solver.cost import work_of
 from solver.deadline import Budget
 from solver.ensemble import Answer, answer
 from solver.grid import Candidate
-from solver.schedule import WHOLE, Slot, expected_cost
+from solver.schedule import WHOLE, Slot
 from solver.simulate import Simulation, simulate
 from solver.template import template
 from submission.history import History, Job
@@ -58,7 +59,7 @@ def play(run: History, machine: Machine) -> Played:
     script = _Script(run, machine.speed)
     usable_s = Budget.of(machine.budget_s).usable
     result = simulate(
-        [expected_cost(task) for task in run.tasks],
+        [work_of(task) for task in run.tasks],
         run.config.stages,
         min(machine.workers, len(run.tasks)),
         usable_s,

@@ -35,7 +35,7 @@ def made_up_run(folder: Path, source: Source, *, seed: int = 0, cut: bool = Fals
     """
     folder.mkdir(parents=True)
     journal = Journal(folder / FILE)
-    board = Board(source.tasks, "experts", journal, folder / "submission.json", FakeClock())
+    board = Board(source.tasks, "experts", "each", journal, folder / "submission.json", FakeClock())
     board.record(header(source))
     ends = [0.5] * WORKERS
     for engine in ("synth", "model"):

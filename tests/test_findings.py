@@ -38,7 +38,7 @@ def recorded(
 ) -> Recorded:
     """A run over the toy tasks that found these candidates, answered by majority."""
     header = {"config": {"selector": "majority"}}
-    found = Replay([header], list(candidates), list(jobs), [0] * len(jobs))
+    found = Replay([header], list(candidates), list(jobs), processes=[0] * len(jobs))
     run = Recorded(Path("run"), "toys", TASKS, TRUTH, found, None)
     return replace(run, **changes)  # type: ignore[arg-type]
 
