@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
-from solver.engines import check_engine
+from solver.engines import SETTINGS, check_engine, check_ready, check_settings
 from solver.grid import DataError
 
 MAX_WORKERS = 256  # a mistyped number must not fill the machine with processes
@@ -28,6 +30,7 @@ class Stage:
     repeats: a pass that finished leaves more to find (an engine that samples).
     whole: one job over all tasks instead of one for each; beside other workers it comes first.
     needs: an engine whose whole job must have ended before this stage begins.
+    settings: the engine's own.
     """
 
     engine: str
@@ -37,6 +40,7 @@ class Stage:
     repeats: bool = False
     whole: bool = False
     needs: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,20 +65,25 @@ def load_config(
     engines: tuple[str, ...] = (),
     workers: int | None = None,
     seed: int = 0,
+    model: str | None = None,
 ) -> Config:
     """Read a profile and lay the command line's choices over it.
 
     Named engines keep their stage of the profile where they have one. `workers` left out
-    takes the profile's number, where 0 means one for each core.
+    takes the profile's number, where 0 means one for each core. `model` is the folder of every
+    engine that has a setting of that name.
 
-    Raises `DataError` for an unknown profile, engine or number of workers.
+    Raises `DataError` for an unknown profile, engine, setting or number of workers.
     """
     table = _profile(profile)
-    stages = {str(stage["engine"]): Stage(**stage) for stage in table.pop("stages")}
+    stages = {stage.engine: stage for stage in _stages(profile, table)}
     chosen = tuple(stages.get(name, Stage(name)) for name in engines or stages)
+    if model is not None:
+        chosen = _with_model(chosen, model)
     for stage in chosen:
         check_engine(stage.engine)
-    default = table.pop("workers")
+        check_settings(stage.engine, stage.settings)
+    default = table.pop("workers", 0)
     if workers is not None and not 1 <= workers <= MAX_WORKERS:
         raise DataError(f"--workers {workers}: must be 1 to {MAX_WORKERS}")
     known = {field.name for field in fields(Config)}
@@ -91,6 +100,12 @@ def load_config(
     )
 
 
+def check_stages(config: Config) -> None:
+    """Raise `DataError` for a stage that could not do its first job, before any job is done."""
+    for stage in config.stages:
+        check_ready(stage.engine, stage.settings, config.memory_mb)
+
+
 def cores() -> list[int]:
     """The CPU cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -99,8 +114,37 @@ def cores() -> list[int]:
 
 
 def _profile(name: str) -> dict[str, Any]:
+    """The tables of a profile of the kit, or of a file of one's own that ends in .toml."""
     folder = resources.files("solver") / "profiles"
     known = sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name[-5:] == ".toml")
-    if name not in known:
-        raise DataError(f"--profile {name}: no such profile; there are {', '.join(known)}")
-    return tomllib.loads((folder / f"{name}.toml").read_text("utf-8"))
+    own = name.endswith(".toml")
+    if name not in known and not own:
+        raise DataError(
+            f"--profile {name}: no such profile; there are {', '.join(known)}, or a .toml file"
+        )
+    try:
+        text = (Path(name) if own else folder / f"{name}.toml").read_text("utf-8")
+        return tomllib.loads(text)
+    except OSError as error:
+        raise DataError(f"--profile {name}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise DataError(f"--profile {name}: no TOML: {error}") from None
+
+
+def _stages(profile: str, table: dict[str, Any]) -> list[Stage]:
+    """Take a profile's stages out of its tables."""
+    try:
+        return [Stage(**stage) for stage in table.pop("stages")]
+    except (KeyError, TypeError) as error:
+        raise DataError(f"profile {profile}: no legal stages: {error}") from None
+
+
+def _with_model(stages: tuple[Stage, ...], model: str) -> tuple[Stage, ...]:
+    if not any(stage.engine in SETTINGS for stage in stages):
+        raise DataError(f"--model {model}: no engine of this run takes a model")
+    return tuple(
+        replace(stage, settings={**stage.settings, "model": model})
+        if stage.engine in SETTINGS
+        else stage
+        for stage in stages
+    )

@@ -129,6 +129,7 @@ class Supervisor:
                 "tasks": [task_record(task) for task in tasks],
                 "whole": slot.task == WHOLE,
                 "folder": str(self._folder),
+                "settings": dict(self._config.stages[slot.stage].settings),
                 "pass_": slot.pass_,
                 "seed": stable_seed(self._config.seed, name, engine, slot.pass_),
                 "slice_s": slot.slice_s,

@@ -43,7 +43,7 @@ def main() -> None:
 def _serve(job: dict[str, Any], messages: TextIO) -> None:
     number = int(job["number"])  # every message about a job carries it
     try:
-        engine = _engine(job["engine"], Path(job["folder"]))
+        engine = _engine(job["engine"], job["folder"], json.dumps(job["settings"]))
         _send(messages, kind="started", number=number)
         finished = _run(engine, job, messages)
         _send(messages, kind="done", number=number, finished=finished)
@@ -57,7 +57,7 @@ def _run(engine: Engine, job: dict[str, Any], messages: TextIO) -> bool:
     tasks = tuple(map(task_of, job["tasks"]))
     start = time.monotonic()
     deadline = Deadline.after(job["slice_s"])
-    context = Context(job["pass_"], job["seed"], Path(job["folder"]))
+    context = Context(job["pass_"], job["seed"], Path(job["folder"]), job["settings"])
     if job["whole"]:
         engine(tasks, deadline, context)  # type: ignore[arg-type]
         return not deadline.passed()
@@ -86,8 +86,8 @@ def _check(candidate: object, task: Task) -> None:
 
 
 @cache
-def _engine(name: str, folder: Path) -> Engine:
-    return load_engine(name, folder)
+def _engine(name: str, folder: str, settings: str) -> Engine:
+    return load_engine(name, Context(0, 0, Path(folder), json.loads(settings)))
 
 
 def _send(messages: TextIO, **message: object) -> None:

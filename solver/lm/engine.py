@@ -56,9 +56,9 @@ def views_of(task: Task, context: Context) -> list[View]:
     return [View(d8, random_view(rng, fixed).colors) for d8 in range(TURNS)]
 
 
-def prepare(folder: Path) -> None:
+def prepare(context: Context) -> None:
     """Load and compile the model, adapted if a run has done that, before a slice begins."""
-    _worker(folder)
+    _worker(context.folder)
 
 
 @dataclass(frozen=True)
