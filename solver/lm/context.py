@@ -67,9 +67,7 @@ def collate(examples: Sequence[tuple[Tokens, Tokens]]) -> Batch:
     return Batch(batch[:, :-1], positions, targets[:, 1:], given, numbers)
 
 
-def prompt_of(
-    vocabulary: Vocabulary, task: Task, test: int, view: View, limit: int
-) -> Sequence3D:
+def prompt_of(vocabulary: Vocabulary, task: Task, test: int, view: View, limit: int) -> Sequence3D:
     """The prompt for a test input in a view."""
     seen = view.apply_task(task)
     return encode_prompt(vocabulary, seen.train, seen.tests[test], limit)

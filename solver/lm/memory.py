@@ -51,9 +51,7 @@ class Window:
         self._at = torch.from_numpy(at).to(memory.device)  # (B, N)
         self._row = torch.arange(rows.start, rows.stop, device=memory.device)[:, None]
 
-    def update(
-        self, keys: Tensor, values: Tensor, layer: int, *_: object
-    ) -> tuple[Tensor, Tensor]:
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_: object) -> tuple[Tensor, Tensor]:
         """Append (B, H, N, C) to a layer, and return all that its rows hold."""
         held = self._memory.layers[layer]
         for memory, new in zip(held, (keys, values), strict=True):

@@ -223,9 +223,7 @@ def batch_loss(model: nn.Module, batch: Batch) -> Tensor:
     """Mean negative log-likelihood (nats) of the output tokens."""
     tokens, positions, targets, prompts, tasks = tensors(model, batch)
     logits = model(tokens, positions, prompts, tasks)
-    return cross_entropy(
-        logits.float().flatten(0, 1), targets.reshape(-1), ignore_index=IGNORED
-    )
+    return cross_entropy(logits.float().flatten(0, 1), targets.reshape(-1), ignore_index=IGNORED)
 
 
 @torch.no_grad()

@@ -36,13 +36,9 @@ class Style:
 
 STYLES = {
     # Role tokens, as Qwen3 was tuned by NVARC (ARC Prize 2025).
-    "chat": Style(
-        "", "<|im_start|>user\n", "<|im_end|><|im_start|>assistant\n", "<|im_end|>"
-    ),
+    "chat": Style("", "<|im_start|>user\n", "<|im_end|><|im_start|>assistant\n", "<|im_end|>"),
     # Single letters, as the checkpoints of the ARChitects were tuned (arXiv:2505.07859).
-    "io": Style(
-        "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghjklmnpqrstuvwxyz", "I", "\n+/-=O", "\n{eos}"
-    ),
+    "io": Style("ABCDEFGHJKLMNPQRSTUVWXYZabcdefghjklmnpqrstuvwxyz", "I", "\n+/-=O", "\n{eos}"),
 }
 
 
@@ -160,7 +156,10 @@ class _Speller:
         found = self._tokenizer.encode(whole, add_special_tokens=True).ids
         expected = vocabulary.kept[numbers].tolist()
         if found[: len(expected)] != expected:
-            place = next((i for i, (a, b) in enumerate(zip(found, expected)) if a != b), len(found))
+            place = next(
+                (i for i, (a, b) in enumerate(zip(found, expected, strict=False)) if a != b),
+                len(found),
+            )
             token = self._tokenizer.id_to_token(found[place]) if place < len(found) else None
             raise DataError(
                 f"{self._path}: no tokenizer for this style: it writes {token!r} "
@@ -183,7 +182,6 @@ class _Speller:
         if not isinstance(eos, str):
             raise DataError(f"{path}: names no eos_token, which this style ends outputs with")
         return eos
-
 
 
 def _object(path: Path) -> dict[str, Any]:
