@@ -24,6 +24,7 @@ from solver.worker import MAX_CANDIDATES, task_record
 TICK_S = 0.2
 MAX_FAILED_STARTS = 3
 ERROR_CHARS = 4000
+MAX_LOG_LINES, LOG_CHARS = 100, 500  # of one worker process
 
 
 class Policy(Protocol):
@@ -55,6 +56,7 @@ class _Worker:
     running: bool = False  # the engine has started, the slice counts
     candidates: int = 0
     failed_starts: int = 0
+    lines: int = 0  # that its process logged
 
 
 class Supervisor:
@@ -111,7 +113,8 @@ class Supervisor:
     def _start(self, worker: _Worker) -> None:
         core = self._cores[worker.index % len(self._cores)]
         worker.process = WorkerProcess(self._config.memory_mb, core)
-        worker.ready, worker.running, worker.since = False, False, self._clock.now()
+        worker.ready, worker.running, worker.lines = False, False, 0
+        worker.since = self._clock.now()
         self._selector.register(worker.process, selectors.EVENT_READ, worker)
 
     def _give(self, worker: _Worker, slot: Slot) -> None:
@@ -179,6 +182,9 @@ class Supervisor:
 
     def _message(self, worker: _Worker, message: dict[str, Any]) -> None:
         kind = message.pop("kind")
+        if kind == "log":
+            self._log(worker, str(message["line"]))
+            return
         if kind == "ready" and worker.slot is None:
             worker.ready, worker.failed_starts = True, 0
             return
@@ -194,6 +200,11 @@ class Supervisor:
             self._end(worker, "error", str(message["error"])[-ERROR_CHARS:])
         else:
             raise ValueError(f"a message of kind {kind!r}")
+
+    def _log(self, worker: _Worker, line: str) -> None:
+        worker.lines += 1
+        if worker.lines <= MAX_LOG_LINES:
+            self._events.log(f"worker {worker.index}: {line[:LOG_CHARS]}")
 
     def _candidate(self, worker: _Worker, slot: Slot, candidate: Candidate) -> None:
         (task, *others), _ = self._about(slot)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import logging
 import os
 import resource
 import signal
@@ -35,9 +36,22 @@ def main() -> None:
     _die_with(parent)
     _limit(memory_mb, core)
     with os.fdopen(fd, "w", encoding="utf-8", buffering=1) as messages:
+        logging.getLogger("solver").addHandler(_Log(messages))
+        logging.getLogger("solver").setLevel(logging.INFO)
         _send(messages, kind="ready")
         for line in sys.stdin:
             _serve(json.loads(line), messages)
+
+
+class _Log(logging.Handler):
+    """What engines log goes to the run's log."""
+
+    def __init__(self, messages: TextIO) -> None:
+        super().__init__()
+        self._messages = messages
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _send(self._messages, kind="log", line=record.getMessage())
 
 
 def _serve(job: dict[str, Any], messages: TextIO) -> None:

@@ -50,12 +50,11 @@ def make_tokenizer(folder: Path, *, digits: bool = True) -> Tokenizer:
     return tokenizer
 
 
-def make_model(folder: Path, style: str = "chat", steps: int = 150) -> Path:
-    """A Qwen3 model that has learned how tasks are written and that outputs are copies."""
+def new_model(vocabulary_size: int) -> Qwen3ForCausalLM:
+    """A small Qwen3 that knows nothing."""
     torch.set_num_threads(1)
-    vocabulary_size = make_tokenizer(folder).get_vocab_size()
     torch.manual_seed(0)
-    lm = Qwen3ForCausalLM(
+    return Qwen3ForCausalLM(  # type: ignore[no-untyped-call]
         Qwen3Config(
             vocab_size=vocabulary_size,
             hidden_size=64,
@@ -68,6 +67,19 @@ def make_model(folder: Path, style: str = "chat", steps: int = 150) -> Path:
             rope_parameters={"rope_type": "default", "rope_theta": 1000.0},
         )
     )
+
+
+def build_model(folder: Path) -> Path:
+    """A checkpoint of a model that knows nothing, with its tokenizer."""
+    lm = new_model(make_tokenizer(folder).get_vocab_size())
+    lm.to(torch.bfloat16).save_pretrained(folder)
+    return folder
+
+
+def make_model(folder: Path, style: str = "chat", steps: int = 150) -> Path:
+    """A checkpoint that has learned how tasks are written and that outputs are copies."""
+    vocabulary_size = make_tokenizer(folder).get_vocab_size()
+    lm = new_model(vocabulary_size)
     embeddings, head = lm.get_input_embeddings(), lm.get_output_embeddings()
     vocabulary = read_vocabulary(folder, style)
     cut_vocabulary(lm, vocabulary.kept)
