@@ -116,6 +116,13 @@ def copies(number: int) -> Task:
     return Task(f"copy{number}", tuple(Pair(g, g) for g in grids[:3]), (grids[3],))
 
 
+def blank(number: int) -> Task:
+    """A task whose outputs are black, each as large as its input."""
+    grids = _grids(number)
+    pairs = tuple(Pair(g, freeze(np.zeros_like(g))) for g in grids[:3])
+    return Task(f"blank{number}", pairs, (grids[3],))
+
+
 def recolored(number: int) -> tuple[Task, Grid]:
     """A task that exchanges colours, always in the same way, and its test's output."""
     colors = np.random.default_rng(stable_seed(number, "colors")).permutation(10).astype(np.uint8)

@@ -95,10 +95,9 @@ def test_what_is_written_is_read_back(vocabulary: Vocabulary, grid: Grid) -> Non
 def test_any_tokens_are_a_grid_or_a_clear_failure(vocabulary: Vocabulary, ids: list[int]) -> None:
     try:
         grid = vocabulary.grid(ids)
-    except FormatError as error:
-        assert str(error)
-    else:
-        assert vocabulary.kept[vocabulary.written(output_symbols(grid))].tolist() == ids
+    except FormatError:
+        return
+    assert vocabulary.kept[vocabulary.written(output_symbols(grid))].tolist() == ids
 
 
 @given(shown=st.lists(pairs, max_size=4), asked=pairs, first=st.booleans())
