@@ -52,6 +52,7 @@ def cut_vocabulary(lm: Any, kept: Tokens) -> None:
         other.bias = nn.Parameter(head.bias.detach()[index].clone(), requires_grad=False)
     lm.config.tie_word_embeddings = False
     lm.config.vocab_size = lm.vocab_size = len(kept)
+    lm.config.bos_token_id, lm.config.eos_token_id, lm.config.pad_token_id = None, END, None
     lm.set_input_embeddings(cut)
     lm.set_output_embeddings(other)
 
@@ -73,7 +74,8 @@ class ContextModel(nn.Module):
 
     def prompt(self, task: Task, test: int, view: View) -> Prompt:
         """The whole task as the view shows it, up to the output of a test input."""
-        return Prompt(prompt_of(self.vocabulary, task, test, view, self.limit), 0)
+        sequence = prompt_of(self.vocabulary, task, test, view, self.limit)
+        return Prompt(sequence, 0, view.apply(task.tests[test]))
 
     def read(
         self, prompts: Sequence[Prompt], width: int, room: int
