@@ -1,18 +1,17 @@
-"""unsloth for real, where it is installed: `scripts/test_unsloth.sh` makes an environment for it."""
+"""unsloth for real, where it is: `scripts/test_unsloth.sh` makes an environment for it."""
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
+import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-# Before transformers, which it patches.
-pytest.importorskip("unsloth", reason="unsloth is not installed: run scripts/test_unsloth.sh")
-pytest.importorskip("torch")
-
-import dataclasses
-import logging
+if importlib.util.find_spec("unsloth") is None:
+    pytest.skip("unsloth is not installed: run scripts/test_unsloth.sh", allow_module_level=True)
 
 from solver.deadline import Deadline, StepClock
 from solver.lm.llm import load_learner, views_of
@@ -28,9 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
-def test_unsloth_loads_learns_and_answers(
-    folder: Path, quantization: str, caplog: Any
-) -> None:
+def test_unsloth_loads_learns_and_answers(folder: Path, quantization: str, caplog: Any) -> None:
     settings = settings_of(folder, backend="unsloth", quantization=quantization)
     with caplog.at_level(logging.INFO, "solver"):
         learner = load_learner(dataclasses.asdict(settings))

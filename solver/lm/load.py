@@ -28,6 +28,11 @@ from solver.lm.settings import Checkpoint
 
 log = logging.getLogger("solver")
 Made = TypeVar("Made")
+# What libraries raise for a checkpoint or a machine that they cannot serve.
+FAILURES = (
+    *(ImportError, RuntimeError, OSError),
+    *(ValueError, TypeError, AttributeError, LookupError),
+)
 
 
 def _as_it_is(lm: Any) -> Any:
@@ -46,7 +51,7 @@ def load_causal(
     for way, after in zip(ways, [*ways[1:], None], strict=True):
         try:
             made = finish(LOADERS[way.backend](way, device))
-        except (DataError, ImportError, RuntimeError, NotImplementedError) as error:
+        except FAILURES as error:
             if after is None or isinstance(error, torch.OutOfMemoryError):
                 raise
             log.warning("%s: not as %s: %s; now as %s", *_names(way, error, after))

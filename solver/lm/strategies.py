@@ -112,6 +112,8 @@ def dfs_search(
     best = next(greedy_search(model, first, deadline, options), None)
     found = 0
     for start in range(0, len(asked.views), options.width):
+        if deadline.passed():
+            return
         some = asked.views[start : start + options.width]
         prompts = [model.prompt(asked.task, asked.test, view) for view in some]
         guesses = _shown(best, some)
