@@ -21,12 +21,13 @@ from solver.deadline import Deadline, StepClock
 from solver.engines import Context
 from solver.grid import DataError, Pair, Task, same
 from solver.lm import llm as engine
-from solver.lm.causal import ContextModel
+from solver.lm.causal import ContextModel, cut_vocabulary
 from solver.lm.context import collate, encode_example
 from solver.lm.examples import Example
 from solver.lm.formats import Batch
 from solver.lm.llm import JOINT, load_learner, views_of
 from solver.lm.load import LOADERS, load_causal
+from solver.lm.ready import read_vocabulary
 from solver.lm.settings import Settings
 from solver.lm.train import measure
 from solver.lm.tune import ADAPTER, PART, ContextLearner
@@ -194,6 +195,11 @@ def test_views_are_as_the_recipe_says() -> None:
         assert (len({v.colors for v in views}) == 1) == (colors == "none")
 
 
+def first_of(positions: Any) -> Any:
+    """Every token stands where the first one does."""
+    return None if positions is None else torch.zeros_like(positions)
+
+
 def refuse(*_: object) -> Any:
     raise ImportError("no kernels for this machine")
 
@@ -236,21 +242,20 @@ def test_the_fallback_has_an_order_and_says_so(
 @pytest.mark.skipif(importlib.util.find_spec("unsloth") is not None, reason="unsloth is installed")
 def test_without_unsloth_transformers_loads(folder: Path, lines: list[str], caplog: Any) -> None:
     learner = load_learner(given(settings_of(folder, backend="unsloth")))
-    assert learner.learn(recolored(0)[0], steps(3), 0).steps
+    assert learner.learn(recolored(0)[0], steps(9), 0).steps
     assert "No module named 'unsloth'; now as transformers" in caplog.messages[0]
 
 
-def test_a_model_that_ignores_masks_is_refused(folder: Path) -> None:
+def test_a_model_that_ignores_positions_is_refused(folder: Path) -> None:
     def forgetful(lm: Any) -> ContextModel:
         inner = lm.forward
 
-        def forward(*arguments: Any, attention_mask: Any = None, **more: Any) -> Any:
-            hidden = None if attention_mask is None else torch.zeros_like(attention_mask)
-            return inner(*arguments, attention_mask=hidden, **more)
+        def forward(*arguments: Any, position_ids: Any = None, **more: Any) -> Any:
+            return inner(*arguments, **more, position_ids=first_of(position_ids))
 
         lm.forward = forward
-        vocabulary = engine.read_vocabulary(folder, "chat")
-        engine.cut_vocabulary(lm, vocabulary.kept)
+        vocabulary = read_vocabulary(folder, "chat")
+        cut_vocabulary(lm, vocabulary.kept)
         model = ContextModel(lm, vocabulary, 2048)
         engine._verify(model)
         return model

@@ -136,8 +136,8 @@ class _Speller:
         kept = [*symbols[:COLORS], row, others[0], last, last, *others[1:]]
         numbers = {old: new for new, old in reversed(list(enumerate(kept)))}
         begin, ask, answer = ([numbers[t] for t in part] for part in (begin, ask, answer))
-        arrays = (np.array(part, dtype=np.int64) for part in (kept, begin, ask, answer))
-        vocabulary = Vocabulary(*arrays, tail)
+        arrays = [np.array(part, dtype=np.int64) for part in (kept, begin, ask, answer)]
+        vocabulary = Vocabulary(arrays[0], arrays[1], arrays[2], arrays[3], tail)
         self._verify(vocabulary, parts, end)
         return vocabulary
 
