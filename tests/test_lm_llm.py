@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import logging
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from solver.lm.examples import Example
 from solver.lm.formats import Batch
 from solver.lm.llm import JOINT, load_learner, views_of
 from solver.lm.load import LOADERS, load_causal
-from solver.lm.ready import read_vocabulary
+from solver.lm.ready import WEIGHTS, check, read_vocabulary
 from solver.lm.settings import Settings
 from solver.lm.train import measure
 from solver.lm.tune import ADAPTER, PART, ContextLearner
@@ -35,7 +36,7 @@ from solver.lm.vocabulary import FILE
 from solver.submissions import check_submission, read_submission
 from solver.views import View
 from tests.llm import blank, copies, make_model, recolored, settings_of
-from tests.runs import command, finish, journal_of, start, write_challenges
+from tests.runs import ROOT, command, finish, journal_of, start, write_challenges
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 CPU = torch.device("cpu")
@@ -193,6 +194,21 @@ def test_views_are_as_the_recipe_says() -> None:
         black = {v.colors[0] for v in views}
         assert (black == {0}) == (colors != "all")
         assert (len({v.colors for v in views}) == 1) == (colors == "none")
+
+
+def test_a_checkpoint_cut_at_home_computes_the_same(
+    learner: ContextLearner, folder: Path, tmp_path: Path
+) -> None:
+    script = runpy.run_path(str(ROOT / "scripts/cut_vocabulary.py"))
+    script["cut"](folder, tmp_path, "chat")
+    check({"model": str(tmp_path), "max_seq_length": 2048}, 2000)
+    sizes = [(path / WEIGHTS).stat().st_size for path in (tmp_path, folder)]
+    assert sizes[0] < 0.8 * sizes[1]
+    cut = load_learner(given(settings_of(tmp_path)))
+    learner.reset()
+    assert torch.equal(logits(cut.model), logits(learner.model))
+    with pytest.raises(DataError, match="cut already"):
+        script["cut"](tmp_path, tmp_path / "again", "chat")
 
 
 def first_of(positions: Any) -> Any:
