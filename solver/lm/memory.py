@@ -51,6 +51,11 @@ class Window:
         self._at = torch.from_numpy(at).to(memory.device)  # (B, N)
         self._row = torch.arange(rows.start, rows.stop, device=memory.device)[:, None]
 
+    def get_seq_length(self, _: int = 0) -> int:
+        """Asked by older versions of transformers, which make positions of it where none are
+        given; here they are given."""
+        return 0
+
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: object) -> tuple[Tensor, Tensor]:
         """Append (B, H, N, C) to a layer, and return all that its rows hold."""
         held = self._memory.layers[layer]
