@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
-from solver.engines import check_engine
+from solver.engines import SETTINGS, check_engine, check_ready, check_settings
 from solver.grid import DataError
 from solver.ladder import LADDER
 
@@ -33,6 +34,7 @@ class Stage:
     device: its jobs run where a device is, one at a time on each, and nowhere else.
     ladder: what the engine can do without when memory runs out (`solver.ladder.LADDER`).
     settled: tasks answered with this confidence come after all others.
+    settings: the engine's own.
     """
 
     engine: str
@@ -45,6 +47,7 @@ class Stage:
     device: bool = False
     ladder: tuple[str, ...] = ()
     settled: float = 1.0
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,22 +79,27 @@ def load_config(
     engines: tuple[str, ...] = (),
     workers: int | None = None,
     seed: int = 0,
+    model: str | None = None,
 ) -> Config:
     """Read a profile and lay the command line's choices over it.
 
     Named engines keep their stage of the profile where they have one. `workers` left out
-    takes the profile's number, where 0 means one for each core.
+    takes the profile's number, where 0 means one for each core. `model` is the folder of every
+    engine that has a setting of that name.
 
-    Raises `DataError` for an unknown profile, engine or number of workers.
+    Raises `DataError` for an unknown profile, engine, setting or number of workers.
     """
     table = _profile(profile)
-    stages = {str(stage["engine"]): _stage(stage) for stage in table.pop("stages")}
+    stages = {stage.engine: stage for stage in _stages(profile, table)}
     chosen = tuple(stages.get(name, Stage(name)) for name in engines or stages)
+    if model is not None:
+        chosen = _with_model(chosen, model)
     for stage in chosen:
         check_engine(stage.engine)
+        check_settings(stage.engine, stage.settings)
         if stage.device and not device_names(table.get("devices", 0)):
             raise DataError(f"profile {profile}: {stage.engine} needs a device and there is none")
-    default = table.pop("workers")
+    default = table.pop("workers", 0)
     if workers is not None and not 1 <= workers <= MAX_WORKERS:
         raise DataError(f"--workers {workers}: must be 1 to {MAX_WORKERS}")
     known = {field.name for field in fields(Config)}
@@ -124,6 +132,13 @@ def _known(kind: type[Config] | type[Stage], values: Mapping[str, Any]) -> dict[
     return {name: tuple(v) if isinstance(v, list) else v for name, v in known.items()}
 
 
+def check_stages(config: Config) -> None:
+    """Raise `DataError` for a stage that could not do its first job, before any job is done."""
+    for stage in config.stages:
+        limit = config.device_memory_mb if stage.device else config.memory_mb
+        check_ready(stage.engine, stage.settings, limit)
+
+
 def cores() -> list[int]:
     """The CPU cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -152,8 +167,37 @@ def _stage(table: dict[str, Any]) -> Stage:
 
 
 def _profile(name: str) -> dict[str, Any]:
+    """The tables of a profile of the kit, or of a file of one's own that ends in .toml."""
     folder = resources.files("solver") / "profiles"
     known = sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name[-5:] == ".toml")
-    if name not in known:
-        raise DataError(f"--profile {name}: no such profile; there are {', '.join(known)}")
-    return tomllib.loads((folder / f"{name}.toml").read_text("utf-8"))
+    own = name.endswith(".toml")
+    if name not in known and not own:
+        raise DataError(
+            f"--profile {name}: no such profile; there are {', '.join(known)}, or a .toml file"
+        )
+    try:
+        text = (Path(name) if own else folder / f"{name}.toml").read_text("utf-8")
+        return tomllib.loads(text)
+    except OSError as error:
+        raise DataError(f"--profile {name}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise DataError(f"--profile {name}: no TOML: {error}") from None
+
+
+def _stages(profile: str, table: dict[str, Any]) -> list[Stage]:
+    """Take a profile's stages out of its tables."""
+    try:
+        return [_stage(stage) for stage in table.pop("stages")]
+    except (KeyError, TypeError) as error:
+        raise DataError(f"profile {profile}: no legal stages: {error}") from None
+
+
+def _with_model(stages: tuple[Stage, ...], model: str) -> tuple[Stage, ...]:
+    if not any(stage.engine in SETTINGS for stage in stages):
+        raise DataError(f"--model {model}: no engine of this run takes a model")
+    return tuple(
+        replace(stage, settings={**stage.settings, "model": model})
+        if stage.engine in SETTINGS
+        else stage
+        for stage in stages
+    )

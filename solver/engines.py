@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from solver.deadline import Deadline
 from solver.grid import Candidate, DataError, Task
@@ -22,12 +23,14 @@ from solver.ladder import FULL, Rung
 @dataclass(frozen=True)
 class Context:
     """What an engine may know besides the task: the pass (0 first), its own seed, the folder
-    where the run's workers leave things for one another, and how far to spare memory."""
+    where the run's workers leave things for one another, how far to spare memory, and its
+    stage's settings."""
 
     pass_: int
     seed: int
     folder: Path = Path()
     rung: Rung = FULL
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 Engine = Callable[[Task, Deadline, Context], Iterator[Candidate]]
@@ -37,7 +40,13 @@ ENGINES = {
     "synth": "solver.synth.engine:synth",
     "joint": "solver.lm.joint:joint",
     "model": "solver.lm.engine:model",
+    "llm-joint": "solver.lm.llm:joint",
+    "llm": "solver.lm.llm:llm",
 }
+# What reads an engine's settings from a profile, and what looks whether it could run with them.
+# Both are called in the process of the run, and import no heavy library.
+SETTINGS = dict.fromkeys(("llm-joint", "llm"), "solver.lm.settings:read")
+READY = dict.fromkeys(("llm-joint", "llm"), "solver.lm.ready:check")
 
 
 def check_engine(name: str) -> None:
@@ -51,17 +60,38 @@ def check_engine(name: str) -> None:
         raise DataError(f"--engines {name}: no such engine; there are {known}, or module:function")
 
 
-def load_engine(name: str, folder: Path) -> Engine:
-    """Import an engine and let its module `prepare(folder)`, if it has that: compile, load a
-    model. `folder` is that of `Context`.
+def check_settings(name: str, settings: Mapping[str, Any]) -> None:
+    """Raise `DataError` unless the engine takes these settings; any, if it is one's own."""
+    if name in SETTINGS:
+        _function(SETTINGS[name])(settings)
+    elif name in ENGINES and settings:
+        raise DataError(f"{name}: takes no settings, not {next(iter(settings))!r} either")
+
+
+def check_ready(name: str, settings: Mapping[str, Any], memory_mb: int) -> None:
+    """Raise `DataError` for what would end the engine's first job: a file that is missing or
+    torn, a library, too little memory. Nothing is loaded; `memory_mb` is a worker's limit."""
+    if name in READY:
+        _function(READY[name])(settings, memory_mb)
+
+
+def load_engine(name: str, context: Context) -> Engine:
+    """Import an engine and let its module `prepare(context)`, if it has that: compile, load a
+    model. What the context says of a pass means nothing then.
 
     That time is not charged to any task. Raises whatever the module raises.
     """
     place, _, function = ENGINES.get(name, name).partition(":")
     module = importlib.import_module(place)
     engine: Engine = getattr(module, function)
-    getattr(module, "prepare", lambda folder: None)(folder)
+    getattr(module, "prepare", lambda context: None)(context)
     return engine
+
+
+def _function(place: str) -> Callable[..., None]:
+    module, _, name = place.partition(":")
+    function: Callable[..., None] = getattr(importlib.import_module(module), name)
+    return function
 
 
 def _on_path(package: str) -> bool:

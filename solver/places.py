@@ -25,6 +25,7 @@ class Worker:
     running: bool = False  # the engine has started, the slice counts
     candidates: int = 0
     failed_starts: int = 0
+    lines: int = 0  # that its process logged
 
     @property
     def starting(self) -> bool:

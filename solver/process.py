@@ -20,6 +20,15 @@ READ_BYTES = 256 * 1024  # of messages, at a time
 MAX_LINE = 4 * 2**20
 PRINTED_BYTES = 64 * 1024  # of what an engine prints, a tick: more waits in its own pipe
 TAIL_BYTES = 4000
+# Libraries read these when they are imported: nothing may wait for a network that is not there.
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "UNSLOTH_DISABLE_STATISTICS": "1",
+    "WANDB_DISABLED": "true",
+    "TOKENIZERS_PARALLELISM": "false",
+}
 
 
 class GarbageError(Exception):
@@ -155,8 +164,9 @@ class WorkerProcess:
 
 
 def _environment(place: Place) -> dict[str, str]:
-    """The parent's environment with one thread a library, this package importable, and the
-    devices of the place: they must be named before the first library that looks for them."""
+    """The parent's environment with one thread a library, no network for libraries that would
+    look for one, this package importable, and the devices of the place: they must be named
+    before the first library that looks for them."""
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
     root = str(Path(__file__).resolve().parent.parent)
     path = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
@@ -165,6 +175,7 @@ def _environment(place: Place) -> dict[str, str]:
         **os.environ,
         **visible,
         **dict.fromkeys(threads, "1"),
+        **OFFLINE,
         "PYTHONPATH": os.pathsep.join(path),
         "PYTHONUNBUFFERED": "1",
     }

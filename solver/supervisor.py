@@ -26,6 +26,7 @@ from solver.worker import MAX_CANDIDATES, task_record
 TICK_S = 0.2
 MAX_FAILED_STARTS = 3
 ERROR_CHARS = 4000
+MAX_LOG_LINES, LOG_CHARS = 100, 500  # of one worker process
 
 
 class Policy(Protocol):
@@ -106,7 +107,8 @@ class Supervisor:
 
     def _start(self, worker: Worker) -> None:
         worker.process = WorkerProcess(worker.place)
-        worker.ready, worker.running, worker.since = False, False, self._clock.now()
+        worker.ready, worker.running, worker.lines = False, False, 0
+        worker.since = self._clock.now()
         self._selector.register(worker.process, selectors.EVENT_READ, worker)
 
     def _give(self, worker: Worker, slot: Slot) -> None:
@@ -124,6 +126,7 @@ class Supervisor:
                 "tasks": [task_record(task) for task in tasks],
                 "whole": slot.task == WHOLE,
                 "folder": str(self._folder),
+                "settings": dict(self._config.stages[slot.stage].settings),
                 "pass_": slot.pass_,
                 "seed": stable_seed(self._config.seed, name, stage.engine, slot.pass_),
                 "slice_s": slot.slice_s,
@@ -174,6 +177,9 @@ class Supervisor:
 
     def _message(self, worker: Worker, message: dict[str, Any]) -> None:
         kind = message.pop("kind")
+        if kind == "log":
+            self._log(worker, str(message["line"]))
+            return
         if kind == "ready" and worker.slot is None:
             worker.ready, worker.failed_starts = True, 0
             return
@@ -193,6 +199,11 @@ class Supervisor:
             self._lose(worker, f"ran out of memory: {last}", memory=True, printed=error)
         else:
             raise ValueError(f"a message of kind {kind!r}")
+
+    def _log(self, worker: Worker, line: str) -> None:
+        worker.lines += 1
+        if worker.lines <= MAX_LOG_LINES:
+            self._events.log(f"{worker}: {line[:LOG_CHARS]}")
 
     def _candidate(self, worker: Worker, slot: Slot, candidate: Candidate) -> None:
         (task, *others), _ = self._about(slot)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import logging
 import os
 import resource
 import signal
@@ -36,15 +37,28 @@ def main() -> None:
     _die_with(parent)
     _limit(addresses_mb, core)
     with os.fdopen(fd, "w", encoding="utf-8", buffering=1) as messages:
+        logging.getLogger("solver").addHandler(_Log(messages))
+        logging.getLogger("solver").setLevel(logging.INFO)
         _send(messages, kind="ready")
         for line in sys.stdin:
             _serve(json.loads(line), messages)
 
 
+class _Log(logging.Handler):
+    """What engines log goes to the run's log."""
+
+    def __init__(self, messages: TextIO) -> None:
+        super().__init__()
+        self._messages = messages
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _send(self._messages, kind="log", line=record.getMessage())
+
+
 def _serve(job: dict[str, Any], messages: TextIO) -> None:
     number = int(job["number"])  # every message about a job carries it
     try:
-        engine = _engine(job["engine"], Path(job["folder"]))
+        engine = _engine(job["engine"], job["folder"], json.dumps(job["settings"]))
         _send(messages, kind="started", number=number)
         finished = _run(engine, job, messages)
         _send(messages, kind="done", number=number, finished=finished)
@@ -59,8 +73,8 @@ def _run(engine: Engine, job: dict[str, Any], messages: TextIO) -> bool:
     tasks = tuple(map(task_of, job["tasks"]))
     start = time.monotonic()
     deadline = Deadline.after(job["slice_s"])
-    rung = rung_of(job["without"])
-    context = Context(job["pass_"], job["seed"], Path(job["folder"]), rung)
+    folder, rung = Path(job["folder"]), rung_of(job["without"])
+    context = Context(job["pass_"], job["seed"], folder, rung, job["settings"])
     if job["whole"]:
         engine(tasks, deadline, context)  # type: ignore[arg-type]
         return not deadline.passed()
@@ -89,8 +103,8 @@ def _check(candidate: object, task: Task) -> None:
 
 
 @cache
-def _engine(name: str, folder: Path) -> Engine:
-    return load_engine(name, folder)
+def _engine(name: str, folder: str, settings: str) -> Engine:
+    return load_engine(name, Context(0, 0, Path(folder), json.loads(settings)))
 
 
 def _send(messages: TextIO, **message: object) -> None:

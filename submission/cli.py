@@ -61,14 +61,17 @@ def solve(
         str | None, typer.Option(metavar="DIR", help="Folder for submission, journal and log.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run.")] = False,
-    profile: Annotated[str, typer.Option(help="cpu or kaggle-cpu.")] = "cpu",
+    profile: Annotated[str, typer.Option(help="Its name, or a .toml file of your own.")] = "cpu",
+    model: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Language model, for profiles that use one.")
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Serve the growing report to this machine's browser.")
     ] = False,
 ) -> None:
     """Solve tasks within a budget; leaves a valid submission.json whatever happens."""
     request = Request(
-        source, solutions, budget, tasks, engines, workers, seed, run, resume, profile
+        source, solutions, budget, tasks, engines, workers, seed, run, resume, profile, model
     )
 
     def action() -> None:

@@ -22,7 +22,8 @@ from solver.grid import DataError
 from solver.lm.checkpoint import CHECKPOINT, Place, export, read_place, restore, save
 from solver.lm.corpus import Corpus, read_corpus
 from solver.lm.formats import Batch, collate, encode
-from solver.lm.model import Size, TaskModel, build, compile_layers, fast_dtype
+from solver.lm.load import fast_dtype
+from solver.lm.model import Size, TaskModel, build, compile_layers
 from solver.lm.stream import Mixture, Stream, sequence_length
 from solver.lm.train import Recipe, Step, Trainer, measure, train, world
 

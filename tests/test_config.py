@@ -9,7 +9,7 @@ import pytest
 from solver.config import Config, Stage, cores, load_config
 from solver.grid import DataError
 
-PROFILES = ("cpu", "kaggle-cpu")
+PROFILES = ("cpu", "kaggle-cpu", "marc", "nvarc", "poe")
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -40,7 +40,12 @@ def test_named_engines_keep_their_stage_and_others_get_a_plain_one() -> None:
 @pytest.mark.parametrize(
     ("profile", "engines", "workers", "complaint"),
     [
-        ("none", (), None, "--profile none: no such profile; there are cpu, kaggle-cpu"),
+        (
+            "none",
+            (),
+            None,
+            "--profile none: no such profile; there are cpu, kaggle-cpu, marc, nvarc, poe, or",
+        ),
         ("../profiles/cpu", (), None, "no such profile"),
         ("cpu", ("magic",), None, "--engines magic: no such engine; there are synth"),
         ("cpu", ("no_such_module:f",), None, "--engines no_such_module:f: no such engine"),

@@ -49,7 +49,8 @@ def model() -> TaskModel:
     trainer = Trainer(TaskModel(build(Size(64, 2), 0), 4), Recipe(warmup=5))
     for batch in itertools.islice(Stream(toy_lessons(), Mixture(512, 100, chunk=64), 0), 40):
         trainer.step(batch, 1.0)
-    return trainer.model
+    model: TaskModel = trainer.model
+    return model
 
 
 def prompts() -> list[Prompt]:

@@ -29,7 +29,7 @@ def main() -> None:
     options = parser.parse_args()
     tasks = pick_tasks(read_source("arc-agi-1:training").tasks, str(options.tasks), options.seed)
     with tempfile.TemporaryDirectory() as folder:
-        prepare(Path(folder))
+        prepare(Context(0, 0, Path(folder)))
         for seconds in map(float, options.seconds.split(",")):
             for task in tasks:
                 print(one(task, seconds, Context(0, options.seed, Path(folder))), flush=True)

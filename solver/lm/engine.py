@@ -63,9 +63,9 @@ def views_of(task: Task, context: Context) -> list[View]:
     return views[: max(1, round(len(views) * context.rung.views))]
 
 
-def prepare(folder: Path) -> None:
+def prepare(context: Context) -> None:
     """Load and compile the model, adapted if a run has done that, before a slice begins."""
-    _worker(folder)
+    _worker(context.folder)
 
 
 @dataclass(frozen=True)

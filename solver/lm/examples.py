@@ -40,16 +40,23 @@ class Example:
 
 
 def examples(
-    task: Task, limit: int, seed: int, *, context: bool, views: int = 32
+    task: Task,
+    limit: int,
+    seed: int,
+    *,
+    context: bool,
+    views: int = 32,
+    fixed: frozenset[int] | None = None,
 ) -> Iterator[Example]:
     """At most `limit` distinct examples, the same for the same seed, even from the start: each
     demonstration is asked as often as any other, in all eight turns, give or take one.
 
     With `context` the other demonstrations are shown in random order: all of them under the
-    first `views` views, then all but one, then all again.
+    first `views` views, then all but one, then all again. `fixed`: the colours that stay; if
+    left out, those that keep the rule's meaning (`lesson_of`).
     """
     rng = np.random.default_rng(stable_seed(seed, task.id, "examples"))
-    fixed = lesson_of(task).fixed_colors
+    fixed = lesson_of(task).fixed_colors if fixed is None else fixed
     seen: set[tuple[object, ...]] = set()
     stale = 0
     for number in itertools.count():

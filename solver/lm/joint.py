@@ -32,13 +32,13 @@ from solver.lm.checkpoint import (
     save,
 )
 from solver.lm.corpus import lesson_of
+from solver.lm.load import fast_dtype
 from solver.lm.model import (
     BUNDLE,
     WEIGHTS,
     TaskModel,
     compile_layers,
     dequantized,
-    fast_dtype,
     load,
 )
 from solver.lm.stream import Mixture, Stream

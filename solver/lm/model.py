@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import shutil
 import sysconfig
 from dataclasses import dataclass
@@ -19,22 +18,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, AutoModelForCausalLM, Qwen3_5ForCausalLM
+from transformers import AttentionInterface, Qwen3_5ForCausalLM
 from transformers import Qwen3_5TextConfig as Config
-from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from solver.grid import DataError, stable_seed
 from solver.jsonio import load_json
+from solver.lm import ready
 from solver.lm.formats import END, PAD, SLOTS, TASK, VOCABULARY
+from solver.lm.load import from_folder, one_line
 
 BUNDLE = Path(__file__).resolve().parents[2] / "models" / "pair"  # the model of the kit
 CELL = 3  # rotary units between neighbouring cells
 HEAD = 64
-CONFIG, WEIGHTS, PROVENANCE = "config.json", "model.safetensors", "provenance.json"
+CONFIG, WEIGHTS, PROVENANCE = ready.CONFIG, ready.WEIGHTS, "provenance.json"
 
 
 @dataclass(frozen=True)
@@ -90,21 +88,12 @@ def load(folder: str | Path, dtype: torch.dtype | None = None) -> Qwen3_5ForCaus
     if not (path / WEIGHTS).is_file():
         raise DataError(f"{path / WEIGHTS}: no such file")
     _check_digest(path)
-    _be_quiet()
-    try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            path, local_files_only=True, dtype=dtype or "auto", output_loading_info=True
-        )
-    except (StrictDataclassError, AttributeError, ImportError, LookupError, TypeError) as error:
-        raise DataError(f"{path / CONFIG}: cannot be followed: {_line(error)}") from None
-    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
-        raise DataError(f"{path / WEIGHTS}: cannot be loaded: {_line(error)}") from None
-    model, info = loaded
+    model, info = from_folder(path, dtype=dtype or "auto")
     wrong = [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]
     wrong += _misshapen(model)
     if wrong:
         raise DataError(f"{path / WEIGHTS}: weights of another model: {sorted(map(str, wrong))[0]}")
-    return _with_attention(_settled(model))
+    return _with_attention(model)
 
 
 def _misshapen(lm: Qwen3_5ForCausalLM) -> list[str]:
@@ -127,27 +116,6 @@ def dequantized(lm: Qwen3_5ForCausalLM) -> Qwen3_5ForCausalLM:
     return lm
 
 
-def _settled(lm: Qwen3_5ForCausalLM) -> Qwen3_5ForCausalLM:
-    """Let quantized layers compute in the model's precision and leave their weights alone.
-
-    On processors with AVX512-BF16 the library lays the weights out anew in a forward pass
-    without gradients; gradients through that layout, and files saved from it, are wrong.
-    """
-    layer: Any
-    for layer in lm.modules():
-        if hasattr(layer, "support_avx512bf16_for_cpu"):
-            layer.support_avx512bf16_for_cpu = False
-            layer.compute_dtype = lm.dtype
-    return lm
-
-
-def _be_quiet() -> None:
-    """Standard error is for the user: nothing about kernels that could be downloaded."""
-    disable_progress_bar()  # type: ignore[no-untyped-call]
-    set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-
-
 def _check_config(path: Path) -> None:
     try:
         config = json.loads(path.read_text("utf-8"))
@@ -155,7 +123,7 @@ def _check_config(path: Path) -> None:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: no model configuration: {_line(error)}") from None
+        raise DataError(f"{path}: no model configuration: {one_line(error)}") from None
     if (kind, vocabulary) != ("qwen3_5_text", VOCABULARY):
         raise DataError(
             f"{path}: a {kind} of {vocabulary} tokens; "
@@ -171,10 +139,6 @@ def _check_digest(path: Path) -> None:
     expected = written.get("sha256") if isinstance(written, dict) else None
     if hashlib.sha256((path / WEIGHTS).read_bytes()).hexdigest() != expected:
         raise DataError(f"{path / WEIGHTS}: corrupt: not the file that {PROVENANCE} is about")
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 class TaskModel(nn.Module):
@@ -235,14 +199,6 @@ def compile_layers(lm: Qwen3_5ForCausalLM) -> bool:
     for layer in lm.model.layers:
         layer.compile(dynamic=True)
     return True
-
-
-def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it, else float32."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float32
-    able = torch.cpu.get_capabilities()
-    return torch.bfloat16 if able.get("amx_bf16") or able.get("avx512_bf16") else torch.float32
 
 
 def products(

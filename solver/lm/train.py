@@ -9,10 +9,11 @@ arXiv:2404.06395), so the number of steps need not be known.
 from __future__ import annotations
 
 import ctypes
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
@@ -20,16 +21,16 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from solver.deadline import Deadline
-from solver.lm.formats import IGNORED, VOCABULARY, Batch
-from solver.lm.model import TaskModel
+from solver.lm.formats import IGNORED, Batch
 
 TRIM_S = 10.0  # between two calls of `give_back_memory`
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Rates of learning. `warmup` counts steps, `decay` is the last part of the time. `muon`:
-    whether matrices learn by Muon or, at `matrix_lr` too, by AdamW."""
+    """Rates of learning. `warmup` counts steps, `decay` is the last part of the time, over which
+    rates fall along a line or half a cosine. `muon`: whether matrices learn by Muon or, at
+    `matrix_lr` too, by AdamW."""
 
     muon: bool = True
     matrix_lr: float = 0.02
@@ -38,6 +39,7 @@ class Recipe:
     warmup: int = 100
     decay: float = 0.2
     clip: float = 1.0
+    cosine: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,13 @@ class Dense:
 class Trainer:
     """A model with its optimisers. One `step` is one batch in every process.
 
+    The model gives logits for tokens, positions, prompts and tasks, as a `Batch` has them.
     `weights` says what is trained: everything that requires a gradient, if it is left out.
     """
 
-    def __init__(self, model: TaskModel, recipe: Recipe, weights: Weights | None = None) -> None:
-        self.model, self.recipe = model, recipe
+    def __init__(self, model: nn.Module, recipe: Recipe, weights: Weights | None = None) -> None:
+        self.model: Any = model  # of whatever class: who made it knows
+        self.recipe = recipe
         self.steps, self.tokens = 0, 0
         self.weights = weights or Dense(
             {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -147,20 +151,23 @@ def train(
     deadline: Deadline,
     watch: Callable[[Step], object] = lambda step: None,
     spent: float = 0.0,
+    steps: int = 0,
 ) -> None:
     """Train until the deadline, or until `watch` returns False.
 
     A step that would not end before the deadline is not begun. `spent` is the time that an
     earlier process took for the first steps of the same training: the rates go on as they were.
+    `steps`, where the batches end after so many: the rates fall as fast as these or the time go.
     """
     total, pace = deadline.left() + spent, Pace()
     trimmed = deadline.left()
     for batch in batches:
         left = deadline.left()
         ready = left > pace.predict(batch)
-        scale = schedule(trainer.recipe, trainer.steps, left / total) if ready else 0.0
+        part = min(left / total, 1 - trainer.steps / steps if steps else 1.0) if ready else 0.0
+        scale = schedule(trainer.recipe, trainer.steps, part)
         # Clocks differ by a little, weights must not.
-        scale = agree(scale, trainer.model.tasks.device)
+        scale = agree(scale, device_of(trainer.model))
         if scale <= 0.0 or watch(trainer.step(batch, scale)) is False:
             return
         pace.note(batch, left - deadline.left())
@@ -206,20 +213,21 @@ def _work(batch: Batch) -> float:
 
 def schedule(recipe: Recipe, step: int, left: float) -> float:
     """The part of the full rate for a step, when the part `left` of the time is left."""
-    return min(1.0, (step + 1) / recipe.warmup, max(0.0, left) / recipe.decay)
+    fallen = min(1.0, max(0.0, left) / recipe.decay)
+    if recipe.cosine:
+        fallen = (1 - math.cos(math.pi * fallen)) / 2
+    return min((step + 1) / recipe.warmup, fallen)
 
 
-def batch_loss(model: TaskModel, batch: Batch) -> Tensor:
+def batch_loss(model: nn.Module, batch: Batch) -> Tensor:
     """Mean negative log-likelihood (nats) of the output tokens."""
     tokens, positions, targets, prompts, tasks = tensors(model, batch)
     logits = model(tokens, positions, prompts, tasks)
-    return cross_entropy(
-        logits.float().view(-1, VOCABULARY), targets.reshape(-1), ignore_index=IGNORED
-    )
+    return cross_entropy(logits.float().flatten(0, 1), targets.reshape(-1), ignore_index=IGNORED)
 
 
 @torch.no_grad()
-def measure(model: TaskModel, batches: Iterable[Batch]) -> tuple[float, float]:
+def measure(model: nn.Module, batches: Iterable[Batch]) -> tuple[float, float]:
     """Mean loss of output tokens (nats), and the part of sequences whose every output token
     comes first: these are what greedy decoding gets exactly right."""
     model.eval()
@@ -235,14 +243,19 @@ def measure(model: TaskModel, batches: Iterable[Batch]) -> tuple[float, float]:
     return cost / tokens, right / sequences
 
 
-def tensors(model: TaskModel, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def tensors(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """A batch where the model is: tokens, positions, targets, prompts, tasks."""
-    device = model.tasks.device
+    device = device_of(model)
     arrays = (batch.tokens, batch.positions, batch.targets, batch.prompts, batch.tasks)
     tokens, positions, targets, prompts, tasks = (
         torch.from_numpy(array).to(device) for array in arrays
     )
     return tokens, positions, targets, prompts, tasks
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model computes."""
+    return next(model.parameters()).device
 
 
 def world() -> tuple[int, int]:

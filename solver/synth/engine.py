@@ -10,7 +10,6 @@ import importlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from solver.deadline import Deadline
 from solver.engines import Context
@@ -87,10 +86,10 @@ def ladder(task: Task, deadline: Deadline, searches: Mapping[str, Search]) -> It
         raise failures[0]
 
 
-def prepare(folder: Path | None = None) -> None:
+def prepare(context: Context | None = None) -> None:
     """Compile, or load from disk, all kernels, so that no task's time is spent on it.
 
-    They need nothing from the folder that a run's workers share.
+    They need nothing of the context.
     """
     for name in SUBENGINES:
         module = importlib.import_module(SUBENGINES[name])

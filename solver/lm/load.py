@@ -1,0 +1,175 @@
+"""Loading a language model from a local folder: as it is, or in four or eight bits.
+
+`load_causal` tries what is asked for first and then, each with a line in the log: without
+unsloth, then without quantization. Checkpoints that are quantized themselves stay what they
+are. What cannot be loaded at all is a `DataError` that names the file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers.utils.logging import disable_progress_bar, set_verbosity_error
+
+from solver.grid import DataError
+from solver.lm.ready import CONFIG, WEIGHTS, quantized_by
+from solver.lm.settings import Checkpoint
+
+log = logging.getLogger("solver")
+Made = TypeVar("Made")
+# What libraries raise for a checkpoint or a machine that they cannot serve.
+FAILURES = (
+    *(ImportError, RuntimeError, OSError),
+    *(ValueError, TypeError, AttributeError, LookupError),
+)
+
+
+def _as_it_is(lm: Any) -> Any:
+    return lm
+
+
+def load_causal(
+    checkpoint: Checkpoint, device: torch.device, finish: Callable[[Any], Made] = _as_it_is
+) -> Made:
+    """The language model of a checkpoint, on a device, in the precision that it computes in, or
+    what `finish` makes of it; a way that `finish` raises for is given up as if it had failed.
+
+    Raises `DataError` if it cannot be loaded in any of the ways.
+    """
+    ways = list(_ways(checkpoint))
+    for way, after in zip(ways, [*ways[1:], None], strict=True):
+        try:
+            made = finish(LOADERS[way.backend](way, device))
+        except FAILURES as error:
+            if after is None or isinstance(error, torch.OutOfMemoryError):
+                raise
+            log.warning("%s: not as %s: %s; now as %s", *_names(way, error, after))
+        else:
+            log.info("%s: loaded as %s", way.model, _name(way))
+            return made
+    raise AssertionError("the last way returns or raises")
+
+
+def _ways(checkpoint: Checkpoint) -> Iterator[Checkpoint]:
+    """What is asked for, then what is left without unsloth, then without quantization."""
+    yield checkpoint
+    if checkpoint.backend != "transformers":
+        checkpoint = replace(checkpoint, backend="transformers")
+        yield checkpoint
+    if checkpoint.quantization != "none":
+        yield replace(checkpoint, quantization="none")
+
+
+def _names(way: Checkpoint, error: Exception, after: Checkpoint) -> tuple[str, str, str, str]:
+    return way.model, _name(way), one_line(error), _name(after)
+
+
+def _name(way: Checkpoint) -> str:
+    quantized = "" if way.quantization == "none" else f", {way.quantization}"
+    return f"{way.backend}{quantized}"
+
+
+def _with_transformers(checkpoint: Checkpoint, device: torch.device) -> Any:
+    path = Path(checkpoint.model)
+    options: dict[str, Any] = {"dtype": fast_dtype(device), "device_map": {"": device}}
+    if checkpoint.quantization != "none" and not quantized_by(path):
+        importlib.import_module("bitsandbytes")
+        options["quantization_config"] = _quantization(checkpoint.quantization, options["dtype"])
+    lm, info = from_folder(path, **options)
+    wrong = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
+    if wrong:
+        raise DataError(f"{path}: weights of another model: {wrong[0]}")
+    return lm
+
+
+def _with_unsloth(checkpoint: Checkpoint, device: torch.device) -> Any:
+    """unsloth compiles code of its own into a folder, which processes must not share."""
+    own = Path(tempfile.gettempdir()) / f"unsloth_cache_{os.getpid()}"
+    os.environ["UNSLOTH_COMPILE_LOCATION"] = str(own)
+    unsloth: Any = importlib.import_module("unsloth")
+    lm, _ = unsloth.FastLanguageModel.from_pretrained(
+        model_name=checkpoint.model,
+        max_seq_length=checkpoint.max_seq_length,
+        dtype=fast_dtype(device),
+        load_in_4bit=checkpoint.quantization == "nf4",
+        load_in_8bit=checkpoint.quantization == "int8",
+        local_files_only=True,
+    )
+    return settled(lm)
+
+
+LOADERS = {"transformers": _with_transformers, "unsloth": _with_unsloth}
+
+
+def from_folder(path: Path, **options: Any) -> tuple[Any, dict[str, Any]]:
+    """A causal language model from local files alone, and what the library says of weights that
+    are missing, unexpected or of another shape.
+
+    Raises `DataError` naming the file that is missing, corrupt or cannot be followed.
+    """
+    _be_quiet()
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            path, local_files_only=True, output_loading_info=True, **options
+        )
+    except (StrictDataclassError, AttributeError, ImportError, LookupError, TypeError) as error:
+        raise DataError(f"{path / CONFIG}: cannot be followed: {one_line(error)}") from None
+    except torch.OutOfMemoryError:
+        raise
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+        raise DataError(f"{path / WEIGHTS}: cannot be loaded: {one_line(error)}") from None
+    lm, info = loaded
+    return settled(lm), info
+
+
+def settled(lm: Any) -> Any:
+    """Let quantized layers compute in the model's precision and leave their weights alone.
+
+    On processors with AVX512-BF16 the library lays the weights out anew in a forward pass
+    without gradients; gradients through that layout, and files saved from it, are wrong.
+    """
+    layer: Any
+    for layer in lm.modules():
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False
+            layer.compute_dtype = lm.dtype
+    return lm
+
+
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the hardware multiplies it, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float32
+    able = torch.cpu.get_capabilities()
+    return torch.bfloat16 if able.get("amx_bf16") or able.get("avx512_bf16") else torch.float32
+
+
+def one_line(error: Exception) -> str:
+    """An error in at most 200 characters."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _quantization(name: str, dtype: torch.dtype) -> BitsAndBytesConfig:
+    if name == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+    )
+
+
+def _be_quiet() -> None:
+    """Standard error is for the user: nothing about kernels that could be downloaded."""
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

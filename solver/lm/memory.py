@@ -1,0 +1,64 @@
+"""Keys and values of sequences that are being written, for any decoder of transformers.
+
+Memory is allocated once. A window on it stands in for the library's cache in one pass of the
+model: each layer leaves the new keys and values in the columns it is told, and gets all those
+that its rows hold. What must not be seen is the caller's mask's business.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from solver.lm.formats import Tokens
+
+
+class Memory:
+    """Keys and values of every layer, (R, H, S, C) each for R rows of S columns.
+
+    It begins as zeros: what a softmax gives no weight must still be finite.
+    """
+
+    def __init__(
+        self, config: Any, rows: int, columns: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        """`config`: of the model, with its layers, heads and their width."""
+        width = getattr(config, "head_dim", None) or (
+            config.hidden_size // config.num_attention_heads
+        )
+        shape = (rows, config.num_key_value_heads, columns, width)
+        self.layers = [
+            tuple(torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
+            for _ in range(config.num_hidden_layers)
+        ]
+        self.device = device
+
+    def copy(self, rows: Tokens, sources: Tokens, used: int) -> None:
+        """Let rows be what other rows were, in the first `used` columns."""
+        for layer in self.layers:
+            for held in layer:
+                held[rows, :, :used] = held[sources, :, :used]
+
+
+class Window:
+    """Some rows of a memory, as a model sees them in one pass."""
+
+    def __init__(self, memory: Memory, rows: slice, at: Tokens, length: int) -> None:
+        """`at` (B, N): the columns that new tokens take. `length`: all that is seen."""
+        self._memory, self._rows, self.length = memory, rows, length
+        self._at = torch.from_numpy(at).to(memory.device)  # (B, N)
+        self._row = torch.arange(rows.start, rows.stop, device=memory.device)[:, None]
+
+    def get_seq_length(self, _: int = 0) -> int:
+        """Asked by older versions of transformers, which make positions of it where none are
+        given; here they are given."""
+        return 0
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_: object) -> tuple[Tensor, Tensor]:
+        """Append (B, H, N, C) to a layer, and return all that its rows hold."""
+        held = self._memory.layers[layer]
+        for memory, new in zip(held, (keys, values), strict=True):
+            memory[self._row, :, self._at] = new.transpose(1, 2)
+        return held[0][self._rows, :, : self.length], held[1][self._rows, :, : self.length]

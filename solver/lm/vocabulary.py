@@ -1,0 +1,191 @@
+"""The few tokens of a language model that spell ARC tasks, verified against its tokenizer.
+
+A vocabulary numbers them anew, so that colours, ROW and END are what they are for the bundled
+model (`solver.lm.formats`): search and re-scoring then see the same symbols whatever the model.
+One token a cell, or the tokenizer is refused. Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from solver.grid import COLORS, DataError, Grid
+from solver.jsonio import load_json
+from solver.lm.formats import END, ROW, FormatError, Tokens, decode
+
+FILE = "vocabulary.json"  # beside a checkpoint whose embeddings were cut: what is left
+TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a task is written: `begin`, then for each pair `ask`, the input, `answer`, the output,
+    `end`. Rows are joined by newlines. `{eos}` is the tokenizer's own."""
+
+    begin: str
+    ask: str
+    answer: str
+    end: str
+
+
+STYLES = {
+    # Role tokens, as Qwen3 was tuned by NVARC (ARC Prize 2025).
+    "chat": Style("", "<|im_start|>user\n", "<|im_end|><|im_start|>assistant\n", "<|im_end|>"),
+    # Single letters, as the checkpoints of the ARChitects were tuned (arXiv:2505.07859).
+    "io": Style("ABCDEFGHJKLMNPQRSTUVWXYZabcdefghjklmnpqrstuvwxyz", "I", "\n+/-=O", "\n{eos}"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """Tokens by their new numbers. `kept[n]` is the tokenizer's number of token n.
+
+    The first 14 are those of `solver.lm.formats`; PAD is a second END, which nobody sees.
+    `tail`: a newline stands before END, too.
+    """
+
+    kept: Tokens  # (V,)
+    begin: Tokens
+    ask: Tokens
+    answer: Tokens
+    tail: bool
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def grid(self, ids: Sequence[int]) -> Grid:
+        """The grid that a model wrote, by the tokenizer's numbers: the inverse of `written`.
+
+        Raises `FormatError` where that is no grid, or no token of the vocabulary.
+        """
+        numbers = {int(old): new for new, old in reversed(list(enumerate(self.kept)))}
+        unknown = [token for token in ids if token not in numbers]
+        if unknown:
+            raise FormatError(f"token {unknown[0]} is none that spells a task")
+        symbols = [numbers[token] for token in ids]
+        if self.tail and symbols[-2:] != [ROW, END]:
+            raise FormatError(f"{len(symbols)} tokens without a newline and END")
+        return decode([*symbols[:-2], END] if self.tail else symbols)
+
+    def written(self, symbols: Tokens) -> Tokens:
+        """The tokens, by new numbers, of an output's symbols (END included)."""
+        return np.concatenate([symbols[:-1], [ROW, END]]) if self.tail else symbols
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON; `load_vocabulary` is the inverse."""
+        values = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in vars(self).items()}
+        path.write_text(json.dumps(values) + "\n", encoding="utf-8")
+
+
+def load_vocabulary(path: Path) -> Vocabulary:
+    """A vocabulary as it was saved. Raises `DataError` for a file that is none."""
+    values = _object(path)
+    try:
+        parts = {k: np.array(values[k], dtype=np.int64) for k in ("kept", "begin", "ask", "answer")}
+        return Vocabulary(**parts, tail=bool(values["tail"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: no vocabulary: {error!r}") from None
+
+
+def vocabulary_of(folder: Path, style: str) -> Vocabulary:
+    """What of a checkpoint's tokenizer spells tasks in a style.
+
+    Raises `DataError` if the tokenizer cannot be read, lacks a token of the style, or writes
+    anything but one token a cell.
+    """
+    from tokenizers import Tokenizer
+
+    path = folder / TOKENIZER
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; the checkpoint needs its tokenizer beside it")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # noqa: BLE001
+        # The library raises nothing more special.
+        raise DataError(f"{path}: no tokenizer: {error}") from None
+    return _Speller(path, tokenizer).vocabulary(style)
+
+
+class _Speller:
+    """Builds a vocabulary from a tokenizer, and checks it."""
+
+    def __init__(self, path: Path, tokenizer: Any) -> None:
+        self._path, self._tokenizer = path, tokenizer
+        # What the tokenizer puts before every text of its own accord.
+        self._prefix = tokenizer.encode("", add_special_tokens=True).ids
+
+    def vocabulary(self, style: str) -> Vocabulary:
+        parts = STYLES[style]
+        eos = self._eos() if "{eos}" in parts.end else ""
+        end = parts.end.replace("{eos}", eos)
+        tail = end.startswith("\n")
+        symbols = [self._single(str(color)) for color in range(COLORS)]
+        symbols += [self._single("\n"), self._single(end.removeprefix("\n"))]
+        if len(set(symbols)) != len(symbols):
+            raise DataError(f"{self._path}: two of the digits, newline and END are one token")
+        begin = [*self._prefix, *self._ids(parts.begin)]
+        ask, answer = self._ids(parts.ask), self._ids(parts.answer)
+        others = list(dict.fromkeys(t for t in answer + ask + begin if t not in symbols))
+        row, last = symbols[ROW:]
+        kept = [*symbols[:COLORS], row, others[0], last, last, *others[1:]]
+        numbers = {old: new for new, old in reversed(list(enumerate(kept)))}
+        begin, ask, answer = ([numbers[t] for t in part] for part in (begin, ask, answer))
+        arrays = [np.array(part, dtype=np.int64) for part in (kept, begin, ask, answer)]
+        vocabulary = Vocabulary(arrays[0], arrays[1], arrays[2], arrays[3], tail)
+        self._verify(vocabulary, parts, end)
+        return vocabulary
+
+    def _verify(self, vocabulary: Vocabulary, parts: Style, end: str) -> None:
+        """A whole text must be the sum of its parts: nothing is merged across their borders."""
+        rows = ["0" * 30, "1234567890" * 3, "0099" * 7 + "11"]
+        cells = np.array([[int(c) for c in row] for row in rows], dtype=np.int64)
+        symbols = np.full((3, 31), ROW)
+        symbols[:, :-1] = cells
+        grid = symbols.reshape(-1)[:-1]
+        output = vocabulary.written(np.append(grid, END))
+        pair = [vocabulary.ask, grid, vocabulary.answer, output]
+        numbers = np.concatenate([vocabulary.begin, *pair, *pair])
+        text = "\n".join(rows)
+        whole = parts.begin + 2 * (parts.ask + text + parts.answer + text + end)
+        found = self._tokenizer.encode(whole, add_special_tokens=True).ids
+        expected = vocabulary.kept[numbers].tolist()
+        if found[: len(expected)] != expected:
+            place = next(
+                (i for i, (a, b) in enumerate(zip(found, expected, strict=False)) if a != b),
+                len(found),
+            )
+            token = self._tokenizer.id_to_token(found[place]) if place < len(found) else None
+            raise DataError(
+                f"{self._path}: no tokenizer for this style: it writes {token!r} "
+                f"where one token a cell is needed"
+            )
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids) if text else []
+
+    def _single(self, text: str) -> int:
+        ids = self._ids(text)
+        if len(ids) != 1 or self._tokenizer.decode(ids, skip_special_tokens=False) != text:
+            raise DataError(f"{self._path}: {text!r} must be one token, not {len(ids)}")
+        return ids[0]
+
+    def _eos(self) -> str:
+        path = self._path.with_name(TOKENIZER_CONFIG)
+        eos = _object(path).get("eos_token")
+        eos = eos.get("content") if isinstance(eos, dict) else eos
+        if not isinstance(eos, str):
+            raise DataError(f"{path}: names no eos_token, which this style ends outputs with")
+        return eos
+
+
+def _object(path: Path) -> dict[str, Any]:
+    values = load_json(path)
+    if not isinstance(values, dict):
+        raise DataError(f"{path}: no JSON object")
+    return values
