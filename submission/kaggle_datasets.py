@@ -58,7 +58,6 @@ def publish(
     owner: str,
     deadline: Deadline,
     say: Callable[[str], None],
-    poll_s: float = POLL_S,
 ) -> None:
     """Bring a dataset to Kaggle and wait until notebooks can see it; nothing is sent if it is
     there unchanged. Raises `DataError` and `ServiceError`."""
@@ -71,7 +70,7 @@ def publish(
         _upload(api, dataset, owner, digest, deadline, new=state is None)
     else:
         say(f"dataset   {ref}: unchanged")
-    _wait(api, ref, deadline, poll_s)
+    _wait(api, ref, deadline)
     say(f"dataset   {ref}: ready")
 
 
@@ -122,13 +121,13 @@ def _staged(dataset: Dataset, owner: str, digest: str) -> Iterator[str]:
         yield folder
 
 
-def _wait(api: Any, ref: str, deadline: Deadline, poll_s: float) -> None:
+def _wait(api: Any, ref: str, deadline: Deadline) -> None:
     while (state := _state(api, ref, deadline)) != "ready":
         if state in ("failed", "deleted"):
             raise ServiceError(f"dataset {ref}: Kaggle could not process it: {state}")
-        if deadline.left() < poll_s:
+        if deadline.left() <= POLL_S:
             raise ServiceError(f"dataset {ref}: not ready in time, still {state}; push again later")
-        deadline.clock.sleep(poll_s)
+        deadline.clock.sleep(POLL_S)
 
 
 def _mark(digest: str) -> str:

@@ -126,24 +126,17 @@ def save(api: Any, built: Built, settings: Settings, deadline: Deadline) -> int:
     return int(answer.version_number)
 
 
-def read_back(
-    api: Any,
-    built: Built,
-    settings: Settings,
-    deadline: Deadline,
-    poll_s: float = POLL_S,
-    settle_s: float = SETTLE_S,
-) -> None:
+def read_back(api: Any, built: Built, settings: Settings, deadline: Deadline) -> None:
     """Compare what Kaggle has with what was sent: it replaces some settings without a word.
 
     Raises `ServiceError` naming what differs.
     """
-    settled = deadline.slice(settle_s)
+    settled = deadline.slice(SETTLE_S)
     while found := _differences(api, built, settings, deadline):
-        if settled.left() < poll_s:
+        if settled.left() <= POLL_S:
             listed = "; ".join(found)
             raise ServiceError(f"notebook {settings.kernel}: Kaggle changed it: {listed}")
-        deadline.clock.sleep(poll_s)
+        deadline.clock.sleep(POLL_S)
 
 
 def _differences(api: Any, built: Built, settings: Settings, deadline: Deadline) -> list[str]:

@@ -23,17 +23,20 @@ class ToolError(RunError):
 
 
 def run_tool(
-    command: Sequence[str | Path],
+    command: Sequence[object],
     deadline: Deadline,
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    before: Sequence[str] = (),
 ) -> str:
-    """What a program printed. Raises `ToolError` with the end of what it said if it failed, and
-    when the deadline passes."""
-    name = Path(command[0]).name
+    """What a program printed; `before` is a program that starts it, such as `no_network`.
+
+    Raises `ToolError` with the end of what it said if it failed, and when the deadline passes.
+    """
+    name = Path(str(command[0])).name
     try:
         done = subprocess.run(
-            list(map(str, command)),
+            [*before, *map(str, command)],
             cwd=folder,
             env=None if environment is None else dict(environment),
             stdin=subprocess.DEVNULL,

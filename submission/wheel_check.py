@@ -12,8 +12,8 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from solver.deadline import Deadline
 from solver.run import RunError
@@ -58,20 +58,23 @@ def verify(
     with tempfile.TemporaryDirectory() as scratch:
         fresh = Path(scratch) / "venv"
         run_tool([interpreter, "-m", "venv", fresh], deadline)
-        pip = [*offline, fresh / "bin/python", "-m", "pip", "--disable-pip-version-check"]
+        alone = partial(run_tool, deadline=deadline, environment=_alone(), before=offline)
+        pip = [fresh / "bin/python", "-m", "pip", "--disable-pip-version-check"]
         install = [*pip, "install", "--no-index", "--no-deps", "--quiet"]
-        pins = [f"{name}=={version}" for name, version in image.items()]
-        if pins:
-            run_tool([*install, "--find-links", root / IMAGE, *pins], deadline, None, _alone())
+        if image:
+            pins = [f"{name}=={version}" for name, version in image.items()]
+            alone([*install, "--find-links", root / IMAGE, *pins])
         locked = ["--find-links", folder / WHEELS, "--require-hashes", "-r", folder / LOCK]
-        run_tool([*install, *locked], deadline, None, _alone())
+        alone([*install, *locked])
         say("installed by their hashes, without a network")
         _stand_in(fresh, {k: v for k, v in manifest["image"].items() if k in BY_NAME_ONLY})
-        run_tool([*pip, "check"], deadline, None, _alone())
+        alone([*pip, "check"])
         say("pip check finds nothing missing and no version that does not fit")
         names = [plain(name) for name in read_pins(folder / LOCK)]
-        report = _imports([*offline, fresh / "bin/python", SCRIPT, *names], deadline)
-    return _told(report, say)
+        printed = alone([fresh / "bin/python", SCRIPT, *names])
+    report: dict[str, dict[str, str]] = json.loads(printed.splitlines()[-1])
+    _tell(report, say)
+    return report
 
 
 def _fetch(image: Mapping[str, str], target: Path, deadline: Deadline) -> None:
@@ -93,26 +96,19 @@ def _stand_in(fresh: Path, packages: Mapping[str, str]) -> None:
         (folder / "METADATA").write_text(text, "utf-8")
 
 
-def _imports(command: list[str | Path], deadline: Deadline) -> dict[str, dict[str, str]]:
-    quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
-    printed = run_tool(command, deadline, None, {**_alone(), **quiet})
-    report: dict[str, Any] = json.loads(printed.splitlines()[-1])
-    return report
-
-
-def _told(report: dict[str, dict[str, str]], say: Callable[[str], None]) -> dict[str, Any]:
+def _tell(report: Mapping[str, Mapping[str, str]], say: Callable[[str], None]) -> None:
     if report["failed"]:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in report["failed"].items())
         raise RunError(f"installed, but not to be imported: {reasons}")
     for what in ("imported", "unproven"):
         listed = ", ".join(f"{name} {version}" for name, version in report[what].items())
-        note = "" if what == "imported" else " (need torch, which is not here: not imported)"
+        note = "" if what == "imported" else " (they need torch: installed, not imported)"
         if listed:
             say(f"{what:9} {listed}{note}")
-    return report
 
 
 def _alone() -> dict[str, str]:
     """An environment in which pip and Python follow no settings of this machine."""
     own = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "PYTHON"))}
-    return {**own, "PIP_CONFIG_FILE": os.devnull, "PYTHONNOUSERSITE": "1"}
+    quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    return {**own, **quiet, "PIP_CONFIG_FILE": os.devnull, "PYTHONNOUSERSITE": "1"}

@@ -106,16 +106,23 @@ def resolve(
     target = ["--python-platform", PLATFORM, "--python-version", PYTHON]
     files = [f"{folder.name}/{REQUIREMENTS}", "--constraints", constraints, "--output-file", output]
     try:
-        run_tool(
-            [_uv(), "pip", "compile", *options, *texts, *target, *files], deadline, folder.parent
-        )
+        uv = [_uv(), "pip", "compile", *options, *texts, *target, *files]
+        run_tool(uv, deadline, folder.parent)
     except ToolError as error:
         if "No solution found" in str(error):
             raise DataError(f"{folder / REQUIREMENTS}: {error}") from None
         raise
-    entries = tuple(Entry(plain(m[1]), m[2], m[0]) for m in _ENTRY.finditer(output.read_text()))
+    entries = _entries(output.read_text("utf-8"))
     shipped = tuple(entry for entry in entries if entry.name not in kept)
     return shipped, tuple(entry for entry in entries if entry.name in kept)
+
+
+def _entries(text: str) -> tuple[Entry, ...]:
+    found = tuple(Entry(plain(m[1]), m[2], m[0]) for m in _ENTRY.finditer(text))
+    lines = re.findall(r"^[^\s#].*", text, re.MULTILINE)
+    if len(found) != len(lines):
+        raise ToolError(f"uv locked what has no version and hash of its own: {lines}")
+    return found
 
 
 def download(lock: Path, target: Path, deadline: Deadline) -> Path:
@@ -125,7 +132,7 @@ def download(lock: Path, target: Path, deadline: Deadline) -> Path:
     return target
 
 
-def pip_download(what: Iterable[str | Path], target: Path, deadline: Deadline) -> None:
+def pip_download(what: Iterable[object], target: Path, deadline: Deadline) -> None:
     """`pip download` for Kaggle's Python and every platform it can load from; wheels only."""
     target.mkdir(parents=True, exist_ok=True)
     tags = [word for tag in TAGS for word in ("--platform", tag)]

@@ -6,6 +6,8 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
+import signal
 import sys
 import threading
 from collections import Counter
@@ -151,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         body = json.loads(self._read() or b"{}")
         expected = base64.b64encode(f"{USER}:{KEY}".encode()).decode()
         assert self.headers["Authorization"] == f"Basic {expected}"
@@ -159,37 +161,40 @@ class _Handler(BaseHTTPRequestHandler):
         assert path.startswith("/api/v1/"), self.path
         self._json(*self.server.kaggle.answer(path.rpartition("/")[2], body))
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         path = urlsplit(self.path).path
         if path.startswith("/api/v1/kernels/logs/stream/"):
             lines = [f"data: {json.dumps(event)}\n\n" for event in self.server.kaggle.log]
             text = "".join([*lines, "data: END_OF_LOG\n\n"]).encode()
-            return self._send(200, text, {"Content-Type": "text/event-stream"})
-        name = path.removeprefix("/file/")
-        return self._send(200, self.server.kaggle.files[name], {})
+            self._send(200, text, {"Content-Type": "text/event-stream"})
+        else:
+            self._send(200, self.server.kaggle.files[path.removeprefix("/file/")], {})
 
-    def do_PUT(self) -> None:  # noqa: N802
+    def do_PUT(self) -> None:
         kaggle, token = self.server.kaggle, urlsplit(self.path).path.rpartition("/")[2]
         have, size = kaggle.blobs.setdefault(token, b""), kaggle.sizes[token]
         mode, asked = kaggle.upload, self.headers.get("Content-Range", "")
         if mode == "stuck":
-            return self.server.leave.wait(30) and None
-        if asked.startswith("bytes */"):
-            return self._send(308, b"", {"Range": f"bytes=0-{len(have) - 1}"} if have else {})
-        if mode == "broken":  # in the middle of the bytes, and then never again
+            os.kill(os.getpid(), signal.SIGALRM)
+            self.server.leave.wait(60)
+            self.close_connection = True
+        elif asked.startswith("bytes */"):
+            self._send(308, b"", {"Range": f"bytes=0-{len(have) - 1}"} if have else {})
+        elif mode == "broken":  # in the middle of the bytes, once
             self.rfile.read(size // 2)
             kaggle.upload = ""
             self.close_connection = True
-            return self.connection.close()
-        sent = self._read()
-        if mode == "refused":
-            return self._send(400, b"no", {})
-        if mode == "half":
+            self.connection.close()
+        elif mode == "half":  # the service kept half of the bytes, once
             kaggle.upload = ""
-            kaggle.blobs[token] = sent[: size // 2]
-            return self._send(503, b"", {})
-        kaggle.blobs[token] = have + sent if asked else sent
-        return self._send(200, b"", {})
+            kaggle.blobs[token] = self._read()[: size // 2]
+            self._send(503, b"", {})
+        elif mode == "refused":
+            self._read()
+            self._send(400, b"no", {})
+        else:
+            kaggle.blobs[token] = (have if asked else b"") + self._read()
+            self._send(200, b"", {})
 
     def _read(self) -> bytes:
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -19,7 +19,8 @@ from tests.fakes import toy_tasks
 from tests.runs import ROOT, journal_of, write_challenges
 
 ARCSUB = str(Path(sys.executable).with_name("arcsub"))
-COMMANDS = ("solve", "score", "show", "train", "bundle")
+KAGGLE = ("wheels", "push", "status", "logs", "output", "submit")
+COMMANDS = ("solve", "score", "show", "train", "bundle", *KAGGLE)
 HELP = re.compile(r"^ *(arcsub .*)$", re.MULTILINE)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -15,10 +18,11 @@ from typing import Any
 
 import pytest
 
-from solver.deadline import Deadline
+from solver.deadline import Deadline, FakeClock
 from solver.grid import DataError
 from solver.run import RunError
 from submission import kaggle_datasets, kaggle_notebook, kaggle_runs
+from submission.kaggle_service import asking
 from submission.kaggle_settings import read_settings
 from submission.push import push
 from tests.kaggle_stub import GUARD, KEY, Kaggle, environment, serving
@@ -67,7 +71,6 @@ def place(tmp_path: Path, kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch) -> It
     (tmp_path / "model/config.json").write_text("{}")
     (tmp_path / "model/deep/weights.bin").write_bytes(bytes(range(256)) * 40)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr("submission.kaggle_datasets.POLL_S", 0.01)
     monkeypatch.chdir(tmp_path)
     with serving(kaggle) as pointed, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the client's own, at its import
@@ -80,11 +83,15 @@ def place(tmp_path: Path, kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch) -> It
             GUARD.on = False
 
 
-def pushed(place: Path, seconds: float = 30) -> list[str]:
+def soon() -> Deadline:
+    """Ten minutes that pass only where something waits for them, so that waiting costs nothing."""
+    return Deadline.after(600, FakeClock())
+
+
+def pushed(place: Path) -> list[str]:
     """What a push that succeeds says."""
     said: list[str] = []
-    deadline = Deadline.after(seconds)
-    assert push(place / "notebook.ipynb", place / "kaggle.toml", deadline, said.append) >= 1
+    assert push(place / "notebook.ipynb", place / "kaggle.toml", soon(), said.append) >= 1
     return said
 
 
@@ -132,7 +139,8 @@ def test_a_dataset_that_kaggle_cannot_process_stops_the_push(place: Path, kaggle
 def test_a_dataset_that_is_never_ready_ends_at_the_deadline(place: Path, kaggle: Kaggle) -> None:
     kaggle.polls = 10**6
     with pytest.raises(RunError, match="not ready in time, still blobs_received"):
-        pushed(place, 1.5)
+        pushed(place)
+    assert 100 < len(kaggle.made("GetDatasetStatus")) < 130
 
 
 def test_a_dataset_that_kaggle_refuses(place: Path, kaggle: Kaggle) -> None:
@@ -171,10 +179,8 @@ def test_a_push_without_a_version_is_no_success(place: Path, kaggle: Kaggle) -> 
     ],
 )
 def test_what_kaggle_changes_without_a_word_is_read_back(
-    place: Path, kaggle: Kaggle, field: str, value: Any, said: str, monkeypatch: pytest.MonkeyPatch
+    place: Path, kaggle: Kaggle, field: str, value: Any, said: str
 ) -> None:
-    monkeypatch.setattr("submission.kaggle_notebook.SETTLE_S", 0.05)
-    monkeypatch.setattr("submission.kaggle_notebook.POLL_S", 0.02)
     pushed(place)
     kaggle.kernels["me/arc-kit"][field] = value
     kaggle.faults["SaveKernel"] = [{"versionNumber": 2}]  # and keeps what it had
@@ -183,10 +189,7 @@ def test_what_kaggle_changes_without_a_word_is_read_back(
     assert "version 2 is saved and runs: do not submit it unseen" in str(changed.value)
 
 
-def test_a_machine_that_is_shown_late_is_waited_for(
-    place: Path, kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("submission.kaggle_notebook.POLL_S", 0.02)
+def test_a_machine_that_is_shown_late_is_waited_for(place: Path, kaggle: Kaggle) -> None:
     pushed(place)
     late = kaggle.on_GetKernel({"userName": "me", "kernelSlug": "arc-kit"})
     assert late
@@ -240,10 +243,24 @@ def test_a_file_that_does_not_arrive_is_not_left_out(place: Path, kaggle: Kaggle
 
 
 def test_an_upload_that_stands_still_ends_at_the_deadline(place: Path, kaggle: Kaggle) -> None:
-    kaggle.upload = "stuck"
-    with pytest.raises(RunError, match="took too long .*the notebook was not pushed"):
-        pushed(place, 3)
+    kaggle.upload = "stuck"  # until the deadline's signal comes
+    with pytest.raises(RunError, match=r"took too long .*the notebook was not pushed"):
+        pushed(place)
+    assert kaggle.made("StartBlobUpload")
     assert not kaggle.made("CreateDataset")
+
+
+def swallow() -> None:
+    with contextlib.suppress(Exception):
+        time.sleep(60)
+    time.sleep(60)
+
+
+def test_a_deadline_ends_a_call_that_never_returns_even_one_that_swallows_exceptions() -> None:
+    late = pytest.raises(RunError, match=r"the call: Kaggle took too long \(--timeout\)")
+    with late, asking("the call", Deadline.after(0.2)):
+        swallow()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
 def test_nothing_left_the_machine_and_no_secret_was_printed(
@@ -263,17 +280,17 @@ def test_nothing_left_the_machine_and_no_secret_was_printed(
 def test_the_run_is_looked_at_followed_and_fetched(place: Path, kaggle: Kaggle) -> None:
     settings, said = read_settings(place / "kaggle.toml"), []
     kaggle.run = {"status": "ERROR", "failureMessage": "out of memory"}
-    assert kaggle_runs.status(settings, Deadline.after(30)) == "me/arc-kit: error: out of memory"
+    assert kaggle_runs.status(settings, soon()) == "me/arc-kit: error: out of memory"
     kaggle.log = [{"stream_name": "stdout", "time": 1.5, "data": "12 tasks\n"}]
-    kaggle_runs.logs(settings, Deadline.after(30), said.append)
+    kaggle_runs.logs(settings, soon(), said.append)
     assert said == ["12 tasks\n"]
     two = {"attempt_1": [[1]], "attempt_2": [[2]]}
     kaggle.files = {"submission.json": json.dumps({"a": [two], "b": [two]}).encode()}
-    kaggle_runs.output(settings, place / "out", Deadline.after(30), said.append)
+    kaggle_runs.output(settings, place / "out", soon(), said.append)
     assert said[-1].endswith("submission.json is valid: 2 tasks")
     kaggle.files["submission.json"] = b"<html>Not found</html>"
     with pytest.raises(RunError, match="left no valid submission"):
-        kaggle_runs.output(settings, place / "out", Deadline.after(30), said.append)
+        kaggle_runs.output(settings, place / "out", soon(), said.append)
 
 
 def test_a_submission_is_asked_about_first(place: Path, kaggle: Kaggle) -> None:
@@ -286,7 +303,7 @@ def test_a_submission_is_asked_about_first(place: Path, kaggle: Kaggle) -> None:
             asked.append(question)
             return answer
 
-        kaggle_runs.submit(settings, 7, "wider", confirm, Deadline.after(30), said.append)
+        kaggle_runs.submit(settings, 7, "wider", confirm, soon(), said.append)
         return said
 
     with pytest.raises(DataError, match="nothing was submitted"):
@@ -310,8 +327,11 @@ def test_a_submission_is_asked_about_first(place: Path, kaggle: Kaggle) -> None:
     assert len(kaggle.submissions) == 1
 
 
-def arcsub(place: Path, *words: str, before: str = "") -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own, after some code."""
+GUARDED = "from tests.kaggle_stub import GUARD; GUARD.on = True"
+
+
+def arcsub(place: Path, *words: str, before: str = GUARDED) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, after some code; by default it cannot get out."""
     code = f"{before}\nfrom submission.cli import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *words],
@@ -320,7 +340,7 @@ def arcsub(place: Path, *words: str, before: str = "") -> subprocess.CompletedPr
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 
@@ -359,6 +379,7 @@ def test_a_dry_run_says_what_a_push_sends_without_client_or_socket(
 
 
 def test_the_command_pushes_and_ends_with_its_codes(place: Path, kaggle: Kaggle) -> None:
+    kaggle.polls = 0
     done = arcsub(place, "push", "notebook.ipynb")
     assert done.returncode == 0, done.stderr
     assert "version 1 saved, its run has begun" in done.stdout
