@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import shutil
 import tempfile
@@ -28,13 +29,14 @@ _INVALID = ("dataset_sources", "competition_sources", "kernel_sources", "model_s
 @dataclass(frozen=True)
 class Built:
     """A notebook of `arcsub notebook`: the commit and profile it was built from, the hash of the
-    lock of its wheels (or none), and what its cells hold."""
+    lock of its wheels (or none), the sources it looks for, and what its cells hold."""
 
     path: Path
     commit: str
     profile: str
     lock: str
     accelerator: str
+    sources: tuple[str, ...]
     cells: tuple[str, ...]
 
 
@@ -53,6 +55,7 @@ def read_built(path: Path) -> Built:
             profile=str(about["profile"]),
             lock=str(about.get("lock") or ""),
             accelerator=str(kaggle["accelerator"]),
+            sources=tuple(map(str, about.get("sources", {}).values())),
             cells=tuple("".join(cell["source"]) for cell in raw["cells"]),
         )
     except (KeyError, TypeError, AttributeError) as error:
@@ -66,12 +69,18 @@ def check(built: Built, settings: Settings) -> None:
             f"{built.path}: built for the accelerator {built.accelerator!r}, but machine is "
             f"{settings.machine} ({MACHINES[settings.machine]!r}); build it for that machine"
         )
-    locks = [d.folder / LOCK for d in settings.datasets if (d.folder / LOCK).is_file()]
-    for lock in locks:
-        if sha256(lock) != built.lock:
+    attached = [
+        f"competitions/{settings.competition}",
+        *(f"datasets/{source}" for source in settings.dataset_sources),
+        *(f"models/{source}" for source in settings.models),
+    ]
+    for source in built.sources:
+        if not fnmatch.filter(attached, source):  # `*` stands for an owner
+            raise DataError(f"{built.path}: looks for {source}, which the settings do not attach")
+    for dataset in settings.datasets:
+        lock = dataset.folder / LOCK
+        if built.lock and lock.is_file() and sha256(lock) != built.lock:
             raise DataError(f"{built.path}: built for other wheels than {lock}; build it again")
-    if built.lock and not locks and not settings.attach:
-        raise DataError(f"{built.path}: wants wheels, but no dataset holds any")
 
 
 def metadata(built: Built, settings: Settings) -> dict[str, Any]:

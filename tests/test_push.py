@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from submission import kaggle_datasets, kaggle_notebook, kaggle_runs
 from submission.kaggle_service import asking
 from submission.kaggle_settings import read_settings
 from submission.push import push
+from submission.wheels import sha256
 from tests.kaggle_stub import GUARD, KEY, Kaggle, environment, serving
 from tests.runs import ROOT
 
@@ -44,7 +46,13 @@ NOTEBOOK = {
     "nbformat_minor": 5,
     "metadata": {
         "kernelspec": {"name": "python3", "display_name": "Python 3"},
-        "arcsub": {"commit": "0123abc", "profile": "kaggle-l4x4", "lock": ""},
+        "arcsub": {
+            "commit": "0123abc", "profile": "kaggle-l4x4", "lock": "",
+            "sources": {
+                "competition": "competitions/arc-prize-2026-arc-agi-2",
+                "model": "datasets/*/arc-kit-model",
+            },
+        },
         "kaggle": {"accelerator": "nvidiaL4", "dataSources": []},
     },
     "cells": [
@@ -199,6 +207,70 @@ def test_a_machine_that_is_shown_late_is_waited_for(place: Path, kaggle: Kaggle)
     assert len(kaggle.made("GetKernel")) == 4
 
 
+def edited(place: Path, **about: Any) -> None:
+    """The notebook with something else in what it says about itself."""
+    notebook = json.loads(json.dumps(NOTEBOOK))
+    notebook["metadata"]["arcsub"] |= about
+    (place / "notebook.ipynb").write_text(json.dumps(notebook))
+
+
+def test_notebook_and_settings_must_fit_before_anything_is_sent(
+    place: Path, kaggle: Kaggle
+) -> None:
+    edited(place, sources={"model": "models/a/b/transformers/c/1"})
+    with pytest.raises(DataError, match="looks for models/a/b/transformers/c/1, which the settin"):
+        pushed(place)
+    (place / "model/lock.txt").write_text("one\n")
+    edited(place, lock=sha256(place / "model/config.json"))
+    with pytest.raises(DataError, match=r"built for other wheels than .*lock\.txt"):
+        pushed(place)
+    edited(place, lock=sha256(place / "model/lock.txt"))
+    pushed(place)
+    text = SETTINGS.replace("NvidiaL4", "cpu")
+    (place / "kaggle.toml").write_text(text)
+    with pytest.raises(DataError, match=r"accelerator 'nvidiaL4', but machine is cpu \('none'\)"):
+        pushed(place)
+    (place / "notebook.ipynb").write_text(json.dumps({"cells": [], "metadata": {}}))
+    with pytest.raises(DataError, match=r"no notebook of `arcsub notebook`: 'arcsub' is missing"):
+        pushed(place)
+    assert len(kaggle.made("SaveKernel")) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('machine = "NvidiaL4"', 'machine = "NvidiaH100"', "machine: 'NvidiaH100' is none of cpu"),
+        ('owner = "me"', "", "owner: expected a text of 1 to 200 characters"),
+        ('owner = "me"', 'owner = "me/you"', "owner: 'me/you' has characters"),
+        ('title = "ARC kit"', 'title = "ARC"', "title: expected a text of 5 to 50"),
+        ('folder = "model"', 'folder = "gone"', r"datasets\.arc-kit-model\.folder: .*gone is no"),
+        ('licence = "apache-2.0"', "", r"datasets\.arc-kit-model\.licence: expected a text"),
+        ("arc-kit-model]", "Arc_Kit]", r"datasets\.Arc_Kit: 6 to 50 of a-z"),
+        ('owner = "me"', 'owner = "me"\nmodels = ["a/b"]', "models: 'a/b' is not of the form own"),
+        ('owner = "me"', 'owner = "me"\nattach = ["me/arc-kit-model"]', "attach: .* is one of"),
+        ('owner = "me"', 'owner = "me"\ntoken = "x"', "token: no such setting; there are attach"),
+        ('owner = "me"', "owner = me", "not TOML"),
+    ],
+)
+def test_settings_that_are_wrong_are_named(tmp_path: Path, old: str, new: str, said: str) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/config.json").write_text("{}")
+    file = tmp_path / "kaggle.toml"
+    file.write_text(SETTINGS.replace(old, new))
+    with pytest.raises(DataError, match=f"{re.escape(str(file))}: {said}"):
+        read_settings(file)
+
+
+def test_the_settings_of_the_documentation_are_valid(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/push.md").read_text(), re.DOTALL)
+    for folder in ("offline_wheels/minimal", "models/pair"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "file").write_text("x")
+    (tmp_path / "kaggle.toml").write_text(text)
+    settings = read_settings(tmp_path / "kaggle.toml")
+    assert {dataset.slug for dataset in settings.datasets} == {"arc-kit-wheels", "arc-kit-model"}
+
+
 def test_expired_credentials_are_the_users_affair(place: Path, kaggle: Kaggle) -> None:
     kaggle.expired = True
     with pytest.raises(DataError, match="credentials are expired") as expired:
@@ -278,7 +350,8 @@ def test_nothing_left_the_machine_and_no_secret_was_printed(
 
 
 def test_the_run_is_looked_at_followed_and_fetched(place: Path, kaggle: Kaggle) -> None:
-    settings, said = read_settings(place / "kaggle.toml"), []
+    settings = read_settings(place / "kaggle.toml")
+    said: list[str] = []
     kaggle.run = {"status": "ERROR", "failureMessage": "out of memory"}
     assert kaggle_runs.status(settings, soon()) == "me/arc-kit: error: out of memory"
     kaggle.log = [{"stream_name": "stdout", "time": 1.5, "data": "12 tasks\n"}]
@@ -294,7 +367,8 @@ def test_the_run_is_looked_at_followed_and_fetched(place: Path, kaggle: Kaggle) 
 
 
 def test_a_submission_is_asked_about_first(place: Path, kaggle: Kaggle) -> None:
-    settings, asked = read_settings(place / "kaggle.toml"), []
+    settings = read_settings(place / "kaggle.toml")
+    asked: list[str] = []
 
     def entered(answer: bool) -> list[str]:
         said: list[str] = []
