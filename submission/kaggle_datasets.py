@@ -126,7 +126,9 @@ def _wait(api: Any, ref: str, deadline: Deadline) -> None:
         if state in ("failed", "deleted"):
             raise ServiceError(f"dataset {ref}: Kaggle could not process it: {state}")
         if deadline.left() <= POLL_S:
-            raise ServiceError(f"dataset {ref}: not ready in time, still {state}; push again later")
+            raise ServiceError(
+                f"dataset {ref}: not ready in time, still {state or 'not there'}; push later"
+            )
         deadline.clock.sleep(POLL_S)
 
 

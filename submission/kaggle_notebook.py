@@ -96,17 +96,14 @@ def metadata(built: Built, settings: Settings) -> dict[str, Any]:
         "enable_gpu": settings.machine != "cpu",
         "enable_tpu": False,
         "enable_internet": False,
-        "machine_shape": "" if settings.machine == "cpu" else settings.machine,
+        "machine_shape": None if settings.machine == "cpu" else settings.machine,
+        "docker_image": settings.image or None,
+        "docker_image_pinning_type": "original",  # not Kaggle's latest from one run to the next
         "keywords": [],
         "dataset_sources": list(settings.dataset_sources),
         "competition_sources": [settings.competition],
         "kernel_sources": [],
         "model_sources": list(settings.models),
-        **(
-            {"docker_image": settings.image, "docker_image_pinning_type": "original"}
-            if settings.image
-            else {"docker_image_pinning_type": "latest"}
-        ),
     }
 
 
@@ -135,20 +132,26 @@ def save(api: Any, built: Built, settings: Settings, deadline: Deadline) -> int:
     return int(answer.version_number)
 
 
-def read_back(api: Any, built: Built, settings: Settings, deadline: Deadline) -> None:
+def read_back(api: Any, built: Built, settings: Settings, deadline: Deadline) -> str:
     """Compare what Kaggle has with what was sent: it replaces some settings without a word.
 
-    Raises `ServiceError` naming what differs.
+    The image that it runs in, as Kaggle calls it, or nothing if it does not say. Raises
+    `ServiceError` naming what differs.
     """
     settled = deadline.slice(SETTLE_S)
-    while found := _differences(api, built, settings, deadline):
+    while True:
+        found, image = _differences(api, built, settings, deadline)
+        if not found:
+            return image
         if settled.left() <= POLL_S:
             listed = "; ".join(found)
             raise ServiceError(f"notebook {settings.kernel}: Kaggle changed it: {listed}")
         deadline.clock.sleep(POLL_S)
 
 
-def _differences(api: Any, built: Built, settings: Settings, deadline: Deadline) -> list[str]:
+def _differences(
+    api: Any, built: Built, settings: Settings, deadline: Deadline
+) -> tuple[list[str], str]:
     wanted = metadata(built, settings)
     what = f"notebook {settings.kernel}, reading it back"
     with tempfile.TemporaryDirectory() as folder:
@@ -165,7 +168,7 @@ def _differences(api: Any, built: Built, settings: Settings, deadline: Deadline)
     ]
     if tuple("".join(cell["source"]) for cell in _cells(source)) != built.cells:
         found.append("its cells are not the ones sent")
-    return found
+    return found, str(there.get("docker_image") or "")
 
 
 def _cells(source: Any) -> list[Mapping[str, Any]]:
@@ -173,8 +176,7 @@ def _cells(source: Any) -> list[Mapping[str, Any]]:
     return cells if isinstance(cells, list) else []
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any) -> list[str]:
     """Without the differences that are none: capitals, order, and the ways to say nothing."""
-    if isinstance(value, list):
-        return sorted(str(item).lower() for item in value)
-    return str(value or "").lower()
+    items = value if isinstance(value, list) else [value]
+    return sorted(str(item).lower() for item in items if item)

@@ -92,7 +92,8 @@ def _careful_client() -> Any:
 @contextlib.contextmanager
 def asking(what: str, deadline: Deadline | None = None) -> Iterator[None]:
     """Around calls of the client: its errors as `DataError` or `ServiceError`, in one line that
-    begins with `what`. What it prints goes to standard error."""
+    begins with `what`. What it prints goes to standard error. A deadline ends it by a signal, and
+    so in the main thread only."""
     from requests.exceptions import HTTPError, RequestException
 
     try:

@@ -35,8 +35,10 @@ def push(
         version = save(api, built, settings, deadline)
     say(f"notebook  {settings.kernel}: version {version} saved, its run has begun")
     with _consequence(f"version {version} is saved and runs: do not submit it unseen"):
-        read_back(api, built, settings, deadline)
+        image = read_back(api, built, settings, deadline)
     say(f"machine   {settings.machine}, no internet, private: as Kaggle has it")
+    if image:
+        say(f"image     {image}")
     say(f"next      arcsub status, then arcsub submit --version {version}")
     return version
 

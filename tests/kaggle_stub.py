@@ -103,7 +103,7 @@ class Kaggle:
         return self._dataset(f"{body['ownerSlug']}/{body['datasetSlug']}", body["body"])
 
     def _dataset(self, ref: str, body: dict[str, Any]) -> dict[str, Any]:
-        files = {self.names[f["token"]]: self.blobs[f["token"]] for f in body["files"]}
+        files = {self.names[f["token"]]: self.blobs[f["token"]] for f in body.get("files", [])}
         self.datasets[ref] = {"files": files, "text": body["description"], "polls": self.polls}
         return {"status": "ok", "url": f"https://www.kaggle.com/datasets/{ref}"}
 

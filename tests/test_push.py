@@ -114,6 +114,7 @@ def test_a_new_dataset_and_the_notebook_arrive_whole(place: Path, kaggle: Kaggle
     (saved,) = kaggle.made("SaveKernel")
     assert saved["machineShape"] == "NvidiaL4"
     assert (saved["enableInternet"], saved["enableGpu"], saved["isPrivate"]) == (False, True, True)
+    assert saved["dockerImagePinningType"] == "original"
     assert saved["datasetDataSources"] == ["me/arc-kit-model"]
     assert saved["competitionDataSources"] == ["arc-prize-2026-arc-agi-2"]
     assert "version 1 saved" in "\n".join(said)
@@ -195,6 +196,22 @@ def test_what_kaggle_changes_without_a_word_is_read_back(
     with pytest.raises(RunError, match=said) as changed:
         pushed(place)
     assert "version 2 is saved and runs: do not submit it unseen" in str(changed.value)
+
+
+def test_a_notebook_without_an_accelerator_in_an_image_of_its_own(
+    place: Path, kaggle: Kaggle
+) -> None:
+    text = SETTINGS.replace(
+        'machine = "NvidiaL4"', 'machine = "cpu"\nimage = "registry/one@sha256:1"'
+    )
+    (place / "kaggle.toml").write_text(text)
+    notebook = json.loads(json.dumps(NOTEBOOK))
+    notebook["metadata"]["kaggle"]["accelerator"] = "none"
+    (place / "notebook.ipynb").write_text(json.dumps(notebook))
+    assert "image     registry/one@sha256:1" in pushed(place)
+    (saved,) = kaggle.made("SaveKernel")
+    assert (saved["enableGpu"], saved.get("machineShape")) == (False, None)
+    assert saved["dockerImage"] == "registry/one@sha256:1"
 
 
 def test_a_machine_that_is_shown_late_is_waited_for(place: Path, kaggle: Kaggle) -> None:
