@@ -16,6 +16,7 @@ import typer  # noqa: E402
 
 from solver.command import Request, exit_code, new_folder, run_solve, score_text  # noqa: E402
 from solver.grid import DataError  # noqa: E402
+from submission.cli_kaggle import app as kaggle_commands  # noqa: E402
 
 app = typer.Typer(
     add_completion=False,
@@ -192,6 +193,9 @@ def bundle(
         run_bundle(model, out, data, card, typer.echo)
 
     _exit(action)
+
+
+app.add_typer(kaggle_commands)
 
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run.")]

@@ -19,17 +19,9 @@ from tests.fakes import toy_tasks
 from tests.runs import ROOT, journal_of, write_challenges
 
 ARCSUB = str(Path(sys.executable).with_name("arcsub"))
-COMMANDS = (
-    "solve",
-    "score",
-    "show",
-    "report",
-    "compare",
-    "lab",
-    "simulate",
-    "train",
-    "bundle",
-)
+KAGGLE = ("wheels", "push", "status", "logs", "output", "submit")
+RUNS = ("report", "compare", "lab", "simulate")
+COMMANDS = ("solve", "score", "show", *RUNS, "train", "bundle", *KAGGLE)
 HELP = re.compile(r"^ *(arcsub .*)$", re.MULTILINE)
 
 

@@ -1,0 +1,171 @@
+"""The commands of `arcsub` that prepare and talk to Kaggle: they parse; the library computes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from solver.command import exit_code
+from solver.deadline import Deadline, parse_duration
+from solver.grid import DataError
+
+app = typer.Typer(rich_markup_mode=None)
+
+SettingsFile = Annotated[
+    Path, typer.Option("--settings", metavar="FILE", help="Whose notebook, on which machine.")
+]
+Timeout = Annotated[str, typer.Option(help="Give up after this long: 5m, 1h.")]
+_SETTINGS = Path("kaggle.toml")
+
+
+class WheelsAction(StrEnum):
+    """What to do with a profile's wheels."""
+
+    build = "build"
+    verify = "verify"
+
+
+@app.command(epilog="Examples:\n\n  arcsub wheels build\n\n  arcsub wheels verify unsloth")
+def wheels(
+    action: Annotated[WheelsAction, typer.Argument(help="Lock and download, or prove complete.")],
+    profile: Annotated[str, typer.Argument(help="A folder of offline_wheels/.")] = "minimal",
+    python: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A Python 3.12, to verify with.")
+    ] = None,
+    timeout: Timeout = "30m",
+) -> None:
+    """Build the packages that Kaggle's image lacks, or prove that they install offline."""
+
+    def run() -> None:
+        from submission.wheel_check import verify
+        from submission.wheels import build
+
+        deadline = _deadline(timeout)
+        if action is WheelsAction.build:
+            build(profile, deadline, typer.echo)
+        else:
+            verify(profile, deadline, typer.echo, python)
+
+    _exit(run)
+
+
+@app.command(
+    epilog="Examples:\n\n  arcsub push notebook.ipynb --dry-run\n\n  arcsub push notebook.ipynb"
+)
+def push(
+    notebook: Annotated[Path, typer.Argument(help="What `arcsub notebook` has built.")],
+    settings: SettingsFile = _SETTINGS,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be sent, and send nothing.")
+    ] = False,
+    timeout: Timeout = "1h",
+) -> None:
+    """Bring datasets and notebook to Kaggle and start the notebook there; submits nothing."""
+
+    def run() -> None:
+        import submission.push as library
+
+        if dry_run:
+            library.dry_run(notebook, settings, typer.echo)
+        else:
+            library.push(notebook, settings, _deadline(timeout), typer.echo)
+
+    _exit(run)
+
+
+@app.command(epilog="Example:\n\n  arcsub status --settings kaggle.toml")
+def status(settings: SettingsFile = _SETTINGS, timeout: Timeout = "2m") -> None:
+    """Say how the last run of the pushed notebook stands."""
+
+    def run() -> None:
+        from submission import kaggle_runs
+        from submission.kaggle_settings import read_settings
+
+        typer.echo(kaggle_runs.status(read_settings(settings), _deadline(timeout)))
+
+    _exit(run)
+
+
+@app.command(epilog="Example:\n\n  arcsub logs --timeout 12h")
+def logs(settings: SettingsFile = _SETTINGS, timeout: Timeout = "1h") -> None:
+    """Print what the last run of the pushed notebook says; follow it while it runs."""
+
+    def run() -> None:
+        from submission import kaggle_runs
+        from submission.kaggle_settings import read_settings
+
+        out = sys.stdout  # the client's own messages go elsewhere while it is read
+
+        def write(text: str) -> None:
+            typer.echo(text, file=out, nl=not text.endswith("\n"))
+
+        kaggle_runs.logs(read_settings(settings), _deadline(timeout), write)
+
+    _exit(run)
+
+
+@app.command(epilog="Example:\n\n  arcsub output runs/kaggle")
+def output(
+    folder: Annotated[Path, typer.Argument(help="Where to put the files.")] = Path("runs/kaggle"),
+    settings: SettingsFile = _SETTINGS,
+    timeout: Timeout = "30m",
+) -> None:
+    """Download what the last run of the pushed notebook left, and check the submission."""
+
+    def run() -> None:
+        from submission import kaggle_runs
+        from submission.kaggle_settings import read_settings
+
+        kaggle_runs.output(read_settings(settings), folder, _deadline(timeout), typer.echo)
+
+    _exit(run)
+
+
+@app.command(epilog='Example:\n\n  arcsub submit --version 7 --message "wider search"')
+def submit(
+    version: Annotated[int, typer.Option(min=1, help="The version that `arcsub push` named.")],
+    message: Annotated[str, typer.Option(help="A note for your own list of submissions.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    settings: SettingsFile = _SETTINGS,
+    timeout: Timeout = "10m",
+) -> None:
+    """Enter a version of the pushed notebook into the competition, after asking."""
+
+    def run() -> None:
+        from submission import kaggle_runs
+        from submission.kaggle_settings import read_settings
+
+        confirm = _agree if yes else _ask
+        chosen, note = read_settings(settings), message or f"version {version}"
+        kaggle_runs.submit(chosen, version, note, confirm, _deadline(timeout), typer.echo)
+
+    _exit(run)
+
+
+def _ask(question: str) -> bool:
+    try:
+        return typer.confirm(question)
+    except typer.Abort:  # there is nobody to ask
+        typer.echo()
+        return False
+
+
+def _agree(question: str) -> bool:
+    typer.echo(question.replace("submit ", "submitting ", 1).replace("?", ":"))
+    return True
+
+
+def _deadline(text: str) -> Deadline:
+    try:
+        return Deadline.after(parse_duration(text))
+    except ValueError as error:
+        raise DataError(f"--timeout {error}") from None
+
+
+def _exit(action: Callable[[], None]) -> None:
+    raise typer.Exit(exit_code("arcsub", action))

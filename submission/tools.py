@@ -1,0 +1,94 @@
+"""Other programs run for us (uv, pip, a fresh Python), within a deadline and without a network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from solver.deadline import Deadline
+from solver.grid import DataError
+from solver.run import RunError
+
+TAIL_LINES = 12  # of what a failed program printed
+# A new namespace has no network device but a loopback that is down.
+_NAMESPACES = (("unshare", "--net"), ("unshare", "--map-root-user", "--net"))
+
+
+class ToolError(RunError):
+    """A program that failed, or that the deadline ended."""
+
+
+def run_tool(
+    command: Sequence[object],
+    deadline: Deadline,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    before: Sequence[str] = (),
+) -> str:
+    """What a program printed; `before` is a program that starts it, such as `no_network`.
+
+    Raises `ToolError` with the end of what it said if it failed, and when the deadline passes.
+    """
+    name = Path(str(command[0])).name
+    try:
+        done = subprocess.run(
+            [*before, *map(str, command)],
+            cwd=folder,
+            env=None if environment is None else dict(environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=max(0.1, deadline.left()),
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ToolError(f"{name} did not end in time") from None
+    except OSError as error:
+        raise ToolError(f"{name} cannot be started: {error.strerror}") from None
+    if done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise ToolError(f"{name} failed: " + "\n".join(said[-TAIL_LINES:]))
+    return done.stdout
+
+
+def no_network() -> list[str]:
+    """What to put before a command so that it runs without a network.
+
+    Raises `DataError` where this user may not make such a namespace.
+    """
+    for prefix in _NAMESPACES:
+        if (
+            shutil.which(prefix[0])
+            and not subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode
+        ):
+            return list(prefix)
+    raise DataError(
+        "no network namespace can be made here (unshare --net): "
+        "without one nothing proves that the wheels are complete"
+    )
+
+
+def find_python(version: str) -> Path:
+    """An interpreter of this version, such as 3.12: the running one, or one found on the machine.
+
+    Raises `DataError` if there is none.
+    """
+    for candidate in _pythons(version):
+        asked = "import sys; print('%d.%d' % sys.version_info[:2])"
+        done = subprocess.run([candidate, "-c", asked], capture_output=True, text=True, check=False)
+        if done.stdout.strip() == version:
+            return Path(candidate)
+    raise DataError(f"no Python {version} was found; name one by --python")
+
+
+def _pythons(version: str) -> Iterator[str]:
+    yield sys.executable
+    if found := shutil.which(f"python{version}"):
+        yield found
+    root = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
+    yield from map(str, sorted(root.glob(f"versions/{version}.*/bin/python")))
