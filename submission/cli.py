@@ -6,7 +6,7 @@ import time
 
 STARTED = time.monotonic()  # the budget counts from here: the imports below are part of it
 
-from collections.abc import Callable, Iterator  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
 from contextlib import contextmanager  # noqa: E402
 from dataclasses import replace  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -14,15 +14,17 @@ from typing import Annotated  # noqa: E402
 
 import typer  # noqa: E402
 
-from solver.command import Request, exit_code, new_folder, run_solve, score_text  # noqa: E402
-from solver.grid import DataError  # noqa: E402
-from submission.cli_kaggle import app as kaggle_commands  # noqa: E402
+from solver.command import Request, new_folder, run_solve, score_text  # noqa: E402
+from submission import cli_kaggle, cli_runs  # noqa: E402
+from submission.commands import extra  # noqa: E402
+from submission.commands import finish as _exit  # noqa: E402
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Solve ARC tasks on this machine, score and look at the answers, train the model.",
+    help="Solve ARC tasks on this machine, score and look at the answers, train the model, and "
+    "take all of it to Kaggle.",
 )
 
 Source = Annotated[
@@ -124,29 +126,6 @@ def show(
     _exit(action)
 
 
-@app.command(epilog="Example:\n\n  arcsub report runs/final --out final.html")
-def report(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run.")],
-    source: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Where the run's tasks are now.")
-    ] = None,
-    solutions: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Solutions, to score against.")
-    ] = None,
-    out: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Instead of report.html in the run's folder.")
-    ] = None,
-) -> None:
-    """Show a run as one page: score, time, every task, every failure."""
-
-    def action() -> None:
-        with _extra("report"):
-            from submission.report import run_report
-        typer.echo(f"report    {run_report(run, source, solutions, out)}")
-
-    _exit(action)
-
-
 @app.command(
     epilog="Example:\n\n  arcsub train --budget 2h --out checkpoints/first --data re_arc.zip"
 )
@@ -164,7 +143,7 @@ def train(
     """Train the bundled model from nothing, or go on training it, within a budget."""
 
     def action() -> None:
-        with _extra("model"):
+        with extra("model"):
             from submission.training import Training, run_training
         request = Training(out, budget, data, seed, resume, width, layers)
         run_training(request, STARTED, typer.echo)
@@ -188,112 +167,15 @@ def bundle(
     """Quantize a trained model and write down where it comes from."""
 
     def action() -> None:
-        with _extra("model"):
+        with extra("model"):
             from submission.bundle import run_bundle
         run_bundle(model, out, data, card, typer.echo)
 
     _exit(action)
 
 
-app.add_typer(kaggle_commands)
-
-
-Run = Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run.")]
-TasksFrom = Annotated[
-    str | None, typer.Option(metavar="SOURCE", help="Where its tasks are now, if not where it was.")
-]
-Truth = Annotated[str | None, typer.Option(metavar="FILE", help="Solutions, to score.")]
-
-
-@app.command(epilog="Example:\n\n  arcsub compare runs/before runs/after --html compared.html")
-def compare(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders of runs.")],
-    source: TasksFrom = None,
-    solutions: Truth = None,
-    html: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A page with what was gained and lost.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Decides the draws of the intervals.")] = 0,
-) -> None:
-    """Compare runs with the first of them, task by task."""
-
-    def action() -> None:
-        with _extra("report"):
-            from submission.compare_command import run_compare
-
-            run_compare(runs, source=source, solutions=solutions, html=html, seed=seed)
-
-    _exit(action)
-
-
-@app.command(epilog="Example:\n\n  arcsub lab runs/final --selector median --out median.json")
-def lab(
-    run: Run,
-    source: TasksFrom = None,
-    solutions: Truth = None,
-    selector: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Answer by this one.")
-    ] = None,
-    ensemble: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Answer by this rule.")
-    ] = None,
-    out: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Where to write the new submission.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Decides the draws of the intervals.")] = 0,
-) -> None:
-    """Select anew from a run's candidates: every selector, engine, view and second."""
-
-    def action() -> None:
-        from submission.lab_command import run_lab
-
-        run_lab(
-            run,
-            source=source,
-            solutions=solutions,
-            selector=selector,
-            ensemble=ensemble,
-            out=out,
-            seed=seed,
-        )
-
-    _exit(action)
-
-
-@app.command(
-    epilog="Example:\n\n  arcsub simulate runs/final --budget 1h,12h --workers 4 --speed 20"
-)
-def simulate(
-    run: Run,
-    source: TasksFrom = None,
-    solutions: Truth = None,
-    budget: Annotated[
-        str | None, typer.Option(metavar="TIMES", help="30m,12h; the run's own if left out.")
-    ] = None,
-    workers: Annotated[
-        str | None, typer.Option(metavar="NS", help="1,4; the run's own if left out.")
-    ] = None,
-    speed: Annotated[
-        str | None, typer.Option(metavar="X", help="Times as fast: 2, or model=20,synth=1.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Decides the draws of the intervals.")] = 0,
-) -> None:
-    """Play a run's recorded jobs with other budgets and machines: expected score over time."""
-
-    def action() -> None:
-        from submission.simulate_command import run_simulate
-
-        run_simulate(
-            run,
-            source=source,
-            solutions=solutions,
-            budget=budget,
-            workers=workers,
-            speed=speed,
-            seed=seed,
-        )
-
-    _exit(action)
+app.add_typer(cli_runs.app)
+app.add_typer(cli_kaggle.app)
 
 
 @contextmanager
@@ -302,26 +184,12 @@ def _growing_report(request: Request, wanted: bool) -> Iterator[Request]:
     if not wanted:
         yield request
         return
-    with _extra("report"):
+    with extra("report"):
         from submission.watch import watched
     folder = Path(request.run) if request.run else new_folder(request)
     with watched(folder, request.source, request.solutions) as address:
         typer.echo(f"watch     {address}")
         yield replace(request, run=str(folder))
-
-
-@contextmanager
-def _extra(name: str) -> Iterator[None]:
-    """Around imports that need an extra; an installation without it lacks them."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        wanted = f"pip install -e '.[{name}]'"
-        raise DataError(f"this needs {error.name}, which is not here: {wanted}") from None
-
-
-def _exit(action: Callable[[], None]) -> None:
-    raise typer.Exit(exit_code("arcsub", action))
 
 
 def main() -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from solver.command import exit_code
 from solver.deadline import Deadline, parse_duration
 from solver.grid import DataError
+from submission.commands import finish as _exit
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -165,7 +164,3 @@ def _deadline(text: str) -> Deadline:
         return Deadline.after(parse_duration(text))
     except ValueError as error:
         raise DataError(f"--timeout {error}") from None
-
-
-def _exit(action: Callable[[], None]) -> None:
-    raise typer.Exit(exit_code("arcsub", action))
