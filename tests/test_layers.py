@@ -29,6 +29,9 @@ LAYERS = (
     "solver.ensemble",
     "solver.ladder",
     "solver.engines",
+    "solver.confine",
+    "solver.jail",
+    "solver.sandbox",
     "solver.synth",  # a package of many modules: among themselves they only must not form a cycle
     "solver.lm",  # likewise
     "solver.config",
