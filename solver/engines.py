@@ -42,11 +42,14 @@ ENGINES = {
     "model": "solver.lm.engine:model",
     "llm-joint": "solver.lm.llm:joint",
     "llm": "solver.lm.llm:llm",
+    "induce": "solver.lm.induce:induce",
 }
 # What reads an engine's settings from a profile, and what looks whether it could run with them.
 # Both are called in the process of the run, and import no heavy library.
 SETTINGS = dict.fromkeys(("llm-joint", "llm"), "solver.lm.settings:read")
+SETTINGS["induce"] = "solver.lm.induce_settings:read"
 READY = dict.fromkeys(("llm-joint", "llm"), "solver.lm.ready:check")
+READY["induce"] = "solver.lm.induce_settings:check"
 
 
 def check_engine(name: str) -> None:

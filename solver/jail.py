@@ -103,7 +103,7 @@ def _work(work: Callable[[Callable[[object], None]], None], channel: int, parent
         os.dup2(channel, CHANNEL)
         os.closerange(0, CHANNEL)
         os.closerange(CHANNEL + 1, os.sysconf("SC_OPEN_MAX"))
-        sys.stdin = sys.stdout = sys.stderr = None  # type: ignore[assignment]  # print does nothing
+        sys.stdin = sys.stdout = sys.stderr = None  # print does nothing
         work(_say)
         code = 0
     finally:

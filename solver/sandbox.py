@@ -139,7 +139,7 @@ class Sandbox:
                 if not chunk or len(line) > MAX_ANSWER:
                     return None
                 line += chunk
-        return json.loads(line) if line.endswith(b"\n") else None  # type: ignore[no-any-return]
+        return json.loads(line) if line.endswith(b"\n") else None
 
 
 _END = {

@@ -156,7 +156,7 @@ def _check_memory(folder: Path, settings: Settings, tensors: list[Tensor], memor
     )
     # Two bytes each for weight and gradient, twelve for the float32 copy and AdamW's moments.
     needed = math.ceil((weights + 16 * adapter) / 2**20)
-    memory = _gpu_mb()
+    memory = gpu_mb()
     where = "the GPU"
     if memory is None:
         needed, memory, where = needed + LIBRARIES_MB, memory_mb, "a worker (memory_mb)"
@@ -167,7 +167,7 @@ def _check_memory(folder: Path, settings: Settings, tensors: list[Tensor], memor
         )
 
 
-def _gpu_mb() -> int | None:
+def gpu_mb() -> int | None:
     """Memory of the smallest GPU; None where there is none."""
     if shutil.which(_QUERY[0]) is None:
         return None

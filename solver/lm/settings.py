@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from solver.grid import DataError
 
@@ -78,17 +78,28 @@ class Settings(Checkpoint):
     width: int = 4
 
 
+Filled = TypeVar("Filled", bound=Checkpoint)
+
+
 def read(given: Mapping[str, Any]) -> Settings:
     """The settings that a profile gives. Raises `DataError` naming the one that is none."""
-    known = {field.name: field.default for field in fields(Settings)}
+    settings = fill(Settings, given)
+    _check(settings)
+    return settings
+
+
+def fill(kind: type[Filled], given: Mapping[str, Any]) -> Filled:
+    """A dataclass of settings from what a profile gives, each value of its default's type.
+
+    Raises `DataError` for a name that there is not, or a value of another type.
+    """
+    known = {field.name: field.default for field in fields(kind)}
     read_: dict[str, Any] = {}
     for name, value in given.items():
         if name not in known:
             raise DataError(f"setting {name!r}: there is none; there are {', '.join(known)}")
         read_[name] = _typed(name, value, known[name])
-    settings = Settings(**read_)
-    _check(settings)
-    return settings
+    return kind(**read_)
 
 
 def _typed(name: str, value: Any, default: Any) -> Any:
