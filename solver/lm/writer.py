@@ -100,4 +100,10 @@ def load_writer(settings: Induction) -> LocalWriter:
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{folder}: its tokenizer cannot be loaded: {one_line(error)}") from None
+    rows = lm.get_input_embeddings().num_embeddings
+    if len(tokenizer) > rows:
+        raise DataError(
+            f"{folder}: a tokenizer of {len(tokenizer)} tokens where the model has {rows}: "
+            "one of them belongs to another checkpoint"
+        )
     return LocalWriter(lm, tokenizer, settings)
