@@ -46,10 +46,16 @@ ENGINES = {
 }
 # What reads an engine's settings from a profile, and what looks whether it could run with them.
 # Both are called in the process of the run, and import no heavy library.
-SETTINGS = dict.fromkeys(("llm-joint", "llm"), "solver.lm.settings:read")
-SETTINGS["induce"] = "solver.lm.induce_settings:read"
-READY = dict.fromkeys(("llm-joint", "llm"), "solver.lm.ready:check")
-READY["induce"] = "solver.lm.induce_settings:check"
+SETTINGS = {
+    "llm-joint": "solver.lm.settings:read",
+    "llm": "solver.lm.settings:read",
+    "induce": "solver.lm.induce_settings:read",
+}
+READY = {
+    "llm-joint": "solver.lm.ready:check",
+    "llm": "solver.lm.ready:check",
+    "induce": "solver.lm.induce_settings:check",
+}
 
 
 def check_engine(name: str) -> None:

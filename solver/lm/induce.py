@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from solver.lm.induce_settings import Induction, read
 from solver.lm.induction import Writer, propose
 from solver.lm.writer import load_writer
 from solver.sandbox import Sandbox
+
+log = logging.getLogger("solver")
 
 
 def induce(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
@@ -44,4 +47,6 @@ def _worker(context: Context) -> _Worker:
 def _loaded(given: str) -> _Worker:
     settings = read(json.loads(given))
     sandbox = Sandbox(settings.program_s, settings.program_mb)  # first: it may be refused
+    for layer, why in sandbox.missing.items():
+        log.info("the sandbox runs without %s: %s", layer, why)
     return _Worker(load_writer(settings), sandbox, settings)
