@@ -2,8 +2,8 @@
 
 It imports once what programs may use, then serves requests: it forks, the child gives up all
 that the kernel lets it give up (`LAYERS`) and runs the program, and what the child says is
-handed on as text that is not trusted. Of the kit it needs `solver.confine` alone, so that no
-task, journal or model is in the memory of a program.
+handed on as text that is not trusted. Of the kit it needs `solver.confine` and `solver.barc`
+alone, so that no task, journal or model is in the memory of a program.
 
 The list of importable modules and the missing built-ins only make clear errors; what holds is
 the kernel's.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import importlib
 import json
 import os
 import random
@@ -28,7 +29,8 @@ from typing import Any, NoReturn
 from solver.confine import LAYERS, Layer, MissingError, addresses, die_with, namespaces
 
 ALLOWED = (
-    *("abc", "bisect", "collections", "copy", "dataclasses", "enum", "fractions", "functools"),
+    *("abc", "bisect", "collections", "common", "copy", "dataclasses", "enum", "fractions"),
+    "functools",
     *("heapq", "itertools", "math", "numpy", "operator", "queue", "random", "re", "statistics"),
     *("string", "typing", "types"),
 )
@@ -169,8 +171,9 @@ def _trial(layers: dict[str, Layer], most: int) -> dict[str, str]:
 
 def _import_all() -> None:
     """Import what programs may; later no file can be opened."""
+    sys.modules["common"] = importlib.import_module("solver.barc")
     for name in (*ALLOWED, *LAZY):
-        __import__(name)
+        importlib.import_module(name)
 
 
 def _play(request: dict[str, Any], say: Callable[[object], None]) -> None:

@@ -29,6 +29,7 @@ LAYERS = (
     "solver.ensemble",
     "solver.ladder",
     "solver.engines",
+    "solver.barc",
     "solver.confine",
     "solver.jail",
     "solver.sandbox",

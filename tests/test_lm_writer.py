@@ -6,6 +6,7 @@ its program is complete, run in the sandbox, to a valid submission.
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 from pathlib import Path
@@ -22,6 +23,7 @@ from solver.grid import DataError, as_grid, same
 from solver.lm.induce_settings import Induction
 from solver.lm.prompts import STYLES, Chat, ask, extract, is_complete
 from solver.lm.writer import LocalWriter, load_writer
+from solver.sandbox import Sandbox
 from solver.submissions import read_submission
 from tests.fakes import toy_tasks
 from tests.runs import command, finish, journal_of, start, write_challenges
@@ -240,6 +242,15 @@ def test_a_tokenizer_of_another_model_is_named(folder: Path, tmp_path: Path) -> 
     (copy / "tokenizer_config.json").write_text(json.dumps(config))
     with pytest.raises(DataError, match="one of them belongs to another checkpoint"):
         load_writer(Induction(model=str(copy), **vars_of(SETTINGS)))
+
+
+def test_a_machine_that_cannot_hold_programs_is_refused_before_the_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = functools.partial(Sandbox, layers=("limits",))
+    monkeypatch.setattr("solver.lm.induce_settings.Sandbox", few)
+    with pytest.raises(DataError, match="cannot keep programs from files"):
+        check_ready("induce", {"model": str(folder), "max_seq_length": LENGTH}, 2000)
 
 
 def test_a_broken_tokenizer_is_named(folder: Path, tmp_path: Path) -> None:

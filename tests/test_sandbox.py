@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from solver import confine, jail
 from solver.deadline import Deadline
 from solver.grid import as_grid, same
-from solver.sandbox import Sandbox, SandboxError
+from solver.sandbox import Sandbox, SandboxError, _outcomes
 from tests.hostile import (
     ENDLESS,
     GRIDS,
@@ -181,6 +183,18 @@ def test_a_forged_result_is_the_forgers_own_answer(sandbox: Sandbox) -> None:
     run = sandbox.run(FORGER, GRIDS, Deadline.after(30))
     assert [o if isinstance(o, str) else o.tolist() for o in run.outcomes] == [[[7]], [[7]]]
     check_honest(sandbox)
+
+
+@given(
+    st.text(max_size=60)
+    | st.lists(st.sampled_from(('{"output": [[1]]}', '{"error": 3}', "[]", "{}", "x"))).map(
+        "\n".join
+    )
+)
+def test_whatever_is_said_there_is_at_most_an_outcome_for_each_grid(said: str) -> None:
+    outcomes = list(_outcomes(said, 3))
+    assert len(outcomes) <= min(3, said.count("\n"))
+    assert all(isinstance(o, str) or o.tolist() for o in outcomes)
 
 
 def test_a_program_sees_no_grid_but_those_it_is_given(sandbox: Sandbox) -> None:

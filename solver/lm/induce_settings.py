@@ -18,6 +18,7 @@ from solver.lm.prompts import STYLES
 from solver.lm.ready import CONFIG, LIBRARIES, PARTS, gpu_mb, quantized_by, tensors_of
 from solver.lm.settings import CHOICES, Checkpoint, fill
 from solver.lm.vocabulary import TOKENIZER
+from solver.sandbox import Sandbox, SandboxError
 
 NEEDED = ("torch", "transformers", "safetensors")
 
@@ -64,8 +65,13 @@ def read(given: Mapping[str, Any]) -> Induction:
 
 
 def check(given: Mapping[str, Any], memory_mb: int) -> None:
-    """Raise `DataError` for settings that a worker of `memory_mb` could not load a model with."""
+    """Raise `DataError` for settings that a worker of `memory_mb` could not load a model with, or
+    a machine on which no program can be run safely."""
     settings = read(given)
+    try:
+        Sandbox(settings.program_s, settings.program_mb).close()
+    except SandboxError as error:
+        raise DataError(str(error)) from None
     folder = Path(settings.model)
     if not settings.model or not folder.is_dir():
         raise DataError(
