@@ -51,7 +51,8 @@ def _part(mask: Mask, x: int, y: int, connectivity: int) -> Mask:
 def _parts(mask: Mask, connectivity: int) -> Iterable[Mask]:
     left = mask.copy()
     while left.any():
-        part = _part(left, *np.argwhere(left)[0], connectivity)
+        x, y = np.argwhere(left)[0].tolist()
+        part = _part(left, x, y, connectivity)
         yield part
         left &= ~part
 
