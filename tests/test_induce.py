@@ -254,6 +254,21 @@ def test_the_deadline_ends_the_search(sandbox: Sandbox) -> None:
     assert clock.now() <= 12.0
 
 
+def test_no_round_begins_in_the_time_that_is_kept_to_run_programs(sandbox: Sandbox) -> None:
+    clock = FakeClock()
+
+    class Slow(Scripted):
+        def write(self, chats, deadline, seed):  # type: ignore[no-untyped-def]
+            clock.sleep(deadline.left())  # as long as it may
+            self.asked += chats
+            yield self.first.pop()
+
+    writer = Slow([fenced(RIGHT), fenced(FAR)])
+    settings = Induction(samples=1, rounds=9, enough=1)
+    assert list(propose(writer, sandbox, TASK, Deadline.after(100, clock), settings, 0)) == []
+    assert (len(writer.asked), clock.now()) == (1, 96.0)
+
+
 def test_a_seed_asks_the_same_again(sandbox: Sandbox) -> None:
     def asked() -> list[object]:
         writer = Scripted([fenced(NEAR), fenced(FAR)], [fenced(FAR)] * 20)

@@ -63,6 +63,8 @@ def propose(
                 yield from _candidates(task, draft, clock.now() - start)
             if deadline.passed() or search.settled():
                 return
+        if until.passed():  # too little is left to read the prompts of another round
+            return
 
 
 def _question(writer: Writer, task: Task, settings: Induction) -> Chat | None:
