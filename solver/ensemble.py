@@ -60,7 +60,10 @@ def _merge(found: Sequence[Candidate], selector: str) -> tuple[list[Ranked], str
         return programs or guesses, "program" if programs else "model" if guesses else "fallback"
     state = "agreement" if same(programs[0].grid, guesses[0].grid) else "program"
     order = [programs[0], guesses[0], *programs[1:], *guesses[1:]]
-    return list({key(ranked.grid): ranked for ranked in reversed(order)}.values())[::-1], state
+    distinct: dict[bytes, Ranked] = {}
+    for ranked in order:
+        distinct.setdefault(key(ranked.grid), ranked)
+    return list(distinct.values()), state
 
 
 def _fill(ranked: list[Ranked], fallback: Attempts) -> Attempts:

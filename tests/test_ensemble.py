@@ -80,6 +80,13 @@ def test_where_program_and_model_agree_the_next_program_is_second() -> None:
     assert [int(attempt.grid[0, 0]) for attempt in given_answer.attempts[0]] == [5, 6]
 
 
+def test_the_best_program_stays_first_where_the_model_has_it_further_down() -> None:
+    task = Task("t", TWO_TESTS.train, TWO_TESTS.tests[:1])
+    some = [found(0, 5), found(0, 6, -3.0), guess(7, -0.1), guess(5, -1.0)]
+    (two,) = answer(task, some, template(task)).attempts
+    assert [int(attempt.grid[0, 0]) for attempt in two] == [5, 7]
+
+
 def test_the_model_alone_answers_by_its_own_measure() -> None:
     task = Task("t", TWO_TESTS.train, TWO_TESTS.tests[:1])
     given_answer = answer(task, [guess(7, -1.0), guess(8, -0.5)], template(task))
