@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -38,21 +38,40 @@ class Snapshot:
     left_s: float
 
 
+def by_task(tasks: Sequence[Task], candidates: Iterable[Candidate]) -> list[list[Candidate]]:
+    """The candidates of each task; those that answer none of its test inputs are left out."""
+    index = {task.id: i for i, task in enumerate(tasks)}
+    found: list[list[Candidate]] = [[] for _ in tasks]
+    for candidate in candidates:
+        i = index.get(candidate.task)
+        if i is not None and candidate.test < len(tasks[i].tests):
+            found[i].append(candidate)
+    return found
+
+
 class Board:
     """Candidates, answers and errors by task; the only writer of journal and submission."""
 
     def __init__(
-        self, tasks: Sequence[Task], selector: str, journal: Journal, path: Path, clock: Clock
+        self,
+        tasks: Sequence[Task],
+        selector: str,
+        rule: str,
+        journal: Journal,
+        path: Path,
+        clock: Clock,
     ) -> None:
         self.tasks = tuple(tasks)
-        self._selector, self._journal, self.path, self._clock = selector, journal, path, clock
+        self._selector, self._rule = selector, rule
+        self._journal, self.path, self._clock = journal, path, clock
         self._fallback = [template(task) for task in tasks]
         self._found: list[list[Candidate]] = [[] for _ in tasks]
         self._errors: list[list[str]] = [[] for _ in tasks]
         self._attempted: set[int] = set()
         self._ended: set[int] = set()
         self._answers = [
-            answer(task, [], two, selector) for task, two in zip(tasks, self._fallback, strict=True)
+            answer(task, [], two, selector, rule)
+            for task, two in zip(tasks, self._fallback, strict=True)
         ]
         self._entries = {
             task.id: dump_task(a.attempts) for task, a in zip(tasks, self._answers, strict=True)
@@ -66,12 +85,9 @@ class Board:
 
     def restore(self, replayed: Replay) -> None:
         """Take over what an earlier process of this run found."""
+        self._found = by_task(self.tasks, replayed.candidates)
+        self._stale = {i for i, found in enumerate(self._found) if found}
         index = {task.id: i for i, task in enumerate(self.tasks)}
-        for found in replayed.candidates:
-            i = index.get(found.task)
-            if i is not None and found.test < len(self.tasks[i].tests):
-                self._found[i].append(found)
-                self._stale.add(i)
         for record in replayed.jobs:
             if record.task in index:
                 self._book(index[record.task], record)
@@ -136,7 +152,7 @@ class Board:
         if task in self._stale:
             self._stale.discard(task)
             found, two = self._found[task], self._fallback[task]
-            self._answers[task] = answer(self.tasks[task], found, two, self._selector)
+            self._answers[task] = answer(self.tasks[task], found, two, self._selector, self._rule)
             self._entries[self.tasks[task].id] = dump_task(self._answers[task].attempts)
             self._unwritten = True
         return self._answers[task]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib import resources
 from typing import Any
@@ -50,6 +51,7 @@ class Config:
     grace_s: float = 2.0
     load_s: float = 600.0
     selector: str = "experts"
+    ensemble: str = "each"
     seed: int = 0
     profile: str = "cpu"
 
@@ -89,6 +91,21 @@ def load_config(
         profile=profile,
         **table,
     )
+
+
+def recorded_config(values: Mapping[str, Any]) -> Config:
+    """The settings that a journal recorded, for older and newer ones too: what they lack has its
+    default, what this version does not know is left out.
+
+    Raises `KeyError`, `TypeError` or `ValueError` if they are no settings.
+    """
+    stages = tuple(Stage(**_known(Stage, stage)) for stage in values["stages"])
+    return Config(**_known(Config, values) | {"stages": stages})
+
+
+def _known(kind: type[Config] | type[Stage], values: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in values.items() if name in names}
 
 
 def cores() -> list[int]:

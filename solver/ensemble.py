@@ -1,15 +1,15 @@
 """From all candidates of a task to its two attempts for every test input.
 
 Programs reproduce every demonstration, a model's predictions were voted for and measured; the
-two fail for different reasons. So where both have an answer each gets an attempt, and where
-they agree the next best may have the second (the rule of arXiv:2411.07279, with no attempt
-wasted on a grid that the other attempt already holds).
+two fail for different reasons. `RULES` holds the ways to bring both into one order; by default
+each gets an attempt where both have an answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from solver.grid import Attempt, Attempts, Candidate, Task, key, same
 from solver.select import SELECTORS, Ranked
@@ -32,38 +32,147 @@ class Answer:
     confidence: float
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """The candidates for one test input, and what a selector makes of them.
+
+    `selector` ranks what is no program's output.
+    """
+
+    found: tuple[Candidate, ...]
+    selector: str = "experts"
+
+    @cached_property
+    def programs(self) -> list[Ranked]:
+        return SELECTORS["programs"]([c for c in self.found if c.program is not None])
+
+    @cached_property
+    def guesses(self) -> list[Ranked]:
+        return SELECTORS[self.selector]([c for c in self.found if c.program is None])
+
+    @cached_property
+    def together(self) -> list[Ranked]:
+        """Programs and guesses in one list, by the selector."""
+        return SELECTORS[self.selector](self.found)
+
+    @cached_property
+    def agree(self) -> bool:
+        """True if the best program and the best guess are the same grid."""
+        both = bool(self.programs and self.guesses)
+        return both and same(self.programs[0].grid, self.guesses[0].grid)
+
+
 def answer(
     task: Task,
     candidates: Sequence[Candidate],
     fallback: Sequence[Attempts],
     selector: str = "experts",
+    rule: str = "each",
 ) -> Answer:
     """Fill two distinct attempts for every test input, best supported first.
 
-    `selector` ranks what is no program's output.
+    `selector` (a name in `SELECTORS`) ranks what is no program's output, `rule` (in `RULES`)
+    says what of it and of the programs' comes first.
     """
-    by_test: list[list[Candidate]] = [[] for _ in task.tests]
+    return decide(
+        [Evidence(found, selector) for found in by_test(task, candidates)], fallback, rule
+    )
+
+
+def by_test(task: Task, candidates: Sequence[Candidate]) -> list[tuple[Candidate, ...]]:
+    """A task's candidates for each of its test inputs."""
+    found: list[list[Candidate]] = [[] for _ in task.tests]
     for candidate in candidates:
-        by_test[candidate.test].append(candidate)
-    merged = [_merge(found, selector) for found in by_test]
-    attempts = tuple(_fill(r, two) for (r, _), two in zip(merged, fallback, strict=True))
-    state = min((state for _, state in merged), key=STATES.index)
-    pairs = zip(by_test, merged, strict=True)
-    return Answer(attempts, state, min(_confidence(found, r) for found, (r, _) in pairs))
+        found[candidate.test].append(candidate)
+    return [tuple(some) for some in found]
 
 
-def _merge(found: Sequence[Candidate], selector: str) -> tuple[list[Ranked], str]:
-    """Distinct grids in the order in which they are handed in, and the first one's state."""
-    programs = SELECTORS["programs"]([c for c in found if c.program is not None])
-    guesses = SELECTORS[selector]([c for c in found if c.program is None])
-    if not programs or not guesses:
-        return programs or guesses, "program" if programs else "model" if guesses else "fallback"
-    state = "agreement" if same(programs[0].grid, guesses[0].grid) else "program"
-    order = [programs[0], guesses[0], *programs[1:], *guesses[1:]]
+def decide(
+    evidence: Sequence[Evidence], fallback: Sequence[Attempts], rule: str = "each"
+) -> Answer:
+    """The answer that the evidence for each test input of a task amounts to."""
+    orders = [RULES[rule](each) for each in evidence]
+    attempts = tuple(_fill(order, two) for order, two in zip(orders, fallback, strict=True))
+    pairs = list(zip(evidence, orders, strict=True))
+    state = min((_state(each, order) for each, order in pairs), key=STATES.index)
+    return Answer(attempts, state, min(_confidence(each.found, order) for each, order in pairs))
+
+
+# --- rules: in which order grids are handed in ----------------------------------------
+
+
+def each_first(evidence: Evidence) -> list[Ranked]:
+    """The best program, then the best guess: an attempt for each.
+
+    Where they agree the next best has the second (the rule of arXiv:2411.07279, with no attempt
+    wasted on a grid that the other attempt already holds).
+    """
+    programs, guesses = evidence.programs, evidence.guesses
+    return _distinct([*programs[:1], *guesses[:1], *programs[1:], *guesses[1:]])
+
+
+def programs_first(evidence: Evidence) -> list[Ranked]:
+    """All programs, then all guesses."""
+    return _distinct([*evidence.programs, *evidence.guesses])
+
+
+def guesses_first(evidence: Evidence) -> list[Ranked]:
+    """All guesses, then all programs."""
+    return _distinct([*evidence.guesses, *evidence.programs])
+
+
+def lone_program(evidence: Evidence) -> list[Ranked]:
+    """A program's answer first if no other program contradicts it, otherwise the guesses.
+
+    arXiv:2411.07279: where the best of both agree, take it; programs are believed where they
+    are of one mind.
+    """
+    certain = len(evidence.programs) == 1 or evidence.agree
+    return each_first(evidence) if certain else guesses_first(evidence)
+
+
+def fused(evidence: Evidence) -> list[Ranked]:
+    """By the sum of 1 / place in the two lists, programs first among equals (reciprocal rank
+    fusion, doi:10.1145/1571941.1572114, without its constant, which is for long lists)."""
+    points: dict[bytes, float] = {}
+    for ranking in (evidence.programs, evidence.guesses):
+        for place, ranked in enumerate(ranking, start=1):
+            grid = key(ranked.grid)
+            points[grid] = points.get(grid, 0.0) + 1 / place
+    return sorted(programs_first(evidence), key=lambda ranked: -points[key(ranked.grid)])
+
+
+def together(evidence: Evidence) -> list[Ranked]:
+    """One list of all: the selector judges programs like any other candidate."""
+    return evidence.together
+
+
+RULES: dict[str, Callable[[Evidence], list[Ranked]]] = {
+    "each": each_first,
+    "programs-first": programs_first,
+    "guesses-first": guesses_first,
+    "lone-program": lone_program,
+    "fused": fused,
+    "together": together,
+}
+
+
+def _distinct(order: Sequence[Ranked]) -> list[Ranked]:
+    """Every grid once, at its first place."""
     distinct: dict[bytes, Ranked] = {}
     for ranked in order:
         distinct.setdefault(key(ranked.grid), ranked)
-    return list(distinct.values()), state
+    return list(distinct.values())
+
+
+def _state(evidence: Evidence, order: Sequence[Ranked]) -> str:
+    """Where the first attempt comes from."""
+    if not order:
+        return "fallback"
+    first = order[0].grid
+    if evidence.agree and same(first, evidence.programs[0].grid):
+        return "agreement"
+    return "program" if any(same(first, r.grid) for r in evidence.programs) else "model"
 
 
 def _fill(ranked: list[Ranked], fallback: Attempts) -> Attempts:

@@ -18,7 +18,8 @@ import numpy as np
 
 from solver.grid import Candidate, DataError, Grid, freeze, is_grid
 
-FORMAT = 1
+FORMAT = 1  # a line may gain fields without a new format: readers take defaults for the old
+READABLE = range(1, FORMAT + 1)
 FILE = "candidates.jsonl"
 ALL = "*"  # stands for the task in the record of a job over all of them
 
@@ -44,11 +45,16 @@ class JobRecord:
 
 @dataclass
 class Replay:
-    """What a journal says: candidates and job records in order, and lines lost."""
+    """What a journal says: candidates and job records in order, and lines lost.
+
+    `heard[i]` of the candidates stood before `jobs[i]`, so each candidate can be given to the
+    job that found it.
+    """
 
     runs: list[dict[str, Any]] = field(default_factory=list)
     candidates: list[Candidate] = field(default_factory=list)
     jobs: list[JobRecord] = field(default_factory=list)
+    heard: list[int] = field(default_factory=list)
     terminal: dict[str, dict[str, Any]] = field(default_factory=dict)
     broken: int = 0
 
@@ -101,13 +107,16 @@ def _replay_line(line: bytes, result: Replay, path: Path) -> None:
         record = json.loads(line)
         kind = record.pop("kind")
         if kind == "run":
-            if record["format"] != FORMAT:
-                raise DataError(f"{path}: journal format {record['format']}, not {FORMAT}")
+            if record["format"] not in READABLE:
+                raise DataError(
+                    f"{path}: journal format {record['format']}, this version reads up to {FORMAT}"
+                )
             result.runs.append(record)
         elif kind == "candidate":
             result.candidates.append(candidate_of(record))
         elif kind == "job":
             result.jobs.append(job_of(record))
+            result.heard.append(len(result.candidates))
         elif kind == "task":
             result.terminal[_text(record["task"])] = record
         else:

@@ -77,10 +77,11 @@ def solve(
     end = Deadline((clock.now() if started is None else started) + budget.usable, clock)
     with _run_folder(folder, resume) as journal:
         replayed = _replayed(folder, source.tasks) if resume else Replay()
-        board = Board(source.tasks, config.selector, journal, folder / "submission.json", clock)
+        path = folder / "submission.json"
+        board = Board(source.tasks, config.selector, config.ensemble, journal, path, clock)
         board.restore(replayed)
         _first_write(board)
-        board.record(_header(source, config))
+        board.record(header(source, config))
         # A slow disk must not make the last write late: keep twice what the first one took.
         work_end = Deadline(end.at - 2 * board.write_cost_s, clock)
         _work(source.tasks, config, board, replayed, work_end, folder, stop, watch)
@@ -195,7 +196,7 @@ def _replayed(folder: Path, tasks: Sequence[Task]) -> Replay:
     if replayed.broken:
         log.warning("%s: %d broken lines skipped", folder / FILE, replayed.broken)
     for header in replayed.runs[:1]:
-        if header.get("digest") != _digest(tasks):
+        if header.get("digest") != task_digest(tasks):
             raise DataError(f"{folder}: holds a run over other tasks; choose another --run")
     return replayed
 
@@ -218,14 +219,14 @@ def _last_write(board: Board) -> Result:
     return Result(board.path, board.answers(), board.errors())
 
 
-def _header(source: Source, config: Config) -> dict[str, Any]:
+def header(source: Source, config: Config) -> dict[str, Any]:
     return {
         "kind": "run",
         "format": FORMAT,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "source": source.name,
         "tasks": [task.id for task in source.tasks],
-        "digest": _digest(source.tasks),
+        "digest": task_digest(source.tasks),
         "config": dataclasses.asdict(config),
         "versions": {
             "solver": solver.__version__,
@@ -237,7 +238,7 @@ def _header(source: Source, config: Config) -> dict[str, Any]:
     }
 
 
-def _digest(tasks: Sequence[Task]) -> str:
+def task_digest(tasks: Sequence[Task]) -> str:
     """Identity of a list of tasks: ids and grids."""
     digest = hashlib.blake2b(digest_size=16)
     for task in tasks:

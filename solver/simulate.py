@@ -14,6 +14,7 @@ from solver.config import Stage
 from solver.schedule import WHOLE, Plan, Slot
 
 CostModel = Callable[[Slot], float]  # seconds a job would take if nothing stopped it
+Confidence = Callable[[Slot], float]  # in the task's answer once a job has ended
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,15 @@ class Simulation:
     """What a simulated run did.
 
     ended_s: when the last job ended. busy: fraction of worker time spent in jobs, of the
-    workers that were alive. attempts[task]: jobs that ran on a task. jobs: (worker, start, end).
+    workers that were alive. attempts[task]: jobs that ran on a task. jobs: (worker, start, end)
+    of each, in the order of their ends, and `slots` what they were.
     """
 
     ended_s: float
     busy: float
     attempts: tuple[int, ...]
     jobs: tuple[tuple[int, float, float], ...]
+    slots: tuple[Slot, ...]
 
 
 def simulate(
@@ -37,6 +40,7 @@ def simulate(
     usable_s: float,
     cost: CostModel,
     *,
+    confidence: Confidence = lambda slot: 0.0,
     lost: Mapping[int, float] | None = None,
 ) -> Simulation:
     """Run the policy to its deadline.
@@ -50,6 +54,7 @@ def simulate(
     plan = Plan(expected, stages, workers)
     attempts = [0] * len(expected)
     jobs: list[tuple[int, float, float]] = []
+    slots: list[Slot] = []
     idle = list(range(workers))
     running: list[tuple[float, int, float, Slot, str]] = []  # by the moment of their end
     now = 0.0
@@ -69,18 +74,13 @@ def simulate(
             break
         now, worker, start, slot, outcome = heapq.heappop(running)
         jobs.append((worker, start, now))
-        plan.done(slot, outcome, now - start, confidence=0.0)
+        slots.append(slot)
+        plan.done(slot, outcome, now - start, confidence(slot))
         idle.append(worker)
     alive_s = sum(min(usable_s, lost.get(w, usable_s)) for w in range(workers))
-    return _summary(jobs, attempts, alive_s)
-
-
-def _summary(
-    jobs: Sequence[tuple[int, float, float]], attempts: Sequence[int], alive_s: float
-) -> Simulation:
     busy = sum(end - start for _, start, end in jobs) / alive_s
     ended = max((end for _, _, end in jobs), default=0.0)
-    return Simulation(ended, busy, tuple(attempts), tuple(jobs))
+    return Simulation(ended, busy, tuple(attempts), tuple(jobs), tuple(slots))
 
 
 def _end(slot: Slot, now: float, seconds: float, lost_at: float) -> tuple[float, str]:

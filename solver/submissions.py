@@ -42,8 +42,14 @@ def write_submission(path: Path, entries: Mapping[str, str], tasks: Sequence[Tas
     absent = [task.id for task in tasks if task.id not in entries]
     if absent:
         raise DataError(f"{path}: no entry for task {names(absent)}")
+    text = submission_text(entries, tasks)
+    atomic_write(path, text, check=lambda beside: check_submission(beside, tasks))
+
+
+def submission_text(entries: Mapping[str, str], tasks: Sequence[Task]) -> str:
+    """A whole submission from `dump_task` of every task."""
     body = ",\n".join(f"{json.dumps(task.id)}: {entries[task.id]}" for task in tasks)
-    atomic_write(path, f"{{{body}}}\n", check=lambda beside: check_submission(beside, tasks))
+    return f"{{{body}}}\n"
 
 
 def read_submission(file: str | Path) -> Submission:

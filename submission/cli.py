@@ -131,7 +131,7 @@ def train(
     """Train the bundled model from nothing, or go on training it, within a budget."""
 
     def action() -> None:
-        with _model_layer():
+        with _extra("model"):
             from submission.training import Training, run_training
         request = Training(out, budget, data, seed, resume, width, layers)
         run_training(request, STARTED, typer.echo)
@@ -155,20 +155,97 @@ def bundle(
     """Quantize a trained model and write down where it comes from."""
 
     def action() -> None:
-        with _model_layer():
+        with _extra("model"):
             from submission.bundle import run_bundle
         run_bundle(model, out, data, card, typer.echo)
 
     _exit(action)
 
 
+Run = Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run.")]
+TasksFrom = Annotated[
+    str | None, typer.Option(metavar="SOURCE", help="Where its tasks are now, if not where it was.")
+]
+Truth = Annotated[str | None, typer.Option(metavar="FILE", help="Solutions, to score.")]
+
+
+@app.command(epilog="Example:\n\n  arcsub lab runs/final --selector median --out median.json")
+def lab(
+    run: Run,
+    source: TasksFrom = None,
+    solutions: Truth = None,
+    selector: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Answer by this one.")
+    ] = None,
+    ensemble: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Answer by this rule.")
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Where to write the new submission.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides the draws of the intervals.")] = 0,
+) -> None:
+    """Select anew from a run's candidates: every selector, engine, view and second."""
+
+    def action() -> None:
+        from submission.lab_command import run_lab
+
+        run_lab(
+            run,
+            source=source,
+            solutions=solutions,
+            selector=selector,
+            ensemble=ensemble,
+            out=out,
+            seed=seed,
+        )
+
+    _exit(action)
+
+
+@app.command(
+    epilog="Example:\n\n  arcsub simulate runs/final --budget 1h,12h --workers 4 --speed 20"
+)
+def simulate(
+    run: Run,
+    source: TasksFrom = None,
+    solutions: Truth = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIMES", help="30m,12h; the run's own if left out.")
+    ] = None,
+    workers: Annotated[
+        str | None, typer.Option(metavar="NS", help="1,4; the run's own if left out.")
+    ] = None,
+    speed: Annotated[
+        str | None, typer.Option(metavar="X", help="Times as fast: 2, or model=20,synth=1.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides the draws of the intervals.")] = 0,
+) -> None:
+    """Play a run's recorded jobs with other budgets and machines: expected score over time."""
+
+    def action() -> None:
+        from submission.simulate_command import run_simulate
+
+        run_simulate(
+            run,
+            source=source,
+            solutions=solutions,
+            budget=budget,
+            workers=workers,
+            speed=speed,
+            seed=seed,
+        )
+
+    _exit(action)
+
+
 @contextmanager
-def _model_layer() -> Iterator[None]:
-    """Around imports that need it; an installation without the extra lacks it."""
+def _extra(name: str) -> Iterator[None]:
+    """Around imports that need an extra; an installation without it lacks them."""
     try:
         yield
     except ModuleNotFoundError as error:
-        wanted = "pip install -e '.[model]'"
+        wanted = f"pip install -e '.[{name}]'"
         raise DataError(f"this needs {error.name}, which is not here: {wanted}") from None
 
 

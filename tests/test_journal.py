@@ -196,7 +196,7 @@ def test_a_line_that_is_no_record_costs_itself_alone(tmp_path: Path, line: str) 
 def test_another_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     written(path, [{"kind": "run", "format": FORMAT + 1}])
-    with pytest.raises(DataError, match="journal format 2, not 1"):
+    with pytest.raises(DataError, match="journal format 2, this version reads up to 1"):
         replay(path)
 
 

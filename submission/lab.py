@@ -1,0 +1,259 @@
+"""`arcsub lab`: what a run's candidates would have been worth under other choices.
+
+Everything here is computed from the journal: no engine runs. Scores are means over tasks of the
+fraction of test inputs solved; whatever is compared is compared on the same tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from solver.ensemble import RULES, Answer
+from solver.grid import Attempts, Candidate
+from solver.select import SELECTORS
+from solver.template import template
+from submission.history import History, Job
+from submission.reselect import (
+    Outcome,
+    Pool,
+    Truth,
+    as_submission,
+    decide_all,
+    evidence,
+    judge,
+    reselect,
+)
+from submission.stats import Difference, difference
+
+POINTS = 10  # of a cost curve
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Selectors and ensemble rules that come to the same answers, and what these are worth."""
+
+    selectors: tuple[str, ...]
+    rules: tuple[str, ...]
+    outcome: Outcome
+    against: Difference  # the run's own settings
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the candidates alone: those of `label`."""
+
+    label: str
+    count: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Share:
+    """What the score loses without some of the candidates, or of the measurements."""
+
+    label: str
+    count: int
+    alone: Outcome
+    worth: Difference  # without them -> with them
+    covered: float  # what coverage loses
+
+
+@dataclass(frozen=True)
+class CostPoint:
+    """The score had no task got more than `limit_s` seconds of work; `spent_s`: their mean."""
+
+    limit_s: float
+    spent_s: float
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A recorded run with known solutions, ready for questions. `seed` is the bootstrap's."""
+
+    run: History
+    truth: Truth
+    seed: int = 0
+
+    @cached_property
+    def pool(self) -> Pool:
+        return self.run.pool()
+
+    @cached_property
+    def fallback(self) -> list[tuple[Attempts, ...]]:
+        return list(map(template, self.run.tasks))
+
+    @cached_property
+    def own(self) -> Outcome:
+        """The run's own settings."""
+        return self._judge(range(len(self.run.tasks)), self.pool)
+
+    def score(self, pool: Pool) -> Outcome:
+        """Other candidates under the run's own settings; only what differs is judged anew."""
+        new = [i for i, found in enumerate(pool) if found != self.pool[i]]
+        two, one, covered = self.own.two.copy(), self.own.one.copy(), self.own.covered.copy()
+        if new:
+            judged = self._judge(new, [pool[i] for i in new])
+            two[new], one[new], covered[new] = judged.two, judged.one, judged.covered
+        return Outcome(two, one, covered)
+
+    def _judge(self, some: Sequence[int], pool: Pool) -> Outcome:
+        """Candidates of some of the tasks."""
+        config = self.run.config
+        tasks, fallback = [self.run.tasks[i] for i in some], [self.fallback[i] for i in some]
+        answers = reselect(tasks, pool, fallback, config.selector, config.ensemble)
+        return judge(answers, pool, [self.truth[i] for i in some])
+
+    # --- selectors and rules ------------------------------------------------------
+
+    def grid(self) -> list[Chosen]:
+        """Every selector under every ensemble rule, best first; those that come to the very same
+        submission are one choice."""
+        found: dict[str, dict[str, list[str]]] = {}  # submission -> rule -> selectors
+        answers = {}
+        for selector in SELECTORS:
+            weighed = evidence(self.run.tasks, self.pool, selector)
+            for rule in RULES:
+                answered = decide_all(weighed, self.fallback, rule)
+                text = as_submission(self.run.tasks, answered)
+                answers[text] = answered
+                found.setdefault(text, {}).setdefault(rule, []).append(selector)
+        same: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        for text, rules in found.items():
+            for rule, selectors in rules.items():
+                same.setdefault((text, tuple(selectors)), []).append(rule)
+        rows = [
+            self._chosen(selectors, rules, answers[text], len(found))
+            for (text, selectors), rules in same.items()
+        ]
+        return sorted(rows, key=lambda row: -row.outcome.two.mean())
+
+    def _chosen(
+        self,
+        selectors: Sequence[str],
+        rules: Sequence[str],
+        answers: Sequence[Answer],
+        comparisons: int,
+    ) -> Chosen:
+        outcome = judge(answers, self.pool, self.truth)
+        against = difference(self.own.two, outcome.two, self.seed, comparisons)
+        return Chosen(tuple(selectors), tuple(rules), outcome, against)
+
+    # --- engines, views, seeds ----------------------------------------------------
+
+    def engines(self) -> list[Part]:
+        """Each engine's candidates alone, then those of all."""
+        parts = [
+            self._part(engine, lambda job, c, name=engine: c.engine == name)
+            for engine in self.run.engines
+        ]
+        everything = sum(map(len, self.pool))
+        return [*parts, Part("all", everything, self.own)] if len(parts) != 1 else parts
+
+    def _part(self, label: str, wanted: Callable[[Job, Candidate], bool]) -> Part:
+        pool = self._only(wanted)
+        return Part(label, sum(map(len, pool)), self.score(pool))
+
+    def _only(self, wanted: Callable[[Job, Candidate], bool]) -> Pool:
+        return [
+            [found for job in jobs for found in job.found if wanted(job, found)]
+            for jobs in self.run.jobs
+        ]
+
+    def shares(self, label: Callable[[Job, Candidate], str]) -> list[Share]:
+        """What each group of candidates adds to all the others, the most precious first."""
+        labels = {label(*each) for each in self._everything()}
+        shares = []
+        for name in sorted(labels):
+            part = self._part(name, lambda job, c, name=name: label(job, c) == name)
+            rest = self.score(self._only(lambda job, c, name=name: label(job, c) != name))
+            shares.append(self._share(name, part.count, part.outcome, rest, len(labels)))
+        return sorted(shares, key=lambda share: (-share.worth.mean, share.label))
+
+    def judges(self) -> list[Share]:
+        """What each view adds as a judge: the run without one column of the scores."""
+        columns = max((len(c.scores) for _, c in self._everything()), default=0)
+        shares = []
+        for i in range(columns):
+            without = [[_blind(c, lambda j, i=i: j != i) for c in found] for found in self.pool]
+            alone = [[_blind(c, lambda j, i=i: j == i) for c in found] for found in self.pool]
+            count = sum(len(c.scores) > i for found in self.pool for c in found)
+            rest = self.score(without)
+            shares.append(
+                self._share(f"measurement {i + 1}", count, self.score(alone), rest, columns)
+            )
+        return shares
+
+    def _share(
+        self, label: str, count: int, alone: Outcome, rest: Outcome, comparisons: int
+    ) -> Share:
+        worth = difference(rest.two, self.own.two, self.seed, comparisons)
+        covered = float(self.own.covered.mean() - rest.covered.mean())
+        return Share(label, count, alone, worth, covered)
+
+    def _everything(self) -> Iterator[tuple[Job, Candidate]]:
+        return ((job, c) for jobs in self.run.jobs for job in jobs for c in job.found)
+
+    # --- cost ---------------------------------------------------------------------
+
+    def cost_curve(self, engines: Sequence[str]) -> list[CostPoint]:
+        """The score against the seconds of work a task may have, for these engines alone.
+
+        Work is counted over all of a task's jobs, one after the other; a job over all tasks
+        counts for each of them in equal parts, before the jobs that wait for it.
+        """
+        told = [self._timeline(jobs, engines) for jobs in self.run.jobs]
+        totals = np.array([total for _, total in told])
+        most = float(totals.max())
+        first = min((at for found, _ in told for at, _ in found), default=most)
+        limits = np.geomspace(max(first, most / 5000), most, POINTS)
+        points = []
+        for limit in [*limits[:-1].tolist(), most]:
+            pool = [[c for at, c in found if at <= limit] for found, _ in told]
+            spent = float(np.minimum(totals, limit).mean())
+            points.append(CostPoint(limit, spent, self.score(pool)))
+        return points
+
+    def _timeline(
+        self, jobs: Sequence[Job], engines: Sequence[str]
+    ) -> tuple[list[tuple[float, Candidate]], float]:
+        """(seconds of work, candidate) of one task, and all seconds of work on it."""
+        found, spent = [], 0.0
+        stages = {stage.engine: stage for stage in self.run.config.stages}
+        shared: dict[str, float] = {}
+        for record in self.run.whole:
+            part = record.cost_s / len(self.run.tasks)
+            shared[record.engine] = shared.get(record.engine, 0.0) + part
+        for job in jobs:
+            record = job.record
+            if record.engine not in engines:
+                continue
+            needs = stages[record.engine].needs if record.engine in stages else ""
+            spent += shared.pop(needs, 0.0)
+            found += [(spent + min(c.cost_s, record.cost_s), c) for c in job.found]
+            spent += record.cost_s
+        return found, spent
+
+
+def by_engine(job: Job, candidate: Candidate) -> str:
+    """The engine that found it."""
+    return candidate.engine
+
+
+def by_view(job: Job, candidate: Candidate) -> str:
+    """The turn under which it was decoded; for a program, the kind of search."""
+    return f"{candidate.engine} {(candidate.view or 'as it is').partition('.')[0]}"
+
+
+def by_seed(job: Job, candidate: Candidate) -> str:
+    """The pass that found it: every pass over a task has a seed of its own."""
+    return f"{candidate.engine} pass {job.record.pass_ + 1}"
+
+
+def _blind(candidate: Candidate, keep: Callable[[int], bool]) -> Candidate:
+    scores = tuple(score for i, score in enumerate(candidate.scores) if keep(i))
+    return replace(candidate, scores=scores)

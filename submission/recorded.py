@@ -1,0 +1,113 @@
+"""A run as it stands in its folder: journal, submission, and the tasks it was about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from solver.arcio import Solutions, Source, check_solutions, read_solutions, read_source
+from solver.grid import DataError, Task, names
+from solver.journal import FILE, Replay, replay
+from solver.run import task_digest
+from solver.submissions import Submission, check_submission, read_submission
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a run left, finished or not.
+
+    `submission` is what it handed in; None if the file is missing or no answer to its tasks.
+    `solutions` are known for the tasks of built-in sets, and where they were given.
+    """
+
+    folder: Path
+    source: str
+    tasks: tuple[Task, ...]
+    solutions: Solutions | None
+    replay: Replay
+    submission: Submission | None
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """What the last process that worked on the run wrote about itself."""
+        return self.replay.runs[-1]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Its configuration, as JSON values; an older one may lack settings."""
+        return table_of(self.header, "config")
+
+    @property
+    def ended(self) -> bool:
+        """True if the last process came to its end; a killed or running one did not."""
+        return all(task.id in self.replay.terminal for task in self.tasks)
+
+
+def read_run(
+    folder: str | Path, source: str | None = None, solutions: str | None = None
+) -> Recorded:
+    """Read a run's folder.
+
+    Args:
+        source: where the tasks are now, if they have moved since.
+        solutions: a solutions file to score against.
+
+    Raises `DataError` if there is no run, or the tasks are not those it worked on.
+    """
+    folder = Path(folder)
+    if not (folder / FILE).exists():
+        raise DataError(f"{folder}: no run here (no {FILE})")
+    found = replay(folder / FILE)
+    if not found.runs:
+        raise DataError(f"{folder / FILE}: holds no run")
+    name, loaded = _source(folder, found.runs[0], source)
+    tasks = _tasks(folder, found.runs[0], loaded)
+    known = loaded.solutions
+    if solutions is not None:
+        known = read_solutions(solutions, tasks)
+    elif known is not None:
+        check_solutions(name, known, tasks)
+    return Recorded(folder, name, tasks, known, found, _submission(folder, tasks))
+
+
+def table_of(header: dict[str, Any], name: str) -> dict[str, Any]:
+    """A table of a run's header; empty where an older or damaged one has none."""
+    value = header.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _source(folder: Path, header: dict[str, Any], given: str | None) -> tuple[str, Source]:
+    name = header.get("source")
+    if given is None and not isinstance(name, str):
+        raise DataError(f"{folder / FILE}: does not say where its tasks are; add --source")
+    try:
+        return str(name or given), read_source(given if given is not None else str(name))
+    except DataError as error:
+        hint = "" if given is not None else " (the run's tasks; --source says where they are now)"
+        raise DataError(f"{error}{hint}") from None
+
+
+def _tasks(folder: Path, header: dict[str, Any], loaded: Source) -> tuple[Task, ...]:
+    """The run's tasks in the run's order."""
+    known = {task.id: task for task in loaded.tasks}
+    wanted = header.get("tasks")
+    if not isinstance(wanted, list) or not wanted or not all(isinstance(i, str) for i in wanted):
+        raise DataError(f"{folder / FILE}: does not say which tasks it was about")
+    missing = [task_id for task_id in wanted if task_id not in known]
+    if missing:
+        raise DataError(f"{loaded.name}: has no task {names(missing)} of the run in {folder}")
+    tasks = tuple(known[task_id] for task_id in wanted)
+    if header.get("digest", task_digest(tasks)) != task_digest(tasks):
+        raise DataError(f"{loaded.name}: its tasks are not those of the run in {folder}")
+    return tasks
+
+
+def _submission(folder: Path, tasks: Sequence[Task]) -> Submission | None:
+    path = folder / "submission.json"
+    try:
+        check_submission(path, tasks)
+        return read_submission(path)
+    except DataError:
+        return None

@@ -1,0 +1,124 @@
+"""The command `arcsub simulate`: what a run would come to with other time and machines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import product
+
+from rich.table import Table
+
+from solver.config import MAX_WORKERS
+from solver.deadline import format_duration, parse_duration
+from solver.grid import DataError
+from submission.history import History, read_history
+from submission.lab_tables import percent, sure, table_of, wide_console
+from submission.playback import ALL_ENGINES, MOMENTS, Machine, Played, play
+from submission.reselect import answer_run, judge
+
+
+def run_simulate(
+    folder: str,
+    *,
+    source: str | None = None,
+    solutions: str | None = None,
+    budget: str | None = None,
+    workers: str | None = None,
+    speed: str | None = None,
+    seed: int = 0,
+) -> None:
+    """Print the expected score over time for every combination of budgets and workers.
+
+    `budget` and `workers` are lists separated by commas, the run's own if left out; `speed` is a
+    factor, or `engine=factor,...`.
+
+    Raises `DataError` for a folder without a run, or for an option that is none.
+    """
+    run = read_history(folder, source, solutions)
+    budgets = [_duration(text) for text in _parts(budget)] or [run.config.budget_s]
+    places = [_number("--workers", text) for text in _parts(workers)] or [run.config.workers]
+    factors = _speed(speed, [stage.engine for stage in run.config.stages])
+    console = wide_console()
+    console.print(*_recorded(run, seed), "", sep="\n")
+    played = [play(run, Machine(*each, factors)) for each in product(budgets, places)]
+    console.print(_table(played, run.solutions is not None, seed))
+
+
+def _recorded(run: History, seed: int) -> Iterator[str]:
+    """What the recording holds, and whether the simulation of its own settings comes to it."""
+    config = run.config
+    yield (
+        f"recorded  {run.folder}: {len(run.tasks)} tasks, {format_duration(config.budget_s)}, "
+        f"{config.workers} workers, {len(run.replay.jobs)} jobs"
+    )
+    untried = sum(not jobs for jobs in run.jobs)
+    if untried:
+        yield f"          {untried} tasks were never tried: they count as unsolved"
+    own = play(run, Machine(config.budget_s, config.workers))
+    if run.solutions is None:
+        yield "          no solutions are known: scores are the mean confidence in the answers"
+    else:
+        was = judge(answer_run(run), run.pool(), run.truth()).two
+        yield f"score     {sure(was, seed)} %"
+        yield f"          {percent(own.scores[-1])} % when simulated with its own settings"
+
+
+def _table(played: Sequence[Played], scored: bool, seed: int) -> Table:
+    table = table_of("Expected score over time", "budget", "workers")
+    what = "pass@2 %" if scored else "confidence %"
+    for name in ("busy %", "jobs a task", *(f"{part:.0%}" for part in MOMENTS[:-1]), what):
+        table.add_column(name, justify="right")
+    for one in played:
+        tries = one.simulation.attempts
+        table.add_row(
+            format_duration(one.machine.budget_s),
+            str(one.machine.workers),
+            f"{100 * one.simulation.busy:.0f}",
+            f"{sum(tries) / len(tries):.1f}",
+            *(percent(scores) for scores in one.scores[:-1]),
+            sure(one.scores[-1], seed),
+        )
+    table.caption = (
+        "Columns in per cent of the budget: the score by then. The recording knows of no more than "
+        "it saw, so these are scores to expect at least."
+    )
+    return table
+
+
+def _parts(text: str | None) -> list[str]:
+    return [part.strip() for part in text.split(",")] if text else []
+
+
+def _duration(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise DataError(f"--budget {error}") from None
+
+
+def _number(option: str, text: str) -> int:
+    number = int(text) if text.isdecimal() and len(text) < 10 else 0
+    if not 1 <= number <= MAX_WORKERS:
+        raise DataError(f"{option} {text}: must be 1 to {MAX_WORKERS}")
+    return number
+
+
+def _speed(text: str | None, engines: Sequence[str]) -> dict[str, float]:
+    """Factors by engine from `2` or `model=20,synth=1`."""
+    factors = {}
+    for part in _parts(text):
+        engine, _, value = part.rpartition("=")
+        if engine and engine not in engines:
+            raise DataError(f"--speed {part}: the run's engines are {', '.join(engines)}")
+        factors[engine or ALL_ENGINES] = _factor(part, value)
+    return factors
+
+
+def _factor(part: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 1e-6 <= value <= 1e6:
+        raise DataError(f"--speed {part}: must be a factor such as 2, or ENGINE=20")
+    return value
