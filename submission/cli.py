@@ -169,6 +169,27 @@ TasksFrom = Annotated[
 Truth = Annotated[str | None, typer.Option(metavar="FILE", help="Solutions, to score.")]
 
 
+@app.command(epilog="Example:\n\n  arcsub compare runs/before runs/after --html compared.html")
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders of runs.")],
+    source: TasksFrom = None,
+    solutions: Truth = None,
+    html: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A page with what was gained and lost.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides the draws of the intervals.")] = 0,
+) -> None:
+    """Compare runs with the first of them, task by task."""
+
+    def action() -> None:
+        with _extra("report"):
+            from submission.compare_command import run_compare
+
+            run_compare(runs, source=source, solutions=solutions, html=html, seed=seed)
+
+    _exit(action)
+
+
 @app.command(epilog="Example:\n\n  arcsub lab runs/final --selector median --out median.json")
 def lab(
     run: Run,

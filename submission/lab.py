@@ -6,7 +6,7 @@ fraction of test inputs solved; whatever is compared is compared on the same tas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -30,6 +30,8 @@ from submission.reselect import (
 from submission.stats import Difference, difference
 
 POINTS = 10  # of a cost curve
+
+Label = Callable[[Job, Candidate], str]  # the group that a candidate of a job belongs to
 
 
 @dataclass(frozen=True)
@@ -147,46 +149,49 @@ class Lab:
 
     def engines(self) -> list[Part]:
         """Each engine's candidates alone, then those of all."""
-        parts = [
-            self._part(engine, lambda job, c, name=engine: c.engine == name)
-            for engine in self.run.engines
-        ]
-        everything = sum(map(len, self.pool))
-        return [*parts, Part("all", everything, self.own)] if len(parts) != 1 else parts
+        parts = [self._part(by_engine, engine) for engine in self.run.engines]
+        everything = Part("all", sum(map(len, self.pool)), self.own)
+        return [*parts, everything] if len(parts) != 1 else parts
 
-    def _part(self, label: str, wanted: Callable[[Job, Candidate], bool]) -> Part:
-        pool = self._only(wanted)
-        return Part(label, sum(map(len, pool)), self.score(pool))
-
-    def _only(self, wanted: Callable[[Job, Candidate], bool]) -> Pool:
-        return [
-            [found for job in jobs for found in job.found if wanted(job, found)]
-            for jobs in self.run.jobs
-        ]
-
-    def shares(self, label: Callable[[Job, Candidate], str]) -> list[Share]:
+    def shares(self, label: Label) -> list[Share]:
         """What each group of candidates adds to all the others, the most precious first."""
-        labels = {label(*each) for each in self._everything()}
+        labels = {label(job, c) for jobs in self.run.jobs for job in jobs for c in job.found}
         shares = []
-        for name in sorted(labels):
-            part = self._part(name, lambda job, c, name=name: label(job, c) == name)
-            rest = self.score(self._only(lambda job, c, name=name: label(job, c) != name))
+        for name in labels:
+            part, rest = self._part(label, name), self.score(self._group(label, name, False))
             shares.append(self._share(name, part.count, part.outcome, rest, len(labels)))
         return sorted(shares, key=lambda share: (-share.worth.mean, share.label))
 
     def judges(self) -> list[Share]:
         """What each view adds as a judge: the run without one column of the scores."""
-        columns = max((len(c.scores) for _, c in self._everything()), default=0)
+        columns = max((len(c.scores) for found in self.pool for c in found), default=0)
         shares = []
         for i in range(columns):
-            without = [[_blind(c, lambda j, i=i: j != i) for c in found] for found in self.pool]
-            alone = [[_blind(c, lambda j, i=i: j == i) for c in found] for found in self.pool]
+            rest = self.score(self._measured(set(range(columns)) - {i}))
+            alone = self.score(self._measured({i}))
             count = sum(len(c.scores) > i for found in self.pool for c in found)
-            rest = self.score(without)
-            shares.append(
-                self._share(f"measurement {i + 1}", count, self.score(alone), rest, columns)
-            )
+            shares.append(self._share(f"measurement {i + 1}", count, alone, rest, columns))
         return shares
+
+    def _part(self, label: Label, name: str) -> Part:
+        pool = self._group(label, name, True)
+        return Part(name, sum(map(len, pool)), self.score(pool))
+
+    def _group(self, label: Label, name: str, inside: bool) -> Pool:
+        """The candidates of this label, or all others."""
+        return [
+            [c for job in jobs for c in job.found if (label(job, c) == name) is inside]
+            for jobs in self.run.jobs
+        ]
+
+    def _measured(self, columns: Collection[int]) -> Pool:
+        """All candidates, with some columns of their scores alone."""
+
+        def seen(candidate: Candidate) -> Candidate:
+            scores = tuple(s for i, s in enumerate(candidate.scores) if i in columns)
+            return replace(candidate, scores=scores) if candidate.scores else candidate
+
+        return [list(map(seen, found)) for found in self.pool]
 
     def _share(
         self, label: str, count: int, alone: Outcome, rest: Outcome, comparisons: int
@@ -194,9 +199,6 @@ class Lab:
         worth = difference(rest.two, self.own.two, self.seed, comparisons)
         covered = float(self.own.covered.mean() - rest.covered.mean())
         return Share(label, count, alone, worth, covered)
-
-    def _everything(self) -> Iterator[tuple[Job, Candidate]]:
-        return ((job, c) for jobs in self.run.jobs for job in jobs for c in job.found)
 
     # --- cost ---------------------------------------------------------------------
 
@@ -252,8 +254,3 @@ def by_view(job: Job, candidate: Candidate) -> str:
 def by_seed(job: Job, candidate: Candidate) -> str:
     """The pass that found it: every pass over a task has a seed of its own."""
     return f"{candidate.engine} pass {job.record.pass_ + 1}"
-
-
-def _blind(candidate: Candidate, keep: Callable[[int], bool]) -> Candidate:
-    scores = tuple(score for i, score in enumerate(candidate.scores) if keep(i))
-    return replace(candidate, scores=scores)

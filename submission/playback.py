@@ -45,13 +45,12 @@ class Played:
     """A simulated run: `scores[i]` (T,) are those of the tasks at `MOMENTS[i]` of the budget.
 
     With known solutions a task's score is the fraction of its test inputs solved, else the
-    confidence in its answer. `untried`: tasks that no job was recorded for.
+    confidence in its answer.
     """
 
     machine: Machine
     simulation: Simulation
     scores: tuple[Scores, ...]
-    untried: int
 
 
 def play(run: History, machine: Machine) -> Played:
@@ -67,8 +66,7 @@ def play(run: History, machine: Machine) -> Played:
         confidence=script.confidence,
     )
     moments = [part * machine.budget_s for part in MOMENTS]
-    untried = sum(not jobs for jobs in run.jobs)
-    return Played(machine, result, script.scores(result, moments), untried)
+    return Played(machine, result, script.scores(result, moments))
 
 
 class _Script:

@@ -51,9 +51,10 @@ def _recorded(run: History, seed: int) -> Iterator[str]:
         f"recorded  {run.folder}: {len(run.tasks)} tasks, {format_duration(config.budget_s)}, "
         f"{config.workers} workers, {len(run.replay.jobs)} jobs"
     )
-    untried = sum(not jobs for jobs in run.jobs)
-    if untried:
-        yield f"          {untried} tasks were never tried: they count as unsolved"
+    for engine in (stage.engine for stage in config.stages if not stage.whole):
+        tried = sum(any(job.record.engine == engine for job in jobs) for jobs in run.jobs)
+        if tried < len(run.tasks):
+            yield f"          {engine} was tried on {tried} tasks only: on others it finds nothing"
     own = play(run, Machine(config.budget_s, config.workers))
     if run.solutions is None:
         yield "          no solutions are known: scores are the mean confidence in the answers"
