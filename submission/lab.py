@@ -212,7 +212,7 @@ class Lab:
         totals = np.array([total for _, total in told])
         most = float(totals.max())
         first = min((at for found, _ in told for at, _ in found), default=most)
-        limits = np.geomspace(max(first, most / 5000), most, POINTS)
+        limits = np.geomspace(max(min(first, most / 20), most / 5000), most, POINTS)
         points = []
         for limit in [*limits[:-1].tolist(), most]:
             pool = [[c for at, c in found if at <= limit] for found, _ in told]

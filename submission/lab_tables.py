@@ -27,16 +27,16 @@ def tables(lab: Lab) -> Iterator[Table]:
     apart are left out."""
     yield choices(lab.grid(), lab)
     yield engine_parts(lab.engines(), lab.seed)
-    groups = {
-        "An engine": lab.shares(by_engine),
-        "A view, or a kind of search,": lab.shares(by_view),
-        "A pass, each with its own seed,": lab.shares(by_seed),
-        "A view's measurements": lab.judges(),
-    }
-    for what, shares in groups.items():
-        if len(shares) > 1:
-            yield worth(f"{what} left out", shares)
     engines = lab.run.engines
+    groups = [
+        ("An engine", lab.shares(by_engine), 1),
+        ("A view, or a kind of search,", lab.shares(by_view), 1),
+        ("A pass, each with its own seed,", lab.shares(by_seed), len(engines)),
+        ("A view's measurements", lab.judges(), 1),
+    ]
+    for what, shares, known in groups:
+        if len(shares) > known:
+            yield worth(f"{what} left out", shares)
     for some in dict.fromkeys([*((engine,) for engine in engines), engines]):
         points = lab.cost_curve(some)
         if points:
