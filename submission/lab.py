@@ -211,6 +211,8 @@ class Lab:
         told = [self._timeline(jobs, engines) for jobs in self.run.jobs]
         totals = np.array([total for _, total in told])
         most = float(totals.max())
+        if not most:
+            return []
         first = min((at for found, _ in told for at, _ in found), default=most)
         limits = np.geomspace(max(min(first, most / 20), most / 5000), most, POINTS)
         points = []
