@@ -105,7 +105,8 @@ def recorded_config(values: Mapping[str, Any]) -> Config:
 
 def _known(kind: type[Config] | type[Stage], values: Mapping[str, Any]) -> dict[str, Any]:
     names = {field.name for field in fields(kind)}
-    return {name: value for name, value in values.items() if name in names}
+    known = {name: value for name, value in values.items() if name in names}
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in known.items()}
 
 
 def cores() -> list[int]:
