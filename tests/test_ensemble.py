@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solver.ensemble import answer
-from solver.grid import Candidate, Pair, Task, as_grid, is_grid, same
+from solver.ensemble import RULES, Evidence, answer
+from solver.grid import Candidate, Pair, Task, as_grid, is_grid, key, same
+from solver.select import SELECTORS
 from solver.template import template
 from tests.strategies import candidates, tasks
 
@@ -109,3 +111,67 @@ def test_agreement_gives_more_confidence_than_a_lone_program_and_dispute_gives_l
 
     disputed = [agreed[0], found(0, 5, 0.0)]
     assert confidence(disputed) < confidence(agreed[:1]) < confidence(agreed) < 1
+
+
+# --- rules ----------------------------------------------------------------------------
+
+ONE_TEST = Task("t", TWO_TESTS.train, TWO_TESTS.tests[:1])
+# By program: 5, 6. By the model: 7, 6, 8.
+DISPUTED = [found(0, 5), found(0, 6, -3.0), guess(7, -0.1), guess(6, -0.5), guess(8, -0.9)]
+LONE = [found(0, 5), guess(7, -0.1), guess(8, -0.5)]
+AGREED = [found(0, 5), found(0, 6, -3.0), guess(5, -0.1), guess(7, -0.5)]
+
+
+def order(rule: str, some: list[Candidate]) -> list[int]:
+    return [int(ranked.grid[0, 0]) for ranked in RULES[rule](Evidence(tuple(some)))]
+
+
+def test_each_rule_has_its_order() -> None:
+    orders = {rule: order(rule, DISPUTED) for rule in RULES}
+    assert orders == {
+        "each": [5, 7, 6, 8],
+        "programs-first": [5, 6, 7, 8],
+        "guesses-first": [7, 6, 8, 5],
+        "lone-program": [7, 6, 8, 5],
+        "fused": [5, 6, 7, 8],  # 1, 1/2 + 1/2, 1, 1/3
+        "together": [7, 6, 8, 5],  # what was never measured comes last
+    }
+
+
+def test_a_lone_program_and_an_agreed_one_come_first() -> None:
+    assert order("lone-program", LONE) == [5, 7, 8]
+    assert order("lone-program", AGREED) == [5, 6, 7]
+
+
+@pytest.mark.parametrize(
+    ("rule", "some", "state"),
+    [
+        ("each", DISPUTED, "program"),
+        ("guesses-first", DISPUTED, "model"),
+        ("together", DISPUTED, "model"),
+        ("guesses-first", AGREED, "agreement"),
+        ("fused", AGREED, "agreement"),
+        ("programs-first", LONE[1:], "model"),
+        ("together", [], "fallback"),
+    ],
+)
+def test_the_state_says_where_the_first_attempt_comes_from(
+    rule: str, some: list[Candidate], state: str
+) -> None:
+    assert answer(ONE_TEST, some, template(ONE_TEST), rule=rule).state == state
+
+
+@pytest.mark.parametrize("rule", sorted(RULES))
+@given(st.data())
+def test_a_rule_orders_every_grid_once_whatever_the_order_of_arrival(
+    rule: str, data: st.DataObject
+) -> None:
+    some = data.draw(st.lists(candidates(), max_size=8))
+    selector = data.draw(st.sampled_from(sorted(SELECTORS)))
+    shuffled = data.draw(st.permutations(some))
+    orders = [
+        [key(ranked.grid) for ranked in RULES[rule](Evidence(tuple(each), selector))]
+        for each in (some, shuffled)
+    ]
+    assert orders[0] == orders[1]
+    assert sorted(orders[0]) == sorted({key(candidate.grid) for candidate in some})
