@@ -24,7 +24,7 @@ from tests.fakes import toy_tasks
 from tests.recordings import CONFIG, Heard, Script, job, noisy, program, write_run, wrong
 from tests.strategies import grids
 
-SVG = "{http://www.w3.org/2000/svg}"
+PATIENCE_MS = 180_000  # on a machine that is busy with other things
 
 
 def solving(solved: set[int], cost_s: float = 2.0) -> Script:
@@ -181,12 +181,15 @@ def test_the_page_opens_in_a_browser(tmp_path: Path) -> None:
     said: list[str] = []
     asked: list[str] = []
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox"], timeout=PATIENCE_MS
+        )
         for width in (360, 800, 1400):
             tab = browser.new_page(viewport={"width": width, "height": 800})
             tab.on("console", lambda message: said.append(message.text))
             tab.on("pageerror", lambda error: said.append(str(error)))
             tab.on("request", lambda request: asked.append(request.url))
+            tab.set_default_timeout(PATIENCE_MS)
             tab.goto(path.as_uri())
             assert tab.evaluate("document.documentElement.scrollWidth") <= width
             assert tab.locator("article").count() == 2
