@@ -53,17 +53,6 @@ def by_task(tasks: Sequence[Task], candidates: Iterable[Candidate]) -> list[list
     return found
 
 
-def by_task(tasks: Sequence[Task], candidates: Iterable[Candidate]) -> list[list[Candidate]]:
-    """The candidates of each task; those that answer none of its test inputs are left out."""
-    index = {task.id: i for i, task in enumerate(tasks)}
-    found: list[list[Candidate]] = [[] for _ in tasks]
-    for candidate in candidates:
-        i = index.get(candidate.task)
-        if i is not None and candidate.test < len(tasks[i].tests):
-            found[i].append(candidate)
-    return found
-
-
 class Board:
     """Candidates, answers and errors by task; the only writer of journal and submission."""
 

@@ -105,6 +105,12 @@ def simulate(
     workers: Annotated[
         str | None, typer.Option(metavar="NS", help="1,4; the run's own if left out.")
     ] = None,
+    devices: Annotated[
+        str | None, typer.Option(metavar="NS", help="GPUs: 0,4; the run's own if left out.")
+    ] = None,
+    on_devices: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Engines that run on the devices alone.")
+    ] = None,
     speed: Annotated[
         str | None, typer.Option(metavar="X", help="Times as fast: 2, or model=20,synth=1.")
     ] = None,
@@ -121,6 +127,8 @@ def simulate(
             solutions=solutions,
             budget=budget,
             workers=workers,
+            devices=devices,
+            on_devices=on_devices,
             speed=speed,
             seed=seed,
         )

@@ -12,7 +12,7 @@ tried stays unsolved. So a score is what may be expected at least.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -33,12 +33,17 @@ MOMENTS = (0.1, 0.25, 0.5, 0.75, 1.0)  # of the budget, at which the score is lo
 
 @dataclass(frozen=True)
 class Machine:
-    """What to play on. `speed`: engine (or `ALL_ENGINES`) -> how many times faster it is there
-    than in the recording."""
+    """What to play on.
+
+    speed: engine (or `ALL_ENGINES`) -> how many times faster it is there than in the recording.
+    on_devices: the engines that run on the devices and nowhere else.
+    """
 
     budget_s: float
     workers: int
     speed: Mapping[str, float] = field(default_factory=dict)
+    devices: int = 0
+    on_devices: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -57,13 +62,17 @@ class Played:
 def play(run: History, machine: Machine) -> Played:
     """Play the run's policy on a machine."""
     script = _Script(run, machine.speed)
+    stages = [
+        replace(stage, device=stage.engine in machine.on_devices) for stage in run.config.stages
+    ]
     usable_s = Budget.of(machine.budget_s).usable
     result = simulate(
-        [work_of(task) for task in run.tasks],
-        run.config.stages,
+        list(map(work_of, run.tasks)),
+        stages,
         min(machine.workers, len(run.tasks)),
         usable_s,
         script.cost,
+        devices=min(machine.devices, len(run.tasks)),
         confidence=script.confidence,
     )
     moments = [part * machine.budget_s for part in MOMENTS]

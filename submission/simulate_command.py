@@ -24,23 +24,32 @@ def run_simulate(
     solutions: str | None = None,
     budget: str | None = None,
     workers: str | None = None,
+    devices: str | None = None,
+    on_devices: str | None = None,
     speed: str | None = None,
     seed: int = 0,
 ) -> None:
-    """Print the expected score over time for every combination of budgets and workers.
+    """Print the expected score over time for every combination of budgets, workers and
+    devices.
 
-    `budget` and `workers` are lists separated by commas, the run's own if left out; `speed` is a
-    factor, or `engine=factor,...`.
+    These are lists separated by commas, the run's own if left out; `on_devices` names the engines
+    that run on devices; `speed` is a factor, or `engine=factor,...`.
 
     Raises `DataError` for a folder without a run, or for an option that is none.
     """
     run = read_history(folder, source, solutions)
     budgets = [_duration(text) for text in _parts(budget)] or [run.config.budget_s]
     places = [_number("--workers", text) for text in _parts(workers)] or [run.config.workers]
+    extra = [_number("--devices", text, 0) for text in _parts(devices)] or [run.config.devices]
     factors = _speed(speed, [stage.engine for stage in run.config.stages])
+    moved = _on_devices(run, on_devices, min(extra))
     console = wide_console()
     console.print(*_recorded(run, seed), "", sep="\n")
-    played = [play(run, Machine(*each, factors)) for each in product(budgets, places)]
+    machines = (
+        Machine(budget_s, cores, factors, gpus, moved)
+        for budget_s, cores, gpus in product(budgets, places, extra)
+    )
+    played = [play(run, machine) for machine in machines]
     console.print(_table(played, run.solutions is not None, seed))
 
 
@@ -55,7 +64,8 @@ def _recorded(run: History, seed: int) -> Iterator[str]:
         tried = sum(any(job.record.engine == engine for job in jobs) for jobs in run.jobs)
         if tried < len(run.tasks):
             yield f"          {engine} was tried on {tried} tasks only: on others it finds nothing"
-    own = play(run, Machine(config.budget_s, config.workers))
+    devices = frozenset(stage.engine for stage in config.stages if stage.device)
+    own = play(run, Machine(config.budget_s, config.workers, {}, config.devices, devices))
     if run.solutions is None:
         yield "          no solutions are known: scores are the mean confidence in the answers"
     else:
@@ -65,7 +75,7 @@ def _recorded(run: History, seed: int) -> Iterator[str]:
 
 
 def _table(played: Sequence[Played], scored: bool, seed: int) -> Table:
-    table = table_of("Expected score over time", "budget", "workers")
+    table = table_of("Expected score over time", "budget", "workers", "devices")
     what = "pass@2 %" if scored else "confidence %"
     for name in ("busy %", "jobs a task", *(f"{part:.0%}" for part in MOMENTS[:-1]), what):
         table.add_column(name, justify="right")
@@ -74,6 +84,7 @@ def _table(played: Sequence[Played], scored: bool, seed: int) -> Table:
         table.add_row(
             format_duration(one.machine.budget_s),
             str(one.machine.workers),
+            str(one.machine.devices),
             f"{100 * one.simulation.busy:.0f}",
             f"{sum(tries) / len(tries):.1f}",
             *(percent(scores) for scores in one.scores[:-1]),
@@ -97,11 +108,26 @@ def _duration(text: str) -> float:
         raise DataError(f"--budget {error}") from None
 
 
-def _number(option: str, text: str) -> int:
-    number = int(text) if text.isdecimal() and len(text) < 10 else 0
-    if not 1 <= number <= MAX_WORKERS:
-        raise DataError(f"{option} {text}: must be 1 to {MAX_WORKERS}")
+def _number(option: str, text: str, least: int = 1) -> int:
+    number = int(text) if text.isdecimal() and len(text) < 10 else -1
+    if not least <= number <= MAX_WORKERS:
+        raise DataError(f"{option} {text}: must be {least} to {MAX_WORKERS}")
     return number
+
+
+def _on_devices(run: History, text: str | None, fewest: int) -> frozenset[str]:
+    """The engines that run on devices: those named, or those that did in the recording."""
+    engines = [stage.engine for stage in run.config.stages]
+    if text is None:
+        chosen = {stage.engine for stage in run.config.stages if stage.device}
+    else:
+        chosen = set(_parts(text))
+    unknown = sorted(chosen - set(engines))
+    if unknown:
+        raise DataError(f"--on-devices {unknown[0]}: the run's engines are {', '.join(engines)}")
+    if chosen and not fewest:
+        raise DataError(f"--devices 0: {', '.join(sorted(chosen))} would run nowhere")
+    return frozenset(chosen)
 
 
 def _speed(text: str | None, engines: Sequence[str]) -> dict[str, float]:

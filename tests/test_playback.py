@@ -194,3 +194,26 @@ def test_a_12_hour_run_of_400_tasks_is_played_in_seconds(tmp_path: Path) -> None
     run = recorded(tmp_path / "run", tasks=400)
     played = play(run, Machine(12 * 3600, 4))
     assert np.mean(played.scores[-1]) == 1.0
+
+
+def test_an_engine_on_devices_runs_there_alone(tmp_path: Path) -> None:
+    """Two engines of 1 and 4 s a task: beside each other, the cores are idle half of the time."""
+    folder = write_run(tmp_path / "run", noisy(0), toy_tasks(12), replace(CONFIG, budget_s=600))
+    run = read_history(str(folder))
+    together = play(run, Machine(60, 1))
+    beside = play(run, Machine(60, 1, {"model": 4.0}, 1, frozenset({"model"})))
+    assert {worker for worker, _, _ in together.simulation.jobs} == {0}
+    for (worker, _, _), slot in zip(beside.simulation.jobs, beside.simulation.slots, strict=True):
+        assert worker == slot.stage
+    assert beside.scores[-1].mean() >= together.scores[-1].mean()
+
+
+def test_gpus_are_a_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_run(tmp_path / "run", noisy(0), toy_tasks(4))
+    run_simulate(str(folder), devices="1,4", on_devices="model", speed="model=20")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [words[1:3] for words in lines if words[:1] == ["1m00s"]] == [["1", "1"], ["1", "4"]]
+    with pytest.raises(DataError, match="--devices 0: model would run nowhere"):
+        run_simulate(str(folder), devices="0,4", on_devices="model")
+    with pytest.raises(DataError, match="--on-devices gpt: the run's engines are synth, model"):
+        run_simulate(str(folder), devices="1", on_devices="gpt")
