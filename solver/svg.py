@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from html import escape
 
 from solver.grid import Grid
-from submission.show import PALETTE
+
+# Black, blue, red, green, yellow, grey, magenta, orange, sky, maroon.
+PALETTE = (
+    "#000000", "#1e93ff", "#f93c31", "#4fcc30", "#ffdc00",
+    "#999999", "#e53aa3", "#ff851b", "#87d8f1", "#921231",
+)  # fmt: skip
 
 CELL = 14
 GAP = 24
