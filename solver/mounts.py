@@ -60,7 +60,7 @@ def check_source(source: str) -> None:
     """Raise `DataError` unless `source` has the form of a name."""
     parts = PurePosixPath(source).parts
     length, _ = KINDS.get(parts[0] if parts else "", (0, 0))
-    if len(parts) != length or not all(map(_PART.fullmatch, parts)):
+    if not parts or len(parts) != length or not all(map(_PART.fullmatch, parts)):
         forms = "competitions/SLUG, datasets/OWNER/SLUG, models/OWNER/MODEL/FRAMEWORK/VARIATION/N"
         raise DataError(f"{source!r}: no name of a Kaggle source: {forms}, notebooks/OWNER/SLUG")
 

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from solver.command import exit_code
+from solver.command import engine_names, exit_code
 from solver.config import load_config
 from solver.deadline import Deadline, format_duration
 from solver.engines import ENGINES
@@ -25,7 +25,6 @@ from solver.jsonio import atomic_write, load_json
 from solver.kit import (
     IMPORTABLE,
     MODEL,
-    ROOT,
     files_digest,
     link_model,
     settle_times,
@@ -38,6 +37,7 @@ from solver.trial import Trial, try_run
 
 SYNTH = "synth"
 MIN_DISK_MB = 1000
+LONGEST_S = 1800.0  # where nothing is said
 COMPILE_S, DEVICE_S = 900.0, 120.0
 TRIAL_SHARE, TRIAL_S = 0.1, (3.0, 180.0)  # of the time left, and its bounds
 
@@ -46,10 +46,13 @@ TRIAL_SHARE, TRIAL_S = 0.1, (3.0, 180.0)  # of the time left, and its bounds
 class Request:
     """What the run is to be: the notebook's settings. An empty name means that it needs none.
 
-    `digest`: `files_digest` of the kit as it was built.
+    `engines`: their names separated by commas, or none for those of the profile. `digest`:
+    `files_digest` of the kit as it was built. `scratch`: a folder for the tiny task.
     """
 
     profile: str
+    scratch: Path
+    engines: str = ""
     competition: str = ""
     model: str = ""
     digest: str = ""
@@ -124,9 +127,9 @@ def preflight(
 ) -> Plan:
     """Run every check and return the plan; `out` gets it after each check.
 
-    Raises `DataError` for an unknown profile.
+    Raises `DataError` for an unknown profile or engine.
     """
-    config = load_config(request.profile, 1.0)
+    config = load_config(request.profile, 1.0, engines=engine_names(request.engines or None))
     engines = tuple(stage.engine for stage in config.stages)
     checks = _Checks(request, engines, config.workers, config.memory_mb, deadline, say)
     for check in (_files, _challenges, _model, _memory, _disk, _devices, _kernels, _trial):
@@ -183,7 +186,9 @@ def _memory(checks: _Checks) -> None:
     """Fewer workers where memory is short. Few come near their limit: a third of it will do."""
     available = available_mb()
     fitting = max(1, 3 * available // checks.memory_mb)
-    text = f"{available / 1000:.1f} GB for {checks.workers} workers of at most {checks.memory_mb} MB"
+    text = (
+        f"{available / 1000:.1f} GB for {checks.workers} workers of at most {checks.memory_mb} MB"
+    )
     if available == 0 or fitting >= checks.workers:
         checks.ok("memory", text)
         return
@@ -192,7 +197,7 @@ def _memory(checks: _Checks) -> None:
 
 
 def _disk(checks: _Checks) -> None:
-    for place in (checks.request.working, ROOT):
+    for place in (checks.request.working, checks.request.scratch):
         free = shutil.disk_usage(place).free / 1e6
         say = checks.ok if free >= MIN_DISK_MB else checks.problem
         say("disk", f"{free / 1000:.1f} GB free at {place.resolve()}")
@@ -254,19 +259,22 @@ def _tried(checks: _Checks) -> Trial:
     low, high = TRIAL_S
     seconds = min(high, max(low, TRIAL_SHARE * checks.deadline.left()))
     workers = min(2, checks.workers)
-    return try_run(checks.request.profile, checks.active(), workers, seconds, checks.deadline)
+    folder, profile = checks.request.scratch / "trial", checks.request.profile
+    return try_run(folder, profile, checks.active(), workers, seconds, checks.deadline)
 
 
 def main() -> int:
     """The checks as a command: 0 if all is well, 1 if something is left out, 2 for bad input."""
     parser = argparse.ArgumentParser(prog="python -m solver.preflight", description=__doc__)
     parser.add_argument("--profile", default="cpu")
+    parser.add_argument("--scratch", type=Path, required=True, help="folder for the tiny task")
+    parser.add_argument("--engines", default="", help="names, those of the profile if left out")
     parser.add_argument("--competition", default="", help="its slug")
     parser.add_argument("--model", default="", help="datasets/OWNER/SLUG or models/...")
     parser.add_argument("--digest", default="", help="of the kit as it was built")
     parser.add_argument("--input", type=Path, default=INPUT, help="where sources are mounted")
     parser.add_argument("--working", type=Path, default=Path())
-    parser.add_argument("--budget", type=float, default=600.0, help="seconds the run has left")
+    parser.add_argument("--budget", type=float, default=LONGEST_S, help="seconds the run has left")
     parser.add_argument("--out", type=Path, help="file for the plan")
     given = vars(parser.parse_args())
     deadline, out = Deadline.after(given.pop("budget")), given.pop("out")

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from solver.command import engine_names
 from solver.deadline import Deadline, parse_duration
 from solver.grid import DataError
 from solver.install import install
@@ -35,10 +36,14 @@ PLAN, LOCK = "plan.json", "wheels.lock"
 
 @dataclass(frozen=True)
 class Session:
-    """The notebook's settings; `started` is the monotonic time of its first cell."""
+    """The notebook's settings; `started` is the monotonic time of its first cell.
+
+    `working` gets the submission, `scratch` what is not to be part of the output.
+    """
 
     competition: str
     profile: str
+    engines: str
     budget: str
     short_budget: str
     seed: int
@@ -47,6 +52,7 @@ class Session:
     digest: str
     started: float
     working: Path = Path("/kaggle/working")
+    scratch: Path = ROOT
     input: Path = INPUT
 
     def deadline(self) -> Deadline:
@@ -60,7 +66,12 @@ def install_wheels(session: Session) -> None:
     if not session.wheels:
         print("The image has all that this profile needs: nothing to install.")
         return
-    install(session.wheels, ROOT / LOCK, session.deadline().slice(INSTALL_S), root=session.input)
+    install(
+        session.wheels,
+        session.scratch / LOCK,
+        session.deadline().slice(INSTALL_S),
+        root=session.input,
+    )
 
 
 def check(session: Session) -> None:
@@ -68,11 +79,19 @@ def check(session: Session) -> None:
     left = PREFLIGHT_SHARE * session.deadline().left()
     command = [
         *(sys.executable, "-m", "solver.preflight", "--profile", session.profile),
+        *("--engines", session.engines, "--scratch", str(session.scratch)),
         *("--competition", session.competition, "--model", session.model),
         *("--digest", session.digest, "--working", str(session.working)),
-        *("--input", str(session.input), "--budget", f"{left:.1f}", "--out", str(ROOT / PLAN)),
+        *(
+            "--input",
+            str(session.input),
+            "--budget",
+            f"{left:.1f}",
+            "--out",
+            str(session.scratch / PLAN),
+        ),
     ]
-    (ROOT / PLAN).unlink(missing_ok=True)
+    (session.scratch / PLAN).unlink(missing_ok=True)
     code = follow(command, Deadline.after(max(left, MIN_LEFT_S)), IMPORTABLE)
     print({0: "All is well.", 1: "The run goes on without what failed."}.get(code, _BROKEN))
 
@@ -88,7 +107,7 @@ def run(session: Session, say: Callable[[str], None] = print) -> None:
         say("There is no challenges file: the first cell's submission is all there can be.")
         return
     _clear(session.working)
-    deadline, engines = session.deadline(), plan.engines
+    deadline, engines = session.deadline(), plan.engines or engine_names(session.engines or None)
     for _ in range(STARTS):
         if deadline.left() < MIN_LEFT_S:
             break
@@ -115,7 +134,7 @@ def summary(session: Session) -> tuple[str, ...]:
 
 def _plan(session: Session) -> Plan:
     try:
-        return read_plan(ROOT / PLAN)
+        return read_plan(session.scratch / PLAN)
     except (DataError, TypeError):
         return Plan()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from solver.deadline import Deadline
 from solver.grid import DataError, as_grid, same
 from solver.journal import FILE, replay
-from solver.kit import IMPORTABLE, ROOT
+from solver.kit import IMPORTABLE
 from solver.launch import follow, last_words
 from solver.submissions import read_submission
 
@@ -32,10 +32,15 @@ class Trial:
 
 
 def try_run(
-    profile: str, engines: Sequence[str], workers: int, seconds: float, deadline: Deadline
+    folder: Path,
+    profile: str,
+    engines: Sequence[str],
+    workers: int,
+    seconds: float,
+    deadline: Deadline,
 ) -> Trial:
-    """Run the solver as the notebook does, for so many seconds, on the tiny task."""
-    folder = ROOT / "trial"
+    """Run the solver as the notebook does, for so many seconds, on the tiny task; `folder` is
+    made anew for it."""
     shutil.rmtree(folder, ignore_errors=True)
     run = folder / "run"
     command = [

@@ -6,23 +6,23 @@ import time
 
 STARTED = time.monotonic()  # the budget counts from here: the imports below are part of it
 
-from collections.abc import Callable, Iterator  # noqa: E402
-from contextlib import contextmanager  # noqa: E402
-from pathlib import Path  # noqa: E402
 from typing import Annotated  # noqa: E402
 
 import typer  # noqa: E402
 
-from solver.command import Request, exit_code, run_solve, score_text  # noqa: E402
-from solver.grid import DataError  # noqa: E402
-from solver.run import RunError  # noqa: E402
+from solver.command import Request, run_solve, score_text  # noqa: E402
+from submission import kaggle_cli  # noqa: E402
+from submission.commands import extra  # noqa: E402
+from submission.commands import finish as _exit  # noqa: E402
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Solve ARC tasks on this machine, score and look at the answers, train the model.",
+    help="Solve ARC tasks on this machine, score and look at the answers, train the model, and "
+    "take all of it to Kaggle.",
 )
+app.add_typer(kaggle_cli.app)
 
 Source = Annotated[
     str, typer.Argument(help="A challenges file, a folder of task files, or arc-agi-1:evaluation.")
@@ -133,7 +133,7 @@ def train(
     """Train the bundled model from nothing, or go on training it, within a budget."""
 
     def action() -> None:
-        with _extra("model"):
+        with extra("model"):
             from submission.training import Training, run_training
         request = Training(out, budget, data, seed, resume, width, layers)
         run_training(request, STARTED, typer.echo)
@@ -157,154 +157,11 @@ def bundle(
     """Quantize a trained model and write down where it comes from."""
 
     def action() -> None:
-        with _extra("model"):
+        with extra("model"):
             from submission.bundle import run_bundle
         run_bundle(model, out, data, card, typer.echo)
 
     _exit(action)
-
-
-@app.command(
-    epilog="Example:\n\n  arcsub notebook notebook.ipynb --competition arc-prize-2026-arc-agi-2"
-)
-def notebook(
-    out: Annotated[str, typer.Argument(metavar="FILE", help="The notebook to write.")],
-    profile: Annotated[str, typer.Option(help="What the run may use: kaggle-cpu.")] = "kaggle-cpu",
-    competition: Annotated[
-        str, typer.Option(metavar="SLUG", help="The competition.")
-    ] = "arc-prize-2026-arc-agi-2",
-    budget: Annotated[str, typer.Option(help="Time of the scored run.")] = "10h",
-    short_budget: Annotated[str, typer.Option(help="Time of a run that is not scored.")] = "5m",
-    seed: Annotated[int, typer.Option(help="Decides every draw.")] = 0,
-    model: Annotated[
-        str, typer.Option(metavar="SOURCE", help="datasets/OWNER/SLUG, models/..., or inside.")
-    ] = "",
-    wheels: Annotated[
-        str, typer.Option(metavar="SOURCE", help="What is installed: datasets/OWNER/SLUG.")
-    ] = "",
-    lock: Annotated[
-        str, typer.Option(metavar="FILE", help="Names and hashes of what is installed.")
-    ] = "",
-) -> None:
-    """Build one offline Kaggle notebook that holds the whole solver."""
-
-    def action() -> None:
-        with _extra("notebook"):
-            from submission.notebook import Settings, commit_of, write_notebook
-        settings = Settings(profile, competition, budget, short_budget, seed, model, wheels, lock)
-        size = write_notebook(Path(out), settings, commit := commit_of())
-        typer.echo(f"{out}: {size / 1e3:.0f} kB, profile {profile}, commit {commit}")
-
-    _exit(action)
-
-
-@app.command(
-    epilog="Examples:\n\n  arcsub rehearse --tasks 20 --budget 5m\n\n"
-    "  arcsub rehearse notebook.ipynb --fault kill=60s"
-)
-def rehearse(
-    notebook: Annotated[
-        str | None,
-        typer.Argument(metavar="FILE", help="A built notebook; one is built if left out."),
-    ] = None,
-    source: Annotated[
-        str, typer.Option(metavar="SOURCE", help="What stands for the hidden tasks.")
-    ] = "arc-agi-2:evaluation",
-    solutions: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Solutions, to print the score.")
-    ] = None,
-    tasks: Annotated[
-        str | None, typer.Option(metavar="N|IDS", help="Draw N tasks, or name them.")
-    ] = None,
-    budget: Annotated[str, typer.Option(help="Time of the notebook, in place of its own.")] = "5m",
-    profile: Annotated[str, typer.Option(help="Of the notebook that is built.")] = "kaggle-cpu",
-    out: Annotated[
-        str, typer.Option(metavar="DIR", help="Folder for the tree and the executed notebook.")
-    ] = "runs/rehearsal",
-    layout: Annotated[str, typer.Option(help="Of the mounts: new, old, both or moved.")] = "new",
-    fault: Annotated[
-        str | None,
-        typer.Option(help="kill=20s, end=20s, no-model, no-input, slow-disk or bad-gpu."),
-    ] = None,
-    commit: Annotated[
-        bool, typer.Option("--commit", help="Not the scored run, but the one that saves a version.")
-    ] = False,
-    standin: Annotated[
-        str, typer.Option(help="Its packages: kit (those of the kit) or image (Kaggle's).")
-    ] = "kit",
-    cpus: Annotated[int, typer.Option(help="Cores the notebook may use.")] = 4,
-    memory: Annotated[float, typer.Option(metavar="GB", help="Memory it may use.")] = 30.0,
-    wheels: Annotated[str | None, typer.Option(metavar="DIR", help="The wheels to attach.")] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="DIR", help="The model to attach; the kit's if left out.")
-    ] = None,
-    cold: Annotated[
-        bool, typer.Option("--cold", help="Compile all kernels anew, as a session has to.")
-    ] = False,
-    network: Annotated[
-        bool, typer.Option("--network", help="Leave the network on, where it cannot be cut off.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="Decides the draw of tasks.")] = 0,
-) -> None:
-    """Run the notebook as Kaggle would: offline, in its own /kaggle, within limits; score it."""
-
-    def action() -> None:
-        with _extra("notebook"):
-            from submission.rehearse import Rehearsal, rehearse
-        request = Rehearsal(
-            source=source,
-            notebook=notebook,
-            solutions=solutions,
-            tasks=tasks,
-            budget=budget,
-            profile=profile,
-            out=out,
-            layout=layout,
-            fault=fault,
-            commit=commit,
-            standin=standin,
-            cpus=cpus,
-            memory_gb=memory,
-            wheels=wheels,
-            model=model,
-            cold=cold,
-            network=network,
-            seed=seed,
-        )
-        rehearse(request, typer.echo)
-
-    _exit(action)
-
-
-@app.command(epilog="Example:\n\n  arcsub preflight --profile cpu")
-def preflight(
-    profile: Annotated[str, typer.Option(help="cpu or kaggle-cpu.")] = "cpu",
-) -> None:
-    """Try everything a run needs on this machine: memory, devices, a tiny task with each engine."""
-
-    def action() -> None:
-        from solver.deadline import Deadline
-        from solver.preflight import Request, preflight
-
-        plan = preflight(Request(profile), Deadline.after(600.0), None, typer.echo)
-        if plan.problems:
-            raise RunError(f"{len(plan.problems)} problems; a run would go on without what failed")
-
-    _exit(action)
-
-
-@contextmanager
-def _extra(name: str) -> Iterator[None]:
-    """Around imports that need it; an installation without the extra lacks it."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        wanted = f"pip install -e '.[{name}]'"
-        raise DataError(f"this needs {error.name}, which is not here: {wanted}") from None
-
-
-def _exit(action: Callable[[], None]) -> None:
-    raise typer.Exit(exit_code("arcsub", action))
 
 
 def main() -> None:

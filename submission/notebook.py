@@ -18,6 +18,7 @@ from typing import Any
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from solver.command import engine_names
 from solver.config import load_config
 from solver.deadline import parse_duration
 from solver.grid import DataError
@@ -50,6 +51,7 @@ class Settings:
     """
 
     profile: str = "kaggle-cpu"
+    engines: str = ""
     competition: str = "arc-prize-2026-arc-agi-2"
     budget: str = "10h"
     short_budget: str = "5m"
@@ -130,7 +132,9 @@ def sources_of(path: Path) -> dict[str, str]:
 
 
 def _check(settings: Settings) -> None:
-    stages = load_config(settings.profile, 1.0).stages
+    stages = load_config(
+        settings.profile, 1.0, engines=engine_names(settings.engines or None)
+    ).stages
     for option in ("budget", "short_budget"):
         try:
             parse_duration(getattr(settings, option))
@@ -142,7 +146,7 @@ def _check(settings: Settings) -> None:
             check_source(source)
     wanting = [stage.engine for stage in stages if needs_model(stage.engine)]
     if wanting and not settings.model:
-        raise DataError(f"profile {settings.profile}: {wanting[0]} needs a model: add --model")
+        raise DataError(f"engine {wanting[0]} needs a model: add --model")
     if bool(settings.wheels) != bool(settings.lock):
         raise DataError("--wheels and --lock go together")
 
@@ -172,6 +176,7 @@ def _first(settings: Settings, commit: str, lock: str) -> list[Any]:
     values = {
         "COMPETITION": settings.competition,
         "PROFILE": settings.profile,
+        "ENGINES": settings.engines,
         "BUDGET": settings.budget,
         "SHORT_BUDGET": settings.short_budget,
         "SEED": settings.seed,
@@ -278,6 +283,7 @@ def _metadata(settings: Settings, commit: str, lock: str) -> dict[str, Any]:
         "arcsub": {
             "commit": commit,
             "profile": settings.profile,
+            "engines": settings.engines,
             "lock": _sha256(lock),
             "budget": settings.budget,
             "sources": {k: v for k, v in sources.items() if v not in ("", INSIDE)},

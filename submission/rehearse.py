@@ -49,7 +49,6 @@ class Rehearsal:
     solutions: str | None = None
     tasks: str | None = None
     budget: str = "5m"
-    profile: str = "kaggle-cpu"
     out: str = "runs/rehearsal"
     layout: str = "new"
     fault: str | None = None
@@ -163,7 +162,7 @@ def _notebook(request: Rehearsal, out: Path) -> Path:
             raise DataError(f"{path}: no such file")
         return path
     path = out / "notebook.ipynb"
-    write_notebook(path, Settings(profile=request.profile), commit_of())
+    write_notebook(path, Settings(), commit_of())
     return path
 
 

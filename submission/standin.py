@@ -9,13 +9,14 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from solver.grid import DataError
 
-IMAGE = Path(__file__).parent / "rehearsal" / "image.txt"
+IMAGE, IMAGE_TORCH = (
+    Path(__file__).parent / "rehearsal" / name for name in ("image.txt", "image-torch.txt")
+)
 TORCH_CPU = "https://download.pytorch.org/whl/cpu"
 FOREIGN = ("solver", "submission")  # what must come from the notebook alone
 KIT, KAGGLE = "kit", "image"
@@ -79,25 +80,25 @@ def _image(say: Callable[[str], None]) -> Base:
     python = shutil.which("python3.12")
     if python is None:
         raise DataError(f"--standin {KAGGLE}: needs python3.12 on the PATH; or --standin {KIT}")
-    asked = IMAGE.read_text("utf-8")
+    asked = "".join(file.read_text("utf-8") for file in (IMAGE, IMAGE_TORCH))
     folder = cache_folder() / f"image-{hashlib.sha256(asked.encode()).hexdigest()[:12]}"
-    about = f"Python 3.12 and the packages of Kaggle's image, in {folder}"
-    if not (folder / ".ready").exists():
+    ready = folder / ".ready"
+    if not ready.exists():
         say(f"installing the packages of Kaggle's image into {folder}, once")
-        _install(Path(python), folder)
-        (folder / ".ready").touch()
+        with_torch = _install(python, folder)
+        ready.write_text("" if with_torch else " but torch, which this index lacks for a CPU")
+    about = f"Python 3.12 and the packages of Kaggle's image{ready.read_text()}"
     return Base(folder / "bin" / "python", packages(folder), about)
 
 
-def _install(python: Path, folder: Path) -> None:
+def _install(python: str, folder: Path) -> bool:
+    """Make the environment; True if it has torch. Raises `DataError` if the rest is not to be
+    had."""
     shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run([python, "-m", "venv", folder], check=True)
-    pip = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
-    try:
-        subprocess.run([*pip, "--extra-index-url", TORCH_CPU, "-r", IMAGE], check=True)
-    except subprocess.CalledProcessError:
-        with suppress(OSError):
-            shutil.rmtree(folder)
-        raise DataError(
-            f"--standin {KAGGLE}: pip found not all of {IMAGE.name}; or --standin {KIT}"
-        ) from None
+    subprocess.run([python, "-m", "venv", str(folder)], check=True)
+    pip = [str(folder / "bin" / "pip"), "--disable-pip-version-check", "--retries", "1", "install"]
+    if subprocess.run([*pip, "--quiet", "-r", str(IMAGE)], check=False).returncode != 0:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise DataError(f"--standin {KAGGLE}: pip found not all of {IMAGE.name}")
+    torch = [*pip, "--quiet", "--extra-index-url", TORCH_CPU, "-r", str(IMAGE_TORCH)]
+    return subprocess.run(torch, check=False).returncode == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,14 +44,15 @@ class Times:
 
 def times_of(executed: Path) -> Times:
     """Of a notebook that ran, as far as it came."""
-    stages, text = Counter[str](), []
+    stages: dict[str, float] = {}
+    text: list[str] = []
     for cell in nbformat.read(executed, as_version=4).cells:
         if cell.cell_type == "code" and "execution" in cell.metadata:
             stage = cell.metadata.get("arcsub", {}).get("stage", "other")
-            stages[stage] += _seconds(cell)
+            stages[stage] = stages.get(stage, 0.0) + _seconds(cell)
             if stage != "files":  # each says that it was written
                 text += [output.get("text", "") for output in cell.outputs]
-    return Times(dict(stages), "".join(text))
+    return Times(stages, "".join(text))
 
 
 def _seconds(cell: Any) -> float:

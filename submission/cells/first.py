@@ -14,6 +14,7 @@ STARTED = time.monotonic()  # the budget counts from here
 
 COMPETITION = "arc-prize-2026-arc-agi-2"
 PROFILE = "kaggle-cpu"
+ENGINES = ""  # names separated by commas, in place of the profile's
 BUDGET = "10h"  # of the scored run; Kaggle ends a notebook after 12 hours
 SHORT_BUDGET = "5m"  # of a run that is not scored: saving a version makes one
 SEED = 0

@@ -9,6 +9,7 @@ from solver.session import Session, check, install_wheels, run, summary
 session = Session(
     competition=COMPETITION,
     profile=PROFILE,
+    engines=ENGINES,
     budget=BUDGET,
     short_budget=SHORT_BUDGET,
     seed=SEED,
