@@ -227,23 +227,26 @@ def _attachments(settings: Settings, lock: str) -> list[Any]:
     if settings.wheels:
         cells += [new_markdown_cell("## What is installed"), _file("wheels.lock", lock)]
     if settings.model == INSIDE:
-        cells += [new_markdown_cell("## The model's weights"), *_model()]
+        if fault := weights_fault():
+            raise DataError(f"--model {INSIDE}: {fault}")
+        cells += [new_markdown_cell("## The model's weights"), *model_cells(MODEL)]
     return cells
 
 
-def _model() -> list[Any]:
-    if fault := weights_fault():
-        raise DataError(f"--model {INSIDE}: {fault}")
+def model_cells(folder: Path) -> list[Any]:
+    """Cells that write a model's files where the engines look for them."""
     cells = []
-    for file in sorted(MODEL.iterdir()):
+    for file in sorted(folder.iterdir()):
+        name = f"models/pair/{file.name}"
         if file.suffix == ".json":
-            cells.append(_file(f"models/pair/{file.name}", file.read_text("utf-8")))
+            cells.append(_file(name, file.read_text("utf-8")))
         elif file.suffix == ".safetensors":
             raw = base64.b64encode(file.read_bytes()).decode()
             lines = "\n".join(raw[i : i + WIDTH] for i in range(0, len(raw), WIDTH))
-            place = f"KIT / 'models/pair/{file.name}'"
-            code = f'import base64\n\n({place}).write_bytes(base64.b64decode("""\n{lines}\n"""))'
-            cells.append(_code("files", code))
+            code = f'import base64\n\nWEIGHTS = """\n{lines}\n"""\n'
+            cells.append(
+                _code("files", f'{code}(KIT / "{name}").write_bytes(base64.b64decode(WEIGHTS));')
+            )
     return cells
 
 
