@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -190,3 +191,19 @@ def closes_messages(task: Task, deadline: Deadline, context: Context) -> Iterato
         os.closerange(3, 64)
         time.sleep(3600)
     yield from right(task)
+
+
+def parricide(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """Kills the process that runs it, once a run."""
+    mark = context.folder.with_name("killed")
+    if task.id == BAD_TASK and not mark.exists():
+        mark.touch()
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+    yield from right(task)
+
+
+def explodes(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """Fails on every task."""
+    raise RuntimeError(f"no idea about {task.id}")
+    yield
