@@ -19,6 +19,7 @@ TASKS, LIMIT_S = 240, 12 * 3600.0
 STAGES = {
     "template": "template",
     "files": "the solver's files",
+    "session": "settings",
     "wheels": "wheels",
     "preflight": "preflight",
     "run": "run",

@@ -69,7 +69,7 @@ def test_every_folder_of_the_solver_is_made_and_has_a_heading(notebook: Any) -> 
     assert made
     assert set(re.findall(r'"([^"]+)"', made[1])) == folders
     headings = [c["source"] for c in notebook["cells"] if c["cell_type"] == "markdown"]
-    assert len(headings) == 1 + len(folders) + 4
+    assert len(headings) == 1 + len(folders) + 5
 
 
 def test_its_cells_are_python_and_end_without_a_blank_line(notebook: Any) -> None:

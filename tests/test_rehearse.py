@@ -190,7 +190,7 @@ def test_locked_wheels_are_installed_and_no_others(tmp_path: Path) -> None:
     assert "not in the lock, or damaged: foreignthing-2.0-py3-none-any.whl" in said
     assert installed("-c", "import tinything; print(tinything.VERSION)") == (0, "1.0\n")
     assert installed("-c", "import foreignthing")[0] == 1
-    lock.write_text("tinything==1.0 --hash=sha256:" + 64 * "0" + "\n")
+    lock.write_text("foreignthing==2.0 --hash=sha256:" + 64 * "0" + "\n")
     code, said = installed("-c", INSTALL, str(lock), str(tmp_path / "input"))
     assert code == 1
     assert "the wheels are not installed" in said
@@ -221,14 +221,17 @@ def test_a_cell_that_fails_does_not_end_the_notebook(tmp_path: Path, challenges:
     (install,) = [c for c in broken.cells if c.metadata.get("arcsub", {}).get("stage") == "wheels"]
     fails = nbformat.v4.new_code_cell("%%writefile /no/such/folder/file\nx", id="fails")
     broken.cells.insert(broken.cells.index(install), fails)
-    install.source = "1 / 0\n" + install.source
+    install.source = "1 / 0"
     notebook = tmp_path / "broken.ipynb"
     nbformat.write(broken, notebook)
     said = rehearsed(tmp_path, notebook, challenges, layout="both")
     text = "\n".join(said)
     assert "FileNotFoundError" in text
     assert "ZeroDivisionError" in text
-    assert "NameError: name 'session' is not defined" in text
+    assert "is valid: 4 tasks, 4 test inputs" in text  # the cells after it did their work
+    whole, short = "competitions/arc-prize-2026-arc-agi-2", "arc-prize-2026-arc-agi-2"
+    assert f"/kaggle/input/{whole}/{CHALLENGES}: 4 tasks" in text
+    assert f"/kaggle/input/{whole} (by its whole name); also at /kaggle/input/{short}" in text
     check_submission(tmp_path / "out" / "kaggle" / "working" / "submission.json", TASKS)
     assert any(line.startswith("valid") for line in said)
 

@@ -43,7 +43,7 @@ def go_on_after_errors() -> None:
 def find_challenges() -> Path | None:
     """The hidden tasks: wherever they are mounted, this competition's before others."""
     found = Path("/kaggle/input").rglob("arc-agi_test_challenges.json")
-    return min(found, key=lambda p: (COMPETITION not in p.parts, len(p.parts), p), default=None)
+    return min(found, key=lambda p: (COMPETITION not in p.parts, -len(p.parts), p), default=None)
 
 
 def guesses(task: dict[str, Any]) -> list[dict[str, Any]]:

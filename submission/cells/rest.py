@@ -3,7 +3,7 @@
 # ruff: noqa: F821, E402
 # mypy: disable-error-code="name-defined"
 
-# %% wheels: Install what the image lacks
+# %% session: The run's settings
 from solver.session import Session, check, install_wheels, run, summary
 
 session = Session(
@@ -18,6 +18,8 @@ session = Session(
     digest=DIGEST,
     started=STARTED,
 )
+
+# %% wheels: Install what the image lacks
 install_wheels(session)
 
 # %% preflight: Preflight
