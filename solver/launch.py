@@ -18,6 +18,7 @@ from solver.deadline import Deadline
 
 GRACE_S = 20.0  # from SIGTERM to SIGKILL
 LOOK_S = 1.0
+TIME_OVER = "its time was over: it is being ended"
 READ_BYTES, LAST_READS = 64 * 1024, 32
 OOM_SCORE = 500  # where memory runs out, the kernel of the notebook is not what is killed
 
@@ -46,7 +47,7 @@ def follow(
     try:
         _attend(process, lines, deadline)
         if process.poll() is None:
-            say(f"its time is over: ending {command[0]}")
+            say(TIME_OVER)
             process.terminate()
             _attend(process, lines, Deadline.after(GRACE_S, deadline.clock))
     finally:  # an interrupted cell must not leave it running

@@ -235,7 +235,7 @@ def _kernels(checks: _Checks) -> None:
     if status == 0:
         checks.ok("kernels", f"compiled and loaded in {took}")
     else:
-        checks.problem("kernels", f"{last_words(words) or status} after {took}")
+        checks.problem("kernels", f"not compiled after {took}: {last_words(words) or status}")
 
 
 def _trial(checks: _Checks) -> None:

@@ -29,7 +29,7 @@ STARTUP_S, LATE_S = 120.0, 180.0  # the kernel's start; what may come after the 
 EXECUTED, VENV = "executed.ipynb", "venv"
 RUNNER = HERE / "runner.py"
 GPU_LIST = "#!/bin/sh\necho 'GPU 0: A GPU that is listed and does not compute (UUID: GPU-0)'\n"
-RUN_WORDS = ("-m", "solver")
+RUN_WORDS = ("--run", "/kaggle/working")  # on the command line of the solver
 FAULTS = {
     "kill": "the solver is killed after so many seconds: kill=20s",
     "end": "the session is killed after so many seconds: end=20s",
@@ -149,7 +149,7 @@ def _fault(text: str | None) -> tuple[Fault | None, str]:
         known = ", ".join(f"{name}=20s" if name in ("kill", "end") else name for name in FAULTS)
         raise DataError(f"--fault {text}: there are {known}")
     if kind == "kill":
-        return Fault(_seconds("--fault", value), RUN_WORDS), kind
+        return Fault(_seconds("--fault", value), RUN_WORDS, "the solver"), kind
     if kind == "end":
         return Fault(_seconds("--fault", value)), kind
     return None, kind

@@ -31,10 +31,11 @@ class Limits:
 @dataclass(frozen=True)
 class Fault:
     """SIGKILL `after_s` seconds after a process whose command line holds `words` was first seen;
-    without words it is the whole command that ends."""
+    without words it is the whole command that ends. `name` is what a report calls it."""
 
     after_s: float
     words: tuple[str, ...] = ()
+    name: str = "the session"
 
 
 @dataclass
@@ -128,12 +129,12 @@ def _guard(
 def _strike(process: subprocess.Popen[bytes], fault: Fault) -> str:
     if not fault.words:
         process.kill()
-        return "the session was killed"
+        return f"{fault.name} was killed"
     victim = _pick(process.pid, fault.words)
     if victim:
         _kill(victim)
-        return f"{' '.join(fault.words)} was killed"
-    return f"{' '.join(fault.words)} had ended before it could be killed"
+        return f"{fault.name} was killed"
+    return f"{fault.name} had ended before it could be killed"
 
 
 def _watch_memory(parent: int, limit_mb: int, ending: Ending) -> None:

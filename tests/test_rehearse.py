@@ -107,9 +107,9 @@ def test_faults_strike_what_they_name(tmp_path: Path) -> None:
         "done = subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)', 'victim']); "
         "json.dump({'code': done.returncode}, open('/kaggle/working/said.json', 'w'))"
     )
-    ending, said = inside(tmp_path, code, fault=Fault(0.5, ("victim",)))
+    ending, said = inside(tmp_path, code, fault=Fault(0.5, ("victim",), "the victim"))
     assert (ending.code, said) == (0, {"code": -9})
-    assert ending.events[0].startswith("victim was killed after")
+    assert ending.events[0].startswith("the victim was killed after")
     ending, _ = inside(tmp_path, "import time; time.sleep(60)", fault=Fault(0.5))
     assert ending.events[0].startswith("the session was killed after")
 
@@ -207,7 +207,7 @@ def challenges(tmp_path: Path) -> Path:
 def rehearsed(tmp_path: Path, notebook: Path, challenges: Path, **values: object) -> list[str]:
     """What a rehearsal of a few seconds says. The synthesizer may not come to an answer in them:
     the submission must stand all the same."""
-    settings = {"budget": "12s", "cpus": 2, "out": str(tmp_path / "out"), **values}
+    settings = {"budget": "10s", "cpus": 2, "out": str(tmp_path / "out"), **values}
     said: list[str] = []
     try:
         rehearse(Rehearsal(str(challenges), str(notebook), **settings), said.append)  # type: ignore[arg-type]
@@ -239,9 +239,11 @@ def test_a_cell_that_fails_does_not_end_the_notebook(tmp_path: Path, challenges:
 def test_the_notebook_with_its_solver_killed(tmp_path: Path, challenges: Path) -> None:
     notebook = tmp_path / "notebook.ipynb"
     notebook.write_text(build(Settings(), "some"))
-    said = rehearsed(tmp_path, notebook, challenges, fault="kill=0s", layout="moved")
+    said = rehearsed(
+        tmp_path, notebook, challenges, fault="kill=0.5s", layout="moved", budget="20s"
+    )
     text = "\n".join(said)
-    assert "-m solver was killed" in text
+    assert "the solver was killed" in text
     assert "search for arc-agi_test_challenges.json" in text
     assert "is valid: 4 tasks, 4 test inputs" in text
     assert [line.split()[1] for line in said if line.startswith("stage")][:2] == ["template", "the"]
