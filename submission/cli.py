@@ -11,7 +11,7 @@ from typing import Annotated  # noqa: E402
 import typer  # noqa: E402
 
 from solver.command import Request, run_solve, score_text  # noqa: E402
-from submission import kaggle_cli  # noqa: E402
+from submission import cli_notebook  # noqa: E402
 from submission.commands import extra  # noqa: E402
 from submission.commands import finish as _exit  # noqa: E402
 
@@ -22,7 +22,7 @@ app = typer.Typer(
     help="Solve ARC tasks on this machine, score and look at the answers, train the model, and "
     "take all of it to Kaggle.",
 )
-app.add_typer(kaggle_cli.app)
+app.add_typer(cli_notebook.app)
 
 Source = Annotated[
     str, typer.Argument(help="A challenges file, a folder of task files, or arc-agi-1:evaluation.")

@@ -28,6 +28,7 @@ from solver.mounts import check_source
 from solver.preflight import needs_model
 
 KIT = "/kaggle/temp/kit"  # not the working folder: what lies there is the notebook's output
+TESTED = "requirements.lock"  # what the kit's own tests run with
 MAX_BYTES = 1_000_000  # Kaggle has refused larger sources
 INSIDE = "inside"  # in place of a model's source: it travels in the notebook
 WIDTH = 100  # of a line of base64
@@ -46,7 +47,8 @@ _PARTS = {
 class Settings:
     """What a notebook is built with; the fields are the command's options.
 
-    `wheels`: a Kaggle source; `lock` is the file that names what is installed from it.
+    `wheels`: a Kaggle source, or empty where the image has all that is needed; `lock` is the file
+    that names what is installed from it.
     `model`: a Kaggle source, `inside`, or empty where the profile's engines need none.
     """
 
@@ -58,7 +60,7 @@ class Settings:
     seed: int = 0
     model: str = ""
     wheels: str = ""
-    lock: str = ""
+    lock: str = str(ROOT / "offline_wheels" / "minimal" / "lock.txt")
 
 
 def write_notebook(path: Path, settings: Settings, commit: str) -> int:
@@ -147,13 +149,14 @@ def _check(settings: Settings) -> None:
     wanting = [stage.engine for stage in stages if needs_model(stage.engine)]
     if wanting and not settings.model:
         raise DataError(f"engine {wanting[0]} needs a model: add --model")
-    if bool(settings.wheels) != bool(settings.lock):
-        raise DataError("--wheels and --lock go together")
 
 
 def _lock(settings: Settings) -> str:
-    """What the notebook installs, or else what the kit is tested with."""
-    path = Path(settings.lock) if settings.lock else ROOT / "requirements.lock"
+    """What the notebook installs; empty if it installs nothing."""
+    return _text(Path(settings.lock)) if settings.wheels else ""
+
+
+def _text(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -168,7 +171,8 @@ def _first(settings: Settings, commit: str, lock: str) -> list[Any]:
     text = Template((CELLS / "intro.md").read_text("utf-8")).substitute(
         profile=settings.profile,
         commit=commit,
-        lock=_sha256(lock),
+        lock=f"`{_sha256(lock)}`" if lock else "none: the image has all it needs",
+        tested=_sha256(_text(ROOT / TESTED)),
         accelerator=ACCELERATORS.get(settings.profile, "none"),
         budget=settings.budget,
         short_budget=settings.short_budget,
@@ -287,7 +291,8 @@ def _metadata(settings: Settings, commit: str, lock: str) -> dict[str, Any]:
             "commit": commit,
             "profile": settings.profile,
             "engines": settings.engines,
-            "lock": _sha256(lock),
+            "lock": _sha256(lock) if lock else "",
+            "tested": _sha256(_text(ROOT / TESTED)),
             "budget": settings.budget,
             "sources": {k: v for k, v in sources.items() if v not in ("", INSIDE)},
         },

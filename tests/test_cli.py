@@ -19,7 +19,7 @@ from tests.fakes import toy_tasks
 from tests.runs import ROOT, journal_of, write_challenges
 
 ARCSUB = str(Path(sys.executable).with_name("arcsub"))
-COMMANDS = ("solve", "score", "show", "train", "bundle")
+COMMANDS = ("solve", "score", "show", "train", "bundle", "notebook", "rehearse", "preflight")
 HELP = re.compile(r"^ *(arcsub .*)$", re.MULTILINE)
 
 

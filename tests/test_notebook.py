@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import re
@@ -88,11 +89,12 @@ def test_its_metadata_is_what_kaggle_needs(text: str, notebook: Any) -> None:
     assert metadata["kaggle"]["accelerator"] == "none"
     assert metadata["arcsub"]["commit"] == COMMIT
     assert metadata["arcsub"]["profile"] == "kaggle-cpu"
-    assert re.fullmatch(r"[0-9a-f]{64}", metadata["arcsub"]["lock"])
+    assert metadata["arcsub"]["lock"] == ""  # it installs nothing
+    assert re.fullmatch(r"[0-9a-f]{64}", metadata["arcsub"]["tested"])
     ids = [cell["id"] for cell in notebook["cells"]]
     assert len(set(ids)) == len(ids)
     assert COMMIT in notebook["cells"][0]["source"]
-    assert metadata["arcsub"]["lock"] in notebook["cells"][0]["source"]
+    assert metadata["arcsub"]["tested"] in notebook["cells"][0]["source"]
 
 
 def test_settings_are_constants_of_the_first_cell(tmp_path: Path) -> None:
@@ -119,6 +121,9 @@ def test_settings_are_constants_of_the_first_cell(tmp_path: Path) -> None:
     assert f"%%writefile /kaggle/temp/kit/wheels.lock\n{lock.read_text()}"[:-1] in sources(
         json.loads(path.read_text())
     )
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()
+    assert about_of(path)["lock"] == digest
+    assert digest in path.read_text().split("cell-001")[0]
     assert about_of(path)["sources"] == {
         "competition": "competitions/another-slug",
         "wheels": "datasets/*/wheels",
@@ -136,7 +141,6 @@ def test_settings_are_constants_of_the_first_cell(tmp_path: Path) -> None:
         ({"short_budget": "0s"}, "--short-budget"),
         ({"competition": "a/b"}, "no name of a Kaggle source"),
         ({"model": "somewhere"}, "no name of a Kaggle source"),
-        ({"wheels": "datasets/a/b"}, "go together"),
         ({"wheels": "datasets/a/b", "lock": "/no/such.lock"}, "cannot be read"),
     ],
 )

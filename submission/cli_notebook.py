@@ -36,8 +36,9 @@ def notebook(
         str, typer.Option(metavar="SOURCE", help="What is installed: datasets/OWNER/SLUG.")
     ] = "",
     lock: Annotated[
-        str, typer.Option(metavar="FILE", help="Names and hashes of what is installed.")
-    ] = "",
+        str | None,
+        typer.Option(metavar="FILE", help="Of the wheels; offline_wheels/minimal if left out."),
+    ] = None,
 ) -> None:
     """Build one offline Kaggle notebook that holds the whole solver."""
 
@@ -53,7 +54,7 @@ def notebook(
             seed=seed,
             model=model,
             wheels=wheels,
-            lock=lock,
+            **({"lock": lock} if lock else {}),
         )
         size = write_notebook(Path(out), settings, commit := commit_of())
         typer.echo(f"{out}: {size / 1e3:.0f} kB, profile {profile}, commit {commit}")
