@@ -39,7 +39,7 @@ SYNTH = "synth"
 MIN_DISK_MB = 1000
 LONGEST_S = 1800.0  # where nothing is said
 COMPILE_S, DEVICE_S = 900.0, 120.0
-TRIAL_SHARE, TRIAL_S = 0.1, (3.0, 180.0)  # of the time left, and its bounds
+TRIAL_SHARE, TRIAL_S = 0.3, (3.0, 180.0)  # of the time left, and its bounds
 
 
 @dataclass(frozen=True)
@@ -258,9 +258,8 @@ def _trial(checks: _Checks) -> None:
 def _tried(checks: _Checks) -> Trial:
     low, high = TRIAL_S
     seconds = min(high, max(low, TRIAL_SHARE * checks.deadline.left()))
-    workers = min(2, checks.workers)
     folder, profile = checks.request.scratch / "trial", checks.request.profile
-    return try_run(folder, profile, checks.active(), workers, seconds, checks.deadline)
+    return try_run(folder, profile, checks.active(), 1, seconds, checks.deadline)
 
 
 def main() -> int:

@@ -169,20 +169,25 @@ def _notebook(request: Rehearsal, out: Path) -> Path:
 def _attached(request: Rehearsal, notebook: Path, kind: str) -> list[Attached]:
     """The sources that the notebook names, as far as they are not missing on purpose."""
     folders = {"wheels": request.wheels, "model": request.model or str(MODEL)}
+    sources = sources_of(notebook)
+    missing = {"no-model": "model", "no-input": "competition"}.get(kind)
+    if missing and not sources.pop(missing, None):
+        raise DataError(f"--fault {kind}: this notebook needs no {missing}")
     attached = []
-    for name, source in sources_of(notebook).items():
-        if kind == {"model": "no-model", "competition": "no-input"}.get(name):
-            continue
-        folder = Path(folders[name] or "") if name in folders else None
-        if folder and not folder.is_dir():
-            raise DataError(f"--{name} {folder}: no such folder, and the notebook wants {source}")
-        attached.append(Attached(source, folder))
+    for name, source in sources.items():
+        folder = folders.get(name)
+        if name in folders and (folder is None or not Path(folder).is_dir()):
+            raise DataError(f"the notebook wants {source}: --{name} {folder}: no such folder")
+        attached.append(Attached(source, Path(folder) if folder else None))
     return attached
 
 
 def _environment(rehearsed: _Rehearsed, request: Rehearsal) -> dict[str, str]:
     """What a session's processes find; nothing of this shell goes in."""
-    kernels = rehearsed.out / "kaggle" / "kernels" if request.cold else cache_folder() / "kernels"
+    kernels = cache_folder() / f"kernels-{request.standin}"
+    if request.cold:
+        kernels = rehearsed.out / "kernels"
+        shutil.rmtree(kernels, ignore_errors=True)
     kernels.mkdir(parents=True, exist_ok=True)
     scored = {} if request.commit else {SCORED: "1"}
     return {

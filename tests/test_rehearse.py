@@ -128,9 +128,9 @@ def test_the_tree_has_every_layout_that_resolves(layout: str, tmp_path: Path) ->
         assert mount.layout.startswith("search") == (layout == "moved")
     found = find("competitions/some-slug", CHALLENGES, tmp_path / "kaggle" / "input")
     assert found
-    source = read_source(str(found.path / CHALLENGES))
-    assert source.solutions is None  # the hidden outputs are nowhere in the tree
-    assert [task.id for task in source.tasks] == [task.id for task in TASKS]
+    hidden = read_source(str(found.path / CHALLENGES))
+    assert hidden.solutions is None  # the outputs are nowhere in the tree
+    assert [task.id for task in hidden.tasks] == [task.id for task in TASKS]
     check_submission(found.path / "sample_submission.json", TASKS)
 
 
@@ -281,6 +281,17 @@ def test_a_notebook_that_leaves_nothing_fails(tmp_path: Path, challenges: Path) 
 def test_a_fault_that_is_none_is_bad_input(fault: str, challenges: Path) -> None:
     with pytest.raises(DataError, match="--fault"):
         rehearse(Rehearsal(str(challenges), fault=fault), print)
+
+
+def test_what_the_notebook_wants_must_be_given(tmp_path: Path, challenges: Path) -> None:
+    notebook = tmp_path / "notebook.ipynb"
+    lock = tmp_path / "some.lock"
+    lock.write_text("")
+    notebook.write_text(build(Settings(wheels="datasets/a/wheels", lock=str(lock)), "some"))
+    with pytest.raises(DataError, match=r"wants datasets/a/wheels: --wheels None"):
+        rehearsed(tmp_path, notebook, challenges)
+    with pytest.raises(DataError, match="this notebook needs no model"):
+        rehearsed(tmp_path, notebook, challenges, fault="no-model")
 
 
 def test_nothing_of_the_kit_can_be_imported_from_a_standin(tmp_path: Path) -> None:
