@@ -245,7 +245,7 @@ def _trial(checks: _Checks) -> None:
         checks.drop_models(f"the tiny task is not solved ({trial.words})")
         trial = _tried(checks)
     if not trial.solved:
-        checks.problem("tiny task", f"not solved: {trial.words}")
+        checks.problem("tiny task", f"not solved in its time; last said: {trial.words}")
         return
     for engine, why in trial.failed.items():
         checks.problem("tiny task", f"{engine} is left out: {why}")

@@ -12,9 +12,10 @@ from solver.ensemble import STATES
 from solver.grid import Grid, Task
 from solver.journal import FILE, Replay, replay
 from solver.submissions import Submission, check_submission, read_submission
-from solver.svg import strip_svg
+from solver.svg import CELL, strip_svg
 
 PICTURES = 4
+WIDTH = 750  # of all grids of a picture, in pixels
 UNTOUCHED = "template"
 
 
@@ -84,5 +85,8 @@ def _picture(task: Task, submission: Submission, journal: Replay) -> str:
         ("attempt 1", first),
         ("attempt 2", second),
     ]
-    confidence = _confidence(journal.terminal, task)
-    return strip_svg(f"{task.id}: {_state(journal, task)}, confidence {confidence:.2f}", [row])
+    title = f"{task.id}: {_state(journal, task)}"
+    if task.id in journal.terminal:
+        title += f", confidence {_confidence(journal.terminal, task):.2f}"
+    columns = sum(grid.shape[1] for _, grid in row)
+    return strip_svg(title, [row], cell=min(CELL, WIDTH // columns))

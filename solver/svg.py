@@ -30,16 +30,16 @@ def grid_svg(grid: Grid, x: float, y: float, cell: int = CELL) -> str:
     return f'<g stroke="#666666" stroke-width="0.5">{squares}</g>'
 
 
-def strip_svg(title: str, rows: Sequence[Sequence[tuple[str, Grid]]]) -> str:
-    """Rows of captioned grids under a title, as a whole SVG file."""
+def strip_svg(title: str, rows: Sequence[Sequence[tuple[str, Grid]]], cell: int = CELL) -> str:
+    """Rows of captioned grids under a title, as a whole SVG file; cells of `cell` pixels."""
     parts = [_text(0, LINE, title, bold=True)]
     y, width = LINE + GAP / 2, len(title) * CHAR
     for row in rows:
         x, height = 0.0, 0
         for caption, grid in row:
-            parts += [_text(x, y + LINE, caption), grid_svg(grid, x, y + LINE + 6)]
-            x += max(grid.shape[1] * CELL, len(caption) * CHAR) + GAP
-            height = max(height, grid.shape[0] * CELL)
+            parts += [_text(x, y + LINE, caption), grid_svg(grid, x, y + LINE + 6, cell)]
+            x += max(grid.shape[1] * cell, len(caption) * CHAR) + GAP
+            height = max(height, grid.shape[0] * cell)
         width = max(width, x - GAP)
         y += height + LINE + GAP
     return (
