@@ -209,7 +209,7 @@ def _limits(budget_s: float, request: Rehearsal) -> Limits:
 
 def _report(rehearsed: _Rehearsed, ending: Ending, say: Callable[[str], None]) -> None:
     """Say what happened and what is on disk; raise `RunError` unless that is as it must be."""
-    times = times_of(rehearsed.executed) if rehearsed.executed.exists() else Times({}, "")
+    times = times_of(rehearsed.executed) if rehearsed.executed.exists() else Times({}, 0.0, "")
     say("")
     for line in (*times.text.strip().splitlines(), *ending.events):
         say(f"  | {line}")

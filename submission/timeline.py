@@ -29,40 +29,39 @@ STAGES = {
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds by stage of a notebook, in its order, and what its cells printed,
-    but for those that write files."""
+    """Seconds by stage of a notebook, in its order, seconds until its run began, and what its
+    cells printed, but for those that write files."""
 
     stages: dict[str, float]
+    before_run: float
     text: str
-
-    @property
-    def before_run(self) -> float:
-        """Seconds until the run began."""
-        names = list(self.stages)
-        until = names.index("run") if "run" in names else len(names)
-        return sum(self.stages[name] for name in names[:until])
 
 
 def times_of(executed: Path) -> Times:
     """Of a notebook that ran, as far as it came."""
     stages: dict[str, float] = {}
+    begun: dict[str, datetime] = {}
     text: list[str] = []
     for cell in nbformat.read(executed, as_version=4).cells:
-        if cell.cell_type == "code" and "execution" in cell.metadata:
-            stage = cell.metadata.get("arcsub", {}).get("stage", "other")
-            stages[stage] = stages.get(stage, 0.0) + _seconds(cell)
-            if stage != "files":  # each says that it was written
-                text += [output.get("text", "") for output in cell.outputs]
-    return Times(stages, "".join(text))
+        stage = cell.metadata.get("arcsub", {}).get("stage", "other")
+        start, end = (_moment(cell, what) for what in _FROM_TO)
+        if start:
+            begun.setdefault(stage, start)
+            stages[stage] = stages.get(stage, 0.0) + (_between(start, end) if end else 0.0)
+        if stage != "files":  # each says that it was written
+            text += [output.get("text", "") for output in cell.get("outputs", [])]
+    until = begun.get("run", max(begun.values(), default=None))
+    first = min(begun.values(), default=None)
+    return Times(stages, _between(first, until) if first and until else 0.0, "".join(text))
 
 
-def _seconds(cell: Any) -> float:
-    """How long a cell took; 0 for one that was cut off."""
-    seen = cell.metadata["execution"]
-    try:
-        start, end = (datetime.fromisoformat(seen[k]) for k in _FROM_TO)
-    except KeyError:
-        return 0.0
+def _moment(cell: Any, what: str) -> datetime | None:
+    """When a cell began or ended; None if it did not come to that."""
+    seen = cell.metadata.get("execution", {}).get(what)
+    return datetime.fromisoformat(seen) if seen else None
+
+
+def _between(start: datetime, end: datetime) -> float:
     return (end - start).total_seconds()
 
 
