@@ -6,7 +6,6 @@ time, path or version of this machine goes in.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
 import subprocess
@@ -16,7 +15,7 @@ from string import Template
 from typing import Any
 
 import nbformat
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_markdown_cell, new_notebook
 
 from solver.command import engine_names
 from solver.config import load_config
@@ -26,21 +25,20 @@ from solver.jsonio import load_json
 from solver.kit import MODEL, ROOT, files_digest, package_files, weights_fault
 from solver.mounts import check_source
 from solver.preflight import needs_model
+from submission.notebook_cells import (
+    CELLS,
+    code_cell,
+    file_cell,
+    model_cells,
+    rest_cells,
+    solver_cells,
+)
 
-KIT = "/kaggle/temp/kit"  # not the working folder: what lies there is the notebook's output
 TESTED = "requirements.lock"  # what the kit's own tests run with
 MAX_BYTES = 1_000_000  # Kaggle has refused larger sources
 INSIDE = "inside"  # in place of a model's source: it travels in the notebook
-WIDTH = 100  # of a line of base64
 # Kaggle's names for the accelerators of the profiles; every other profile runs without one.
 ACCELERATORS = {"kaggle-t4x2": "nvidiaTeslaT4", "kaggle-l4x4": "nvidiaL4"}
-CELLS = Path(__file__).parent / "cells"
-_PARTS = {
-    "solver": "The solver: the run",
-    "solver/synth": "The program synthesizer",
-    "solver/lm": "The model",
-    "solver/profiles": "Profiles",
-}
 
 
 @dataclass(frozen=True)
@@ -81,9 +79,9 @@ def build(settings: Settings, commit: str) -> str:
     lock = _lock(settings)
     cells = [
         *_first(settings, commit, lock),
-        *_solver(),
+        *solver_cells(),
         *_attachments(settings, lock),
-        *_rest(),
+        *rest_cells(),
     ]
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number:03d}"
@@ -192,7 +190,7 @@ def _first(settings: Settings, commit: str, lock: str) -> list[Any]:
     source = (CELLS / "first.py").read_text("utf-8")
     for name, value in values.items():
         source = _assign(source, name, value)
-    return [new_markdown_cell(text.strip()), _code("template", source)]
+    return [new_markdown_cell(text.strip()), code_cell("template", source)]
 
 
 def _assign(source: str, name: str, value: object) -> str:
@@ -209,64 +207,15 @@ def _folders(settings: Settings) -> tuple[str, ...]:
     return tuple(sorted(folders | ({"models/pair"} if settings.model == INSIDE else set())))
 
 
-def _solver() -> list[Any]:
-    """The package, a file a cell, under a heading for each of its parts."""
-    files: dict[str, list[Any]] = {part: [] for part in _PARTS}
-    for name, file in package_files():
-        files[str(Path(name).parent)].append(_file(name, file.read_text("utf-8")))
-    cells = []
-    for part, title in _PARTS.items():
-        cells += [new_markdown_cell(f"## {title}"), *files[part]]
-    return cells
-
-
-def _file(name: str, text: str) -> Any:
-    cell = _code("files", f"%%writefile {KIT}/{name}\n{text}")
-    cell["metadata"] |= {"_kg_hide-input": True, "jupyter": {"source_hidden": True}}
-    return cell
-
-
 def _attachments(settings: Settings, lock: str) -> list[Any]:
     cells = []
     if settings.wheels:
-        cells += [new_markdown_cell("## What is installed"), _file("wheels.lock", lock)]
+        cells += [new_markdown_cell("## What is installed"), file_cell("wheels.lock", lock)]
     if settings.model == INSIDE:
         if fault := weights_fault():
             raise DataError(f"--model {INSIDE}: {fault}")
         cells += [new_markdown_cell("## The model's weights"), *model_cells(MODEL)]
     return cells
-
-
-def model_cells(folder: Path) -> list[Any]:
-    """Cells that write a model's files where the engines look for them."""
-    cells = []
-    for file in sorted(folder.iterdir()):
-        name = f"models/pair/{file.name}"
-        if file.suffix == ".json":
-            cells.append(_file(name, file.read_text("utf-8")))
-        elif file.suffix == ".safetensors":
-            raw = base64.b64encode(file.read_bytes()).decode()
-            lines = "\n".join(raw[i : i + WIDTH] for i in range(0, len(raw), WIDTH))
-            code = f'import base64\n\nWEIGHTS = """\n{lines}\n"""\n'
-            cells.append(
-                _code("files", f'{code}(KIT / "{name}").write_bytes(base64.b64decode(WEIGHTS));')
-            )
-    return cells
-
-
-def _rest() -> list[Any]:
-    """Install, check, run, look: a call each."""
-    cells = []
-    for part in (CELLS / "rest.py").read_text("utf-8").split("# %% ")[1:]:
-        head, source = part.split("\n", 1)
-        stage, text = head.split(": ", 1)
-        cells += [new_markdown_cell(f"## {text}"), _code(stage, source)]
-    return cells
-
-
-def _code(stage: str, source: str) -> Any:
-    """A code cell; `stage` is what a rehearsal books its time under."""
-    return new_code_cell(source.rstrip("\n"), metadata={"arcsub": {"stage": stage}})
 
 
 def _metadata(settings: Settings, commit: str, lock: str) -> dict[str, Any]:

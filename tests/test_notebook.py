@@ -19,6 +19,7 @@ import pytest
 from solver.grid import DataError
 from solver.kit import package_files
 from submission.notebook import MAX_BYTES, Settings, about_of, build, commit_of, write_notebook
+from submission.notebook_cells import model_cells
 from tests.runs import ROOT
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -155,8 +156,6 @@ def test_a_model_that_does_not_fit_is_refused_with_the_way_out() -> None:
 
 
 def test_a_model_that_fits_travels_inside(tmp_path: Path) -> None:
-    from submission.notebook import model_cells
-
     (tmp_path / "config.json").write_text('{"a": 1}\n')
     (tmp_path / "model.safetensors").write_bytes(bytes(range(256)))
     config, weights = (cell["source"] for cell in model_cells(tmp_path))
