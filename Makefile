@@ -7,13 +7,16 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 TORCH := 2.13.0
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 
-.PHONY: solve test lint lock clean
+.PHONY: solve test lint rehearse lock clean
 
 solve: $(READY)  ## solve 40 public evaluation tasks on this machine, at most 5 minutes
 	$(BIN)/arcsub solve arc-agi-1:evaluation --tasks 40 --budget 5m
 
 test: $(READY)  ## every test
 	$(BIN)/python -m pytest
+
+rehearse: $(READY)  ## build the notebook and run it as Kaggle would, for a minute
+	$(BIN)/arcsub rehearse --source arc-agi-1:training --tasks 8 --budget 60s
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -16,10 +16,10 @@ from solver.deadline import Deadline
 from solver.engines import Context
 from solver.grid import Candidate, Task
 from solver.select import SELECTORS
+from solver.svg import strip_svg
 from solver.synth.engine import synth
 from solver.synth.interpret import trace
 from solver.synth.program import parse
-from submission.svg import strip_svg
 
 
 def main() -> None:

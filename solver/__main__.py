@@ -14,7 +14,7 @@ from solver.board import Snapshot  # noqa: E402
 from solver.command import Request, exit_code, run_solve  # noqa: E402
 from solver.deadline import format_duration  # noqa: E402
 
-PRINT_EVERY_S = 10.0
+PRINT_EVERY_S, PRINT_SHARE = 10.0, 0.01  # seconds, of the time left
 
 
 def main() -> int:
@@ -44,11 +44,12 @@ def main() -> int:
 
 
 def progress_printer() -> Callable[[Snapshot], None]:
-    """A line of progress every few seconds, for logs and notebooks."""
+    """A line of progress now and then, for logs and notebooks: a few hundred in all."""
     last = [time.monotonic()]
 
     def watch(now: Snapshot) -> None:
-        if time.monotonic() - last[0] >= PRINT_EVERY_S:
+        due_s = max(PRINT_EVERY_S, PRINT_SHARE * now.left_s)
+        if time.monotonic() - last[0] >= due_s:
             last[0] = time.monotonic()
             states = ", ".join(f"{n} {state}" for state, n in sorted(now.states.items()))
             left = format_duration(now.left_s)

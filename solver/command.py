@@ -86,7 +86,7 @@ def run_solve(request: Request, started: float, watch: Callable[[Snapshot], None
         config = load_config(
             request.profile,
             _duration(request.budget),
-            engines=_engines(request.engines),
+            engines=engine_names(request.engines),
             workers=request.workers,
             seed=request.seed,
             model=request.model,
@@ -129,7 +129,7 @@ def _source(request: Request) -> Source:
     return Source(source.name, tasks, solutions)
 
 
-def _engines(text: str | None) -> tuple[str, ...]:
+def engine_names(text: str | None) -> tuple[str, ...]:
     """The engines named, each once; none means those of the profile."""
     if text is None:
         return ()

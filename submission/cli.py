@@ -15,7 +15,7 @@ from typing import Annotated  # noqa: E402
 import typer  # noqa: E402
 
 from solver.command import Request, new_folder, run_solve, score_text  # noqa: E402
-from submission import cli_kaggle, cli_runs  # noqa: E402
+from submission import cli_kaggle, cli_notebook, cli_runs  # noqa: E402
 from submission.commands import extra  # noqa: E402
 from submission.commands import finish as _exit  # noqa: E402
 
@@ -26,7 +26,6 @@ app = typer.Typer(
     help="Solve ARC tasks on this machine, score and look at the answers, train the model, and "
     "take all of it to Kaggle.",
 )
-
 Source = Annotated[
     str, typer.Argument(help="A challenges file, a folder of task files, or arc-agi-1:evaluation.")
 ]
@@ -175,6 +174,7 @@ def bundle(
 
 
 app.add_typer(cli_runs.app)
+app.add_typer(cli_notebook.app)
 app.add_typer(cli_kaggle.app)
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from markupsafe import Markup
 
 from solver.grid import COLORS, Grid, Task, same
+from solver.svg import PALETTE
 from submission.compare import Comparison, Contest, Entry, circumstances
-from submission.show import PALETTE
 from submission.stats import interval
 
 SIDE = 150  # pixels of a picture's longer side

@@ -128,8 +128,9 @@ def _finding(
 ) -> Finding:
     selector = str(run.config.get("selector"))
     selector = selector if selector in SELECTORS else "experts"
+    rule = str(run.config.get("ensemble", "each"))
     valid = [c for c in candidates if c.test < len(task.tests)]
-    given = answer(task, valid, template(task), selector)
+    given = answer(task, valid, template(task), selector, rule if rule in RULES else "each")
     outputs = [_output(run, task, test, valid, given, selector) for test in range(len(task.tests))]
     records = [run.replay.jobs[i] for i in jobs]
     return Finding(

@@ -16,6 +16,7 @@ import jinja2
 from solver.deadline import Deadline, format_duration
 from solver.ensemble import STATES
 from solver.jsonio import atomic_write
+from solver.svg import PALETTE
 from submission import charts
 from submission.findings import (
     FATES,
@@ -29,7 +30,6 @@ from submission.findings import (
 )
 from submission.pagedata import Traced, page_data, trace_programs
 from submission.recorded import Recorded, read_run, table_of
-from submission.show import PALETTE
 
 FILE = "report.html"
 TRACE_S = 60.0  # for the intermediate grids of all programs

@@ -13,16 +13,11 @@ from solver.engines import Context
 from solver.grid import DataError, Grid, Task, same
 from solver.select import SELECTORS
 from solver.submissions import read_submission
+from solver.svg import PALETTE
 from solver.synth.engine import synth
 from solver.synth.interpret import trace
 from solver.synth.program import parse
 from solver.views import sample_views
-
-# Black, blue, red, green, yellow, grey, magenta, orange, sky, maroon.
-PALETTE = (
-    "#000000", "#1e93ff", "#f93c31", "#4fcc30", "#ffdc00",
-    "#999999", "#e53aa3", "#ff851b", "#87d8f1", "#921231",
-)  # fmt: skip
 
 SEARCH_S = 5.0
 

@@ -251,3 +251,19 @@ def says_where(task: Task, deadline: Deadline, context: Context) -> Iterator[Can
 def says_where_too(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
     """The same under another name, for a second stage."""
     yield from says_where(task, deadline, context)
+
+
+def parricide(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """Kills the process that runs it, once a run."""
+    mark = context.folder.with_name("killed")
+    if task.id == BAD_TASK and not mark.exists():
+        mark.touch()
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+    yield from right(task)
+
+
+def explodes(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """Fails on every task."""
+    raise RuntimeError(f"no idea about {task.id}")
+    yield

@@ -19,9 +19,10 @@ from tests.fakes import toy_tasks
 from tests.runs import ROOT, journal_of, write_challenges
 
 ARCSUB = str(Path(sys.executable).with_name("arcsub"))
-KAGGLE = ("wheels", "push", "status", "logs", "output", "submit")
+KAGGLE = ("notebook", "rehearse", "preflight", "wheels", "push")
+AFTER = ("status", "logs", "output", "submit")
 RUNS = ("report", "compare", "lab", "simulate")
-COMMANDS = ("solve", "score", "show", *RUNS, "train", "bundle", *KAGGLE)
+COMMANDS = ("solve", "score", "show", *RUNS, "train", "bundle", *KAGGLE, *AFTER)
 HELP = re.compile(r"^ *(arcsub .*)$", re.MULTILINE)
 
 

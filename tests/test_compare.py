@@ -15,11 +15,11 @@ from hypothesis import given
 
 from solver.grid import DataError, Grid, Task, as_grid
 from solver.journal import FILE
+from solver.svg import PALETTE
 from submission.compare import Comparison, compare, summary
 from submission.compare_command import run_compare
 from submission.compare_page import draw, page
 from submission.history import read_history
-from submission.show import PALETTE
 from tests.fakes import toy_tasks
 from tests.recordings import CONFIG, Heard, Script, job, noisy, program, write_run, wrong
 from tests.strategies import grids

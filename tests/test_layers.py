@@ -19,6 +19,12 @@ LAYERS = (
     "solver.grid",
     "solver.deadline",
     "solver.jsonio",
+    "solver.svg",
+    "solver.launch",
+    "solver.mounts",
+    "solver.kit",
+    "solver.machine",
+    "solver.install",
     "solver.arcio",
     "solver.submissions",
     "solver.views",
@@ -47,6 +53,10 @@ LAYERS = (
     "solver.board",
     "solver.run",
     "solver.command",
+    "solver.trial",
+    "solver.preflight",
+    "solver.summary",
+    "solver.session",
     "solver.__main__",
 )
 THIRD_PARTY = {"numpy"}

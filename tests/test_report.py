@@ -20,10 +20,10 @@ from solver.arcio import Source
 from solver.deadline import Deadline, FakeClock
 from solver.grid import as_grid, same
 from solver.journal import FILE
+from solver.svg import PALETTE
 from submission.findings import findings
 from submission.recorded import read_run
 from submission.report import SAFE_PALETTE, render
-from submission.show import PALETTE
 from submission.traces import abbreviated, traces
 from tests.fakes import toy_tasks
 from tests.journals import made_up_run

@@ -18,11 +18,11 @@ from solver.arcio import Source, read_source
 from solver.deadline import Deadline
 from solver.grid import Grid
 from solver.journal import FILE, Journal, candidate_record, replay
+from solver.svg import PALETTE
 from submission.findings import Finding, findings
 from submission.pagedata import Traced, trace_programs
 from submission.recorded import read_run
 from submission.report import SAFE_PALETTE, render
-from submission.show import PALETTE
 from submission.watch import watched
 from tests.journals import made_up_run
 from tests.runs import write_challenges

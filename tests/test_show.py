@@ -11,8 +11,9 @@ import pytest
 
 from solver.arcio import read_source
 from solver.grid import DataError, Grid
+from solver.svg import PALETTE
 from solver.views import sample_views
-from submission.show import PALETTE, show_task
+from submission.show import show_task
 
 TASK: dict[str, Any] = {
     "train": [{"input": [[1, 2], [3, 4]], "output": [[5, 6, 7], [8, 9, 0]]}],

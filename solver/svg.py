@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from html import escape
 
 from solver.grid import Grid
-from submission.show import PALETTE
+
+# Black, blue, red, green, yellow, grey, magenta, orange, sky, maroon.
+PALETTE = (
+    "#000000", "#1e93ff", "#f93c31", "#4fcc30", "#ffdc00",
+    "#999999", "#e53aa3", "#ff851b", "#87d8f1", "#921231",
+)  # fmt: skip
 
 CELL = 14
 GAP = 24
@@ -25,16 +30,16 @@ def grid_svg(grid: Grid, x: float, y: float, cell: int = CELL) -> str:
     return f'<g stroke="#666666" stroke-width="0.5">{squares}</g>'
 
 
-def strip_svg(title: str, rows: Sequence[Sequence[tuple[str, Grid]]]) -> str:
-    """Rows of captioned grids under a title, as a whole SVG file."""
+def strip_svg(title: str, rows: Sequence[Sequence[tuple[str, Grid]]], cell: int = CELL) -> str:
+    """Rows of captioned grids under a title, as a whole SVG file; cells of `cell` pixels."""
     parts = [_text(0, LINE, title, bold=True)]
     y, width = LINE + GAP / 2, len(title) * CHAR
     for row in rows:
         x, height = 0.0, 0
         for caption, grid in row:
-            parts += [_text(x, y + LINE, caption), grid_svg(grid, x, y + LINE + 6)]
-            x += max(grid.shape[1] * CELL, len(caption) * CHAR) + GAP
-            height = max(height, grid.shape[0] * CELL)
+            parts += [_text(x, y + LINE, caption), grid_svg(grid, x, y + LINE + 6, cell)]
+            x += max(grid.shape[1] * cell, len(caption) * CHAR) + GAP
+            height = max(height, grid.shape[0] * cell)
         width = max(width, x - GAP)
         y += height + LINE + GAP
     return (

@@ -1,0 +1,68 @@
+"""What the kit itself consists of: its files, and the model where its engines look for it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from solver.grid import DataError
+from solver.jsonio import load_json
+
+ROOT = Path(__file__).resolve().parents[1]
+MODEL = ROOT / "models" / "pair"
+IMPORTABLE = {"PYTHONPATH": str(ROOT)}  # the environment of a process that imports the kit
+WEIGHTS, PROVENANCE = "model.safetensors", "provenance.json"
+
+
+def package_files(root: Path = ROOT) -> Iterator[tuple[str, Path]]:
+    """Every file of the solver by its name below `root`, in one order on every machine."""
+    files = (file for file in (root / "solver").rglob("*") if file.suffix in (".py", ".toml"))
+    yield from sorted((file.relative_to(root).as_posix(), file) for file in files)
+
+
+def files_digest(root: Path = ROOT) -> str:
+    """Equal for equal files of the solver."""
+    digest = hashlib.sha256()
+    for name, file in package_files(root):
+        digest.update(f"{name}\0{sha256(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def settle_times(root: Path = ROOT) -> None:
+    """Give every file the same date. Compiled kernels are kept by the contents of their sources,
+    but numba looks at the date, too, and would compile them anew for each copy of the kit."""
+    for _, file in package_files(root):
+        os.utime(file, (0, 0))
+
+
+def link_model(source: Path, place: Path = MODEL) -> None:
+    """Let the engines find a model that lies elsewhere."""
+    if place.is_symlink():
+        place.unlink()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    os.symlink(source, place)
+
+
+def weights_fault(model: Path = MODEL) -> str | None:
+    """What is wrong with a model's files, in one line; None if nothing is. Weights must have the
+    hash that the provenance beside them names; without one they are only looked for."""
+    if not (model / "config.json").is_file() or not any(model.glob("*.safetensors")):
+        return f"no model in {model}"
+    if not (model / PROVENANCE).is_file():
+        return None
+    try:
+        written = load_json(model / PROVENANCE)
+        expected = written.get("sha256") if isinstance(written, dict) else None
+        if sha256(model / WEIGHTS) != expected:
+            return f"{model / WEIGHTS} is not the file that {PROVENANCE} is about"
+    except (DataError, OSError) as error:
+        return f"the model cannot be read: {error}"
+    return None
+
+
+def sha256(file: Path) -> str:
+    """Of a file's bytes, in hexadecimal. Raises `OSError`."""
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -1,0 +1,113 @@
+"""Running a command from the notebook: its lines are passed on, its end is certain.
+
+The kernel stays small and does no work of its own, so nothing the run does can take the
+notebook down.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from solver.deadline import Deadline
+
+GRACE_S = 20.0  # from SIGTERM to SIGKILL
+LOOK_S = 1.0
+TIME_OVER = "its time was over: it is being ended"
+READ_BYTES, LAST_READS = 64 * 1024, 32
+OOM_SCORE = 500  # where memory runs out, the kernel of the notebook is not what is killed
+
+
+def follow(
+    command: Sequence[str],
+    deadline: Deadline,
+    environment: Mapping[str, str] | None = None,
+    say: Callable[[str], None] = print,
+) -> int:
+    """Run a command to its end, passing on every line it prints.
+
+    At the deadline it gets SIGTERM, `GRACE_S` later SIGKILL, with its process group. Returns the
+    exit code, minus the signal's number if one ended it. Raises `OSError` if it cannot start.
+    """
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **(environment or {}), "PYTHONUNBUFFERED": "1"},
+        start_new_session=True,
+    )
+    _prefer_for_killing(process.pid)
+    lines = _Lines(process, say)
+    try:
+        _attend(process, lines, deadline)
+        if process.poll() is None:
+            say(TIME_OVER)
+            process.terminate()
+            _attend(process, lines, Deadline.after(GRACE_S, deadline.clock))
+    finally:  # an interrupted cell must not leave it running
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        lines.close()
+    return process.returncode
+
+
+class _Lines:
+    """What a process prints, in whole lines."""
+
+    def __init__(self, process: subprocess.Popen[bytes], say: Callable[[str], None]) -> None:
+        assert process.stdout
+        self._pipe, self._say, self._rest = process.stdout, say, b""
+        os.set_blocking(self._pipe.fileno(), False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._pipe, selectors.EVENT_READ)
+        self.open = True
+
+    def pass_on(self, timeout: float) -> None:
+        """What arrives within `timeout` seconds."""
+        if not self._selector.select(timeout):
+            return
+        try:
+            chunk = os.read(self._pipe.fileno(), READ_BYTES)
+        except BlockingIOError:
+            return
+        self.open = bool(chunk)
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            self._say(line.decode("utf-8", "replace"))
+
+    def close(self) -> None:
+        """The last words, and the end."""
+        for _ in range(LAST_READS):  # something it left behind may print for ever
+            if self.open:
+                self.pass_on(0)
+        if self._rest:
+            self._say(self._rest.decode("utf-8", "replace"))
+        self._selector.close()
+        self._pipe.close()
+
+
+def _attend(process: subprocess.Popen[bytes], lines: _Lines, deadline: Deadline) -> None:
+    """Listen until the process has ended or the deadline has passed."""
+    while process.poll() is None and not deadline.passed():
+        wait_s = max(0.0, min(LOOK_S, deadline.left()))
+        if lines.open:
+            lines.pass_on(wait_s)
+        else:
+            deadline.clock.sleep(min(wait_s, 0.1))
+
+
+def _prefer_for_killing(pid: int) -> None:
+    with suppress(OSError):
+        Path(f"/proc/{pid}/oom_score_adj").write_text(str(OOM_SCORE))
+
+
+def last_words(lines: Sequence[str]) -> str:
+    """The last line that says anything."""
+    return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")

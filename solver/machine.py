@@ -1,0 +1,44 @@
+"""What this machine has: memory, and GPUs that really compute."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from solver.deadline import Deadline
+from solver.launch import follow, last_words
+
+_MULTIPLY = (
+    "import torch; a = torch.ones(256, 256, device='cuda', dtype=torch.float16); "
+    "assert (a @ a).float().mean().item() == 256, 'it multiplies wrongly'"
+)
+
+
+def available_mb() -> int:
+    """Memory free for use; 0 where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(x.split()[1]) // 1024 for x in lines if x.startswith("MemAvailable")), 0)
+
+
+def gpus() -> int:
+    """How many GPUs the driver names."""
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+
+
+def gpu_fault(device: int, deadline: Deadline) -> str | None:
+    """What is wrong with a GPU, None if it multiplies. A driver that lists a GPU may still have
+    no code for it; asked in a process of its own, since that may hang or crash."""
+    words: list[str] = []
+    only = {"CUDA_VISIBLE_DEVICES": str(device)}
+    code = follow([sys.executable, "-c", _MULTIPLY], deadline, only, words.append)
+    return None if code == 0 else last_words(words) or f"exit code {code}"

@@ -1,0 +1,82 @@
+"""A tiny task to try a whole run on, and what that run says about its engines."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from solver.deadline import Deadline
+from solver.grid import DataError, as_grid, same
+from solver.journal import FILE, replay
+from solver.kit import IMPORTABLE
+from solver.launch import follow, last_words
+from solver.submissions import read_submission
+
+TASK = "upside00"
+LATE_S = 10.0  # after which the run is ended, should it not end itself
+_INPUTS = ([[1, 2], [0, 3]], [[4, 0, 5], [0, 6, 0]], [[7, 7, 0], [0, 8, 0], [1, 0, 0]])
+_TEST = [[2, 0, 3], [0, 4, 0], [5, 0, 0]]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Whether the task was solved, why engines failed, by their names, and the last words."""
+
+    solved: bool
+    failed: dict[str, str]
+    words: str
+
+
+def try_run(
+    folder: Path,
+    profile: str,
+    engines: Sequence[str],
+    workers: int,
+    seconds: float,
+    deadline: Deadline,
+) -> Trial:
+    """Run the solver as the notebook does, for so many seconds, on the tiny task; `folder` is
+    made anew for it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    run = folder / "run"
+    command = [
+        *(sys.executable, "-m", "solver", str(write_trial(folder)), "--run", str(run)),
+        *("--profile", profile, "--engines", ",".join(engines), "--workers", str(workers)),
+        *("--budget", f"{seconds:.1f}s"),
+    ]
+    words: list[str] = []
+    follow(command, deadline.slice(seconds + LATE_S), IMPORTABLE, words.append)
+    return Trial(solved(run), failed_engines(run), last_words(words))
+
+
+def write_trial(folder: Path) -> Path:
+    """A challenges file with one task in `folder`: the output is the input upside down."""
+    folder.mkdir(parents=True, exist_ok=True)
+    train = [{"input": rows, "output": rows[::-1]} for rows in _INPUTS]
+    path = folder / "challenges.json"
+    path.write_text(json.dumps({TASK: {"train": train, "test": [{"input": _TEST}]}}), "utf-8")
+    return path
+
+
+def solved(run: Path) -> bool:
+    """True if the run in a folder answered the task rightly."""
+    try:
+        ((first, second),) = read_submission(run / "submission.json")[TASK]
+    except (DataError, KeyError, ValueError):
+        return False
+    return any(same(as_grid(_TEST[::-1]), grid) for grid in (first, second))
+
+
+def failed_engines(run: Path) -> dict[str, str]:
+    """The engines whose every job in a run failed, and the last line of why."""
+    try:
+        jobs = replay(run / FILE).jobs
+    except DataError:
+        return {}
+    well = {job.engine for job in jobs if job.outcome not in ("error", "died")}
+    failed = (job for job in jobs if job.engine not in well)
+    return {job.engine: last_words((job.error or job.outcome).splitlines()) for job in failed}

@@ -1,0 +1,163 @@
+"""The commands of `arcsub` that lead to Kaggle: the notebook, its rehearsal, the preflight."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+
+from solver.run import RunError
+from submission.commands import extra, finish
+
+app = typer.Typer()
+
+Engines = Annotated[
+    str, typer.Option(metavar="NAMES", help="Engines to use, in place of the profile's.")
+]
+
+
+@app.command(epilog="Example:\n\n  arcsub notebook runs/notebook.ipynb --budget 10h")
+def notebook(
+    out: Annotated[str, typer.Argument(metavar="FILE", help="The notebook to write.")],
+    profile: Annotated[str, typer.Option(help="What the run may use.")] = "kaggle-cpu",
+    engines: Engines = "",
+    competition: Annotated[
+        str, typer.Option(metavar="SLUG", help="The competition.")
+    ] = "arc-prize-2026-arc-agi-2",
+    budget: Annotated[str, typer.Option(help="Time of the scored run.")] = "10h",
+    short_budget: Annotated[str, typer.Option(help="Time of a run that is not scored.")] = "5m",
+    seed: Annotated[int, typer.Option(help="Decides every draw.")] = 0,
+    model: Annotated[
+        str, typer.Option(metavar="SOURCE", help="datasets/OWNER/SLUG, models/..., or inside.")
+    ] = "",
+    wheels: Annotated[
+        str, typer.Option(metavar="SOURCE", help="What is installed: datasets/OWNER/SLUG.")
+    ] = "",
+    lock: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Of the wheels; offline_wheels/minimal if left out."),
+    ] = None,
+) -> None:
+    """Build one offline Kaggle notebook that holds the whole solver."""
+
+    def action() -> None:
+        with extra("notebook"):
+            from submission.notebook import Settings, commit_of, write_notebook
+        settings = Settings(
+            profile=profile,
+            engines=engines,
+            competition=competition,
+            budget=budget,
+            short_budget=short_budget,
+            seed=seed,
+            model=model,
+            wheels=wheels,
+            **({"lock": lock} if lock else {}),
+        )
+        size = write_notebook(Path(out), settings, commit := commit_of())
+        typer.echo(f"{out}: {size / 1e3:.0f} kB, profile {profile}, commit {commit}")
+
+    finish(action)
+
+
+_EXAMPLES = """
+Examples:
+
+  arcsub rehearse --tasks 20 --budget 5m
+
+  arcsub rehearse runs/notebook.ipynb --fault kill=60s
+"""
+
+
+@app.command(epilog=_EXAMPLES)
+def rehearse(
+    notebook: Annotated[
+        str | None, typer.Argument(metavar="FILE", help="A built notebook; built if left out.")
+    ] = None,
+    source: Annotated[
+        str, typer.Option(metavar="SOURCE", help="What stands for the hidden tasks.")
+    ] = "arc-agi-2:evaluation",
+    solutions: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Solutions, to print the score.")
+    ] = None,
+    tasks: Annotated[
+        str | None, typer.Option(metavar="N|IDS", help="Draw N tasks, or name them.")
+    ] = None,
+    budget: Annotated[str, typer.Option(help="Time of the notebook, in place of its own.")] = "5m",
+    out: Annotated[
+        str, typer.Option(metavar="DIR", help="Folder for the tree and the executed notebook.")
+    ] = "runs/rehearsal",
+    layout: Annotated[str, typer.Option(help="Of the mounts: new, old, both or moved.")] = "new",
+    fault: Annotated[
+        str | None,
+        typer.Option(help="kill=20s, end=20s, no-model, no-input, slow-disk or bad-gpu."),
+    ] = None,
+    commit: Annotated[
+        bool, typer.Option("--commit", help="Not the scored run, but the one that saves a version.")
+    ] = False,
+    standin: Annotated[
+        str, typer.Option(help="Packages: kit (those of the kit) or image (Kaggle's).")
+    ] = "kit",
+    cpus: Annotated[int, typer.Option(help="Cores it may use.")] = 4,
+    memory: Annotated[float, typer.Option(metavar="GB", help="Memory it may use.")] = 30.0,
+    wheels: Annotated[str | None, typer.Option(metavar="DIR", help="The wheels to attach.")] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="DIR", help="The model to attach; the kit's if left out.")
+    ] = None,
+    cold: Annotated[
+        bool, typer.Option("--cold", help="Compile all kernels anew, as a session has to.")
+    ] = False,
+    network: Annotated[bool, typer.Option("--network", help="Leave the network on.")] = False,
+    seed: Annotated[int, typer.Option(help="Decides the draw of tasks.")] = 0,
+) -> None:
+    """Run the notebook as Kaggle would: offline, in its own /kaggle, within limits; score it."""
+
+    def action() -> None:
+        with extra("notebook"):
+            from submission.rehearse import Rehearsal
+            from submission.rehearse import rehearse as run
+        request = Rehearsal(
+            source=source,
+            notebook=notebook,
+            solutions=solutions,
+            tasks=tasks,
+            budget=budget,
+            out=out,
+            layout=layout,
+            fault=fault,
+            commit=commit,
+            standin=standin,
+            cpus=cpus,
+            memory_gb=memory,
+            wheels=wheels,
+            model=model,
+            cold=cold,
+            network=network,
+            seed=seed,
+        )
+        run(request, typer.echo)
+
+    finish(action)
+
+
+@app.command(epilog="Example:\n\n  arcsub preflight --profile cpu")
+def preflight(
+    profile: Annotated[str, typer.Option(help="What the run may use.")] = "cpu",
+    engines: Engines = "",
+) -> None:
+    """Try all that a run needs on this machine: memory, devices, a tiny task by every engine."""
+
+    def action() -> None:
+        from solver.deadline import Deadline
+        from solver.preflight import LONGEST_S, Request
+        from solver.preflight import preflight as check
+
+        with TemporaryDirectory() as scratch:
+            request = Request(profile, Path(scratch), engines)
+            plan = check(request, Deadline.after(LONGEST_S), None, typer.echo)
+        if plan.problems:
+            raise RunError(f"problems: {len(plan.problems)}; a run goes on without what fails")
+
+    finish(action)

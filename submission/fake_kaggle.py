@@ -1,0 +1,80 @@
+"""A /kaggle tree as a session finds it: the competition's files and what is attached."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from solver.grid import DataError, Task
+from solver.mounts import CHALLENGES, KINDS
+
+# How sources are mounted below /kaggle/input.
+LAYOUTS = {
+    "new": "by their whole names: competitions/SLUG, datasets/OWNER/SLUG, ...",
+    "old": "by their short names: SLUG, ...",
+    "both": "by their whole and by their short names",
+    "moved": "where no layout looks; they have to be searched for",
+}
+
+
+@dataclass(frozen=True)
+class Attached:
+    """A source by Kaggle's name, and the local folder that stands for it; the competition, whose
+    files are made, has none."""
+
+    source: str
+    folder: Path | None = None
+
+
+def build_tree(
+    kaggle: Path, tasks: Sequence[Task], attached: Sequence[Attached], layout: str
+) -> None:
+    """Make `input` and an empty `working` below `kaggle`, in place of what was there."""
+    shutil.rmtree(kaggle, ignore_errors=True)
+    for name in ("input", "working", "home"):
+        (kaggle / name).mkdir(parents=True)
+    for one in attached:
+        for place in _places(one.source, layout):
+            target = kaggle / "input" / place
+            if one.folder is None:
+                _competition(target, tasks)
+            else:
+                shutil.copytree(one.folder, target)
+
+
+def _places(source: str, layout: str) -> list[str]:
+    """Where a source lies below the input folder. Raises `DataError` for an unknown layout."""
+    parts = PurePosixPath(source.replace("*", "someone")).parts
+    whole, short = "/".join(parts), "/".join(parts[KINDS[parts[0]][1] :])
+    places = {
+        "new": [whole],
+        "old": [short],
+        "both": [whole, short],
+        "moved": [f"mnt/v2/{'-'.join(parts)}/files"],
+    }
+    if layout not in places:
+        raise DataError(f"--layout {layout}: there are {', '.join(places)}")
+    return places[layout]
+
+
+def _competition(folder: Path, tasks: Sequence[Task]) -> None:
+    """The hidden tasks as the test file, and the sample of a submission."""
+    folder.mkdir(parents=True)
+    nothing = {"attempt_1": [[0, 0], [0, 0]], "attempt_2": [[0, 0], [0, 0]]}
+    sample = {task.id: [nothing] * len(task.tests) for task in tasks}
+    (folder / CHALLENGES).write_text(challenges_json(tasks), "utf-8")
+    (folder / "sample_submission.json").write_text(json.dumps(sample), "utf-8")
+
+
+def challenges_json(tasks: Sequence[Task]) -> str:
+    """The tasks as a Kaggle challenges file: no test outputs."""
+    return json.dumps({task.id: _record(task) for task in tasks})
+
+
+def _record(task: Task) -> dict[str, Any]:
+    train = [{"input": p.input.tolist(), "output": p.output.tolist()} for p in task.train]
+    return {"train": train, "test": [{"input": grid.tolist()} for grid in task.tests]}

@@ -1,0 +1,248 @@
+"""`arcsub rehearse`: run the notebook as Kaggle would, on this machine, and score its answers."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from solver.arcio import Source, pick_tasks, read_solutions, read_source
+from solver.command import score_text
+from solver.config import load_config
+from solver.deadline import format_duration, parse_duration
+from solver.grid import DataError
+from solver.journal import FILE, replay
+from solver.jsonio import load_json
+from solver.kit import MODEL
+from solver.run import RunError
+from solver.session import OWN_BUDGET, SCORED
+from solver.submissions import check_submission, read_submission, score
+from submission.fake_kaggle import Attached, build_tree
+from submission.notebook import Settings, about_of, commit_of, sources_of, write_notebook
+from submission.sandbox import Ending, Fault, Limits, run_isolated
+from submission.standin import base, cache_folder, make, packages
+from submission.timeline import Times, extrapolation, stage_lines, times_of
+
+HERE = Path(__file__).parent / "rehearsal"
+STARTUP_S, LATE_S = 120.0, 180.0  # the kernel's start; what may come after the budget's end
+EXECUTED, VENV = "executed.ipynb", "venv"
+RUNNER = HERE / "runner.py"
+GPU_LIST = "#!/bin/sh\necho 'GPU 0: A GPU that is listed and does not compute (UUID: GPU-0)'\n"
+RUN_WORDS = ("--run", "/kaggle/working")  # on the command line of the solver
+FAULTS = {
+    "kill": "the solver is killed after so many seconds: kill=20s",
+    "end": "the session is killed after so many seconds: end=20s",
+    "no-model": "the model is not mounted",
+    "no-input": "the competition is not mounted",
+    "slow-disk": "every write that must last takes half a second more",
+    "bad-gpu": "a GPU is listed and fails its first operation",
+}
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What to rehearse; the fields are the command's options."""
+
+    source: str
+    notebook: str | None = None
+    solutions: str | None = None
+    tasks: str | None = None
+    budget: str = "5m"
+    out: str = "runs/rehearsal"
+    layout: str = "new"
+    fault: str | None = None
+    commit: bool = False
+    standin: str = "kit"
+    cpus: int = 4
+    memory_gb: float = 30.0
+    wheels: str | None = None
+    model: str | None = None
+    cold: bool = False
+    network: bool = False
+    seed: int = 0
+
+
+def rehearse(request: Rehearsal, say: Callable[[str], None]) -> None:
+    """Build the notebook if none is given, run it, then validate, score and extrapolate.
+
+    Raises `DataError` for bad input, `RunError` if the notebook failed or left no valid
+    submission.
+    """
+    rehearsed = _prepare(request, say)
+    try:
+        ending = run_isolated(
+            rehearsed.out,
+            [str(rehearsed.python), str(RUNNER), str(rehearsed.notebook), str(rehearsed.executed)],
+            _environment(rehearsed, request),
+            _limits(rehearsed.budget_s, request),
+            rehearsed.fault,
+            request.network,
+        )
+    finally:
+        shutil.rmtree(rehearsed.out / VENV, ignore_errors=True)
+    _report(rehearsed, ending, say)
+
+
+@dataclass(frozen=True)
+class _Rehearsed:
+    """All that is ready before the notebook starts."""
+
+    out: Path
+    notebook: Path
+    python: Path
+    source: Source
+    budget_s: float
+    fault: Fault | None
+    kind: str
+
+    @property
+    def executed(self) -> Path:
+        return self.out / EXECUTED
+
+    @property
+    def working(self) -> Path:
+        return self.out / "kaggle" / "working"
+
+
+def _prepare(request: Rehearsal, say: Callable[[str], None]) -> _Rehearsed:
+    budget_s = _seconds("--budget", request.budget)
+    fault, kind = _fault(request.fault)
+    source = _source(request)
+    out = Path(request.out).resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    notebook = _notebook(request, out)
+    build_tree(out / "kaggle", source.tasks, _attached(request, notebook, kind), request.layout)
+    (out / EXECUTED).unlink(missing_ok=True)
+    stage = base(request.standin, say)
+    python = make(stage, out / VENV)
+    if kind == "slow-disk":
+        shutil.copy(HERE / "slow_disk.py", packages(out / VENV) / "sitecustomize.py")
+    if kind == "bad-gpu":
+        (out / VENV / "bin" / "nvidia-smi").write_text(GPU_LIST)
+        (out / VENV / "bin" / "nvidia-smi").chmod(0o755)
+    how = "with" if request.network else "without"
+    say(f"stand-in  {stage.about}; {how} a network, {request.layout} layout")
+    say(f"tasks     {len(source.tasks)} of {source.name}, {request.budget} for the notebook")
+    return _Rehearsed(out, notebook, python, source, budget_s, fault, kind)
+
+
+def _source(request: Rehearsal) -> Source:
+    source = read_source(request.source)
+    solutions = source.solutions
+    if request.solutions is not None:
+        solutions = read_solutions(request.solutions, source.tasks)
+    return Source(source.name, pick_tasks(source.tasks, request.tasks, request.seed), solutions)
+
+
+def _seconds(option: str, text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise DataError(f"{option} {error}") from None
+
+
+def _fault(text: str | None) -> tuple[Fault | None, str]:
+    """What is to go wrong: a kill, or the name of something that is broken from the start."""
+    kind, _, value = (text or "").partition("=")
+    if text and (kind not in FAULTS or bool(value) != (kind in ("kill", "end"))):
+        known = ", ".join(f"{name}=20s" if name in ("kill", "end") else name for name in FAULTS)
+        raise DataError(f"--fault {text}: there are {known}")
+    if kind == "kill":
+        return Fault(_seconds("--fault", value), RUN_WORDS, "the solver"), kind
+    if kind == "end":
+        return Fault(_seconds("--fault", value)), kind
+    return None, kind
+
+
+def _notebook(request: Rehearsal, out: Path) -> Path:
+    if request.notebook is not None:
+        path = Path(request.notebook).resolve()
+        if not path.is_file():
+            raise DataError(f"{path}: no such file")
+        return path
+    path = out / "notebook.ipynb"
+    write_notebook(path, Settings(), commit_of())
+    return path
+
+
+def _attached(request: Rehearsal, notebook: Path, kind: str) -> list[Attached]:
+    """The sources that the notebook names, as far as they are not missing on purpose."""
+    folders = {"wheels": request.wheels, "model": request.model or str(MODEL)}
+    sources = sources_of(notebook)
+    missing = {"no-model": "model", "no-input": "competition"}.get(kind)
+    if missing and not sources.pop(missing, None):
+        raise DataError(f"--fault {kind}: this notebook needs no {missing}")
+    attached = []
+    for name, source in sources.items():
+        folder = folders.get(name)
+        if name in folders and (folder is None or not Path(folder).is_dir()):
+            raise DataError(f"the notebook wants {source}: --{name} {folder}: no such folder")
+        attached.append(Attached(source, Path(folder) if folder else None))
+    return attached
+
+
+def _environment(rehearsed: _Rehearsed, request: Rehearsal) -> dict[str, str]:
+    """What a session's processes find; nothing of this shell goes in."""
+    kernels = cache_folder() / f"kernels-{request.standin}"
+    if request.cold:
+        kernels = rehearsed.out / "kernels"
+        shutil.rmtree(kernels, ignore_errors=True)
+    kernels.mkdir(parents=True, exist_ok=True)
+    scored = {} if request.commit else {SCORED: "1"}
+    return {
+        "PATH": f"{rehearsed.python.parent}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+        "HOME": "/kaggle/home",
+        "LANG": "C.UTF-8",
+        "NUMBA_CACHE_DIR": str(kernels),
+        OWN_BUDGET: f"{rehearsed.budget_s}s",
+        **scored,
+    }
+
+
+def _limits(budget_s: float, request: Rehearsal) -> Limits:
+    return Limits(STARTUP_S + budget_s + LATE_S, request.cpus, int(1000 * request.memory_gb))
+
+
+# --- what came of it ------------------------------------------------------------------
+
+
+def _report(rehearsed: _Rehearsed, ending: Ending, say: Callable[[str], None]) -> None:
+    """Say what happened and what is on disk; raise `RunError` unless that is as it must be."""
+    times = times_of(rehearsed.executed) if rehearsed.executed.exists() else Times({}, 0.0, "")
+    say("")
+    for line in (*times.text.strip().splitlines(), *ending.events):
+        say(f"  | {line}")
+    say("")
+    for line in stage_lines(times):
+        say(f"stage     {line}")
+    say(f"in all    {format_duration(ending.seconds)}, at most {ending.peak_mb / 1000:.1f} GB")
+    submission = rehearsed.working / "submission.json"
+    _valid(rehearsed, submission)
+    say(f"valid     {submission}")
+    if rehearsed.source.solutions and rehearsed.kind != "no-input":
+        result = score(read_submission(submission), rehearsed.source.solutions)
+        say(f"score     {score_text(result)}")
+    for line in _extrapolated(rehearsed, times):
+        say(f"on Kaggle {line}")
+    if ending.code != 0 and rehearsed.kind != "end":
+        raise RunError(f"the notebook failed ({ending.code}); a scored run would count for nothing")
+
+
+def _valid(rehearsed: _Rehearsed, submission: Path) -> None:
+    try:
+        if rehearsed.kind == "no-input":
+            load_json(submission)  # nothing is known of the tasks: it is there, no more
+        else:
+            check_submission(submission, rehearsed.source.tasks)
+    except DataError as error:
+        raise RunError(f"no valid submission: {error}") from None
+
+
+def _extrapolated(rehearsed: _Rehearsed, times: Times) -> list[str]:
+    journal = rehearsed.working / FILE
+    jobs = replay(journal).jobs if journal.exists() else []
+    about = about_of(rehearsed.notebook)
+    config = load_config(about["profile"], 1.0)
+    seconds = parse_duration(about["budget"])
+    return extrapolation(times, jobs, len(rehearsed.source.tasks), config, seconds)

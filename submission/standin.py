@@ -1,0 +1,104 @@
+"""A stand-in for Kaggle's image: an environment with what the image has, and nothing of the kit."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from solver.grid import DataError
+
+IMAGE, IMAGE_TORCH = (
+    Path(__file__).parent / "rehearsal" / name for name in ("image.txt", "image-torch.txt")
+)
+TORCH_CPU = "https://download.pytorch.org/whl/cpu"
+FOREIGN = ("solver", "submission")  # what must come from the notebook alone
+KIT, KAGGLE = "kit", "image"
+
+
+@dataclass(frozen=True)
+class Base:
+    """An interpreter and the folder of the packages that a stand-in shows."""
+
+    python: Path
+    packages: Path
+    about: str
+
+
+def base(kind: str, say: Callable[[str], None]) -> Base:
+    """The packages of the kit's own environment (`kit`), or those of Kaggle's image (`image`),
+    installed once into the user's cache. Raises `DataError`."""
+    if kind == KIT:
+        version = ".".join(map(str, sys.version_info[:3]))
+        about = f"Python {version} and the kit's locked packages"
+        return Base(Path(sys.executable), Path(sysconfig.get_path("purelib")), about)
+    if kind != KAGGLE:
+        raise DataError(f"--standin {kind}: there are {KIT} and {KAGGLE}")
+    return _image(say)
+
+
+def cache_folder() -> Path:
+    """Where what is expensive to make is kept between rehearsals."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "arc-submission-kit"
+
+
+def make(base: Base, folder: Path) -> Path:
+    """A fresh environment in `folder`: it sees the base's packages and can take wheels of its
+    own. Returns its interpreter; raises `DataError` if the kit could be imported from it.
+
+    The base's folder is only put on the path, so links in it (an editable install) do not count.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run([base.python, "-m", "venv", "--without-pip", folder], check=True)
+    python = folder / "bin" / "python"
+    (packages(folder) / "image.pth").write_text(f"{base.packages}\n", "utf-8")
+    for name in FOREIGN:
+        looked = (
+            "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
+        )
+        found = subprocess.run([python, "-c", looked, name], cwd="/", env={}, check=False)
+        if found.returncode == 0:
+            raise DataError(f"{base.packages}: holds {name}; the notebook must bring its own")
+    return python
+
+
+def packages(folder: Path) -> Path:
+    """The folder of an environment's own packages."""
+    (found,) = folder.glob("lib/python3*/site-packages")
+    return found
+
+
+def _image(say: Callable[[str], None]) -> Base:
+    """The packages of Kaggle's image on Python 3.12, torch's CPU build in place of its own."""
+    python = shutil.which("python3.12")
+    if python is None:
+        raise DataError(f"--standin {KAGGLE}: needs python3.12 on the PATH; or --standin {KIT}")
+    asked = "".join(file.read_text("utf-8") for file in (IMAGE, IMAGE_TORCH))
+    folder = cache_folder() / f"image-{hashlib.sha256(asked.encode()).hexdigest()[:12]}"
+    ready = folder / ".ready"
+    if not ready.exists():
+        say(f"installing the packages of Kaggle's image into {folder}, once")
+        with_torch = _install(python, folder)
+        ready.write_text("" if with_torch else " but torch, which this index lacks for a CPU")
+    about = f"Python 3.12 and the packages of Kaggle's image{ready.read_text()}"
+    return Base(folder / "bin" / "python", packages(folder), about)
+
+
+def _install(python: str, folder: Path) -> bool:
+    """Make the environment; True if it has torch. Raises `DataError` if the rest is not to be
+    had."""
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run([python, "-m", "venv", str(folder)], check=True)
+    pip = [str(folder / "bin" / "pip"), "--disable-pip-version-check", "--retries", "1", "install"]
+    if subprocess.run([*pip, "--quiet", "-r", str(IMAGE)], check=False).returncode != 0:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise DataError(f"--standin {KAGGLE}: pip found not all of {IMAGE.name}")
+    torch = [*pip, "--quiet", "--extra-index-url", TORCH_CPU, "-r", str(IMAGE_TORCH)]
+    return subprocess.run(torch, check=False).returncode == 0

@@ -1,0 +1,107 @@
+"""Where a rehearsal's time went, and what that means for 240 tasks and 12 hours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import nbformat
+
+from solver.config import Config
+from solver.deadline import Budget, format_duration
+from solver.journal import ALL, JobRecord
+
+TASKS, LIMIT_S = 240, 12 * 3600.0
+STAGES = {
+    "template": "template",
+    "files": "the solver's files",
+    "session": "settings",
+    "wheels": "wheels",
+    "preflight": "preflight",
+    "run": "run",
+    "summary": "summary",
+}
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds by stage of a notebook, in its order, seconds until its run began, and what its
+    cells printed, but for those that write files."""
+
+    stages: dict[str, float]
+    before_run: float
+    text: str
+
+
+def times_of(executed: Path) -> Times:
+    """Of a notebook that ran, as far as it came."""
+    stages: dict[str, float] = {}
+    begun: dict[str, datetime] = {}
+    text: list[str] = []
+    for cell in nbformat.read(executed, as_version=4).cells:
+        stage = cell.metadata.get("arcsub", {}).get("stage", "other")
+        start, end = (_moment(cell, what) for what in _FROM_TO)
+        if start:
+            begun.setdefault(stage, start)
+            stages[stage] = stages.get(stage, 0.0) + (_between(start, end) if end else 0.0)
+        if stage != "files":  # each says that it was written
+            text += [output.get("text", "") for output in cell.get("outputs", [])]
+    until = begun.get("run", max(begun.values(), default=None))
+    first = min(begun.values(), default=None)
+    return Times(stages, _between(first, until) if first and until else 0.0, "".join(text))
+
+
+def _moment(cell: Any, what: str) -> datetime | None:
+    """When a cell began or ended; None if it did not come to that."""
+    seen = cell.metadata.get("execution", {}).get(what)
+    return datetime.fromisoformat(seen) if seen else None
+
+
+def _between(start: datetime, end: datetime) -> float:
+    return (end - start).total_seconds()
+
+
+_FROM_TO = ("iopub.execute_input", "shell.execute_reply")
+
+
+def stage_lines(times: Times) -> list[str]:
+    """A line for each stage."""
+    return [
+        f"{STAGES.get(name, name):20} {format_duration(seconds):>8}"
+        for name, seconds in times.stages.items()
+    ]
+
+
+def extrapolation(
+    times: Times, jobs: Sequence[JobRecord], tasks: int, config: Config, budget_s: float
+) -> list[str]:
+    """What the same would be with 240 tasks and a budget of `budget_s`.
+
+    The first passes are the measured ones, more of them; what they leave goes to further passes.
+    """
+    usable = Budget.of(budget_s).usable - times.before_run
+    workers = config.workers
+    each = usable * workers / TASKS
+    lines = [
+        f"{TASKS} tasks in {format_duration(budget_s)}: the run begins after "
+        f"{format_duration(times.before_run)}; {workers} workers have "
+        f"{format_duration(each)} for each task"
+    ]
+    for engine in dict.fromkeys(job.engine for job in jobs):
+        first = [job for job in jobs if job.engine == engine and job.pass_ == 0]
+        seconds = [job.cost_s for job in first if job.task != ALL]
+        if not seconds:
+            continue
+        cut = sum(job.outcome == "sliced" for job in first) / len(first)
+        whole = TASKS * mean(seconds) / workers
+        lines.append(
+            f"{engine}: {mean(seconds):.1f} s a task in its first pass ({len(seconds)} of {tasks} "
+            f"tasks, {cut:.0%} cut by their slice); for {TASKS} that takes "
+            f"{format_duration(whole)}, {whole / usable:.1%} of the time"
+        )
+    lines.append(f"{format_duration(LIMIT_S - budget_s)} remain to Kaggle's limit of 12 hours")
+    return lines

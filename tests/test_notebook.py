@@ -1,0 +1,189 @@
+"""The notebook: always the same bytes, the whole solver inside, small enough, well formed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from solver.grid import DataError
+from solver.kit import package_files
+from submission.notebook import MAX_BYTES, Settings, about_of, build, commit_of, write_notebook
+from submission.notebook_cells import model_cells
+from tests.runs import ROOT
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return build(Settings(), COMMIT)
+
+
+@pytest.fixture(scope="module")
+def notebook(text: str) -> Any:
+    return json.loads(text)
+
+
+def sources(notebook: Any) -> list[str]:
+    return [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def test_the_same_commit_gives_the_same_bytes_anywhere(text: str, tmp_path: Path) -> None:
+    code = f"from submission.notebook import *; print(build(Settings(), {COMMIT!r}), end='')"
+    again = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"},
+        capture_output=True,
+        check=True,
+    )
+    assert again.stdout == text.encode()
+
+
+def test_nothing_of_this_machine_is_inside(text: str) -> None:
+    assert str(ROOT) not in text
+    assert str(Path.home()) + "/" not in text.replace("/root/.cache", "")
+
+
+def test_it_holds_every_file_of_the_solver_as_it_is(notebook: Any) -> None:
+    written = {}
+    for source in sources(notebook):
+        if found := re.match(r"%%writefile /kaggle/temp/kit/(\S+)\n(.*)", source, re.DOTALL):
+            written[found[1]] = found[2] + "\n"
+    assert written == {name: file.read_text() for name, file in package_files()}
+    assert {"solver/run.py", "solver/synth/engine.py", "solver/profiles/cpu.toml"} < written.keys()
+
+
+def test_every_folder_of_the_solver_is_made_and_has_a_heading(notebook: Any) -> None:
+    folders = {str(Path(name).parent) for name, _ in package_files()}
+    made = re.search(r"^FOLDERS: .* = \((.*)\)$", sources(notebook)[0], re.MULTILINE)
+    assert made
+    assert set(re.findall(r'"([^"]+)"', made[1])) == folders
+    headings = [c["source"] for c in notebook["cells"] if c["cell_type"] == "markdown"]
+    assert len(headings) == 1 + len(folders) + 5
+
+
+def test_its_cells_are_python_and_end_without_a_blank_line(notebook: Any) -> None:
+    for source in sources(notebook):
+        if not source.startswith("%%"):
+            compile(source, "cell", "exec")
+        assert source == source.rstrip("\n")
+
+
+def test_its_metadata_is_what_kaggle_needs(text: str, notebook: Any) -> None:
+    nbformat.validate(nbformat.reads(text, as_version=4))
+    metadata = notebook["metadata"]
+    assert metadata["kernelspec"]["name"] == "python3"
+    assert metadata["language_info"]["name"] == "python"
+    assert metadata["kaggle"]["isInternetEnabled"] is False
+    assert metadata["kaggle"]["accelerator"] == "none"
+    assert metadata["arcsub"]["commit"] == COMMIT
+    assert metadata["arcsub"]["profile"] == "kaggle-cpu"
+    assert metadata["arcsub"]["lock"] == ""  # it installs nothing
+    assert re.fullmatch(r"[0-9a-f]{64}", metadata["arcsub"]["tested"])
+    ids = [cell["id"] for cell in notebook["cells"]]
+    assert len(set(ids)) == len(ids)
+    assert COMMIT in notebook["cells"][0]["source"]
+    assert metadata["arcsub"]["tested"] in notebook["cells"][0]["source"]
+
+
+def test_settings_are_constants_of_the_first_cell(tmp_path: Path) -> None:
+    lock = tmp_path / "some.lock"
+    lock.write_text("six==1.17.0 \\\n    --hash=sha256:" + 64 * "0" + "\n")
+    settings = Settings(
+        engines="synth,model",
+        competition="another-slug",
+        budget="9h30m",
+        short_budget="2m",
+        seed=7,
+        model="models/o/m/transformers/v/1",
+        wheels="datasets/*/wheels",
+        lock=str(lock),
+    )
+    path = tmp_path / "deep" / "notebook.ipynb"
+    assert write_notebook(path, settings, COMMIT) == path.stat().st_size
+    names: dict[str, Any] = {}
+    lines = sources(json.loads(path.read_text()))[0].splitlines()
+    exec("\n".join(line for line in lines if re.match(r"[A-Z_]+ = [\"\d]", line)), names)
+    shown = [names[k] for k in ("ENGINES", "COMPETITION", "BUDGET", "SHORT_BUDGET", "SEED")]
+    assert shown == ["synth,model", "another-slug", "9h30m", "2m", 7]
+    assert (names["MODEL"], names["WHEELS"]) == (settings.model, settings.wheels)
+    assert f"%%writefile /kaggle/temp/kit/wheels.lock\n{lock.read_text()}"[:-1] in sources(
+        json.loads(path.read_text())
+    )
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()
+    assert about_of(path)["lock"] == digest
+    assert digest in path.read_text().split("cell-001")[0]
+    assert about_of(path)["sources"] == {
+        "competition": "competitions/another-slug",
+        "wheels": "datasets/*/wheels",
+        "model": "models/o/m/transformers/v/1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"profile": "none"}, "no such profile"),
+        ({"engines": "nothing"}, "no such engine"),
+        ({"engines": "model"}, "needs a model"),
+        ({"budget": "long"}, "--budget"),
+        ({"short_budget": "0s"}, "--short-budget"),
+        ({"competition": "a/b"}, "no name of a Kaggle source"),
+        ({"model": "somewhere"}, "no name of a Kaggle source"),
+        ({"wheels": "datasets/a/b", "lock": "/no/such.lock"}, "cannot be read"),
+    ],
+)
+def test_settings_that_cannot_work(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        build(replace(Settings(), **change), COMMIT)
+
+
+def test_a_model_that_does_not_fit_is_refused_with_the_way_out() -> None:
+    with pytest.raises(DataError, match=r"MB, Kaggle takes less .*--model datasets/"):
+        build(Settings(engines="synth,model", model="inside"), COMMIT)
+
+
+def test_a_model_that_fits_travels_inside(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"a": 1}\n')
+    (tmp_path / "model.safetensors").write_bytes(bytes(range(256)))
+    config, weights = (cell["source"] for cell in model_cells(tmp_path))
+    assert config == '%%writefile /kaggle/temp/kit/models/pair/config.json\n{"a": 1}'
+    place = tmp_path / "kit"
+    (place / "models/pair").mkdir(parents=True)
+    exec(weights, {"KIT": place, "base64": base64})
+    assert (place / "models/pair/model.safetensors").read_bytes() == bytes(range(256))
+
+
+def test_it_is_small_enough_for_kaggle(text: str) -> None:
+    assert len(text.encode()) < MAX_BYTES
+
+
+def test_a_file_that_is_no_notebook_of_ours(tmp_path: Path) -> None:
+    path = tmp_path / "other.ipynb"
+    path.write_text('{"metadata": {}}')
+    with pytest.raises(DataError, match="no notebook that"):
+        about_of(path)
+
+
+def test_the_commit_is_named_and_an_edit_shows(tmp_path: Path) -> None:
+    assert commit_of(tmp_path) == "unknown"
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e@example.org"]
+    (tmp_path / "solver").mkdir()
+    (tmp_path / "solver" / "a.py").write_text("1\n")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "one"]):
+        subprocess.run([*git, *words], check=True)
+    assert re.fullmatch("[0-9a-f]{40}", commit_of(tmp_path))
+    (tmp_path / "solver" / "a.py").write_text("2\n")
+    assert re.fullmatch("[0-9a-f]{40}-edited", commit_of(tmp_path))

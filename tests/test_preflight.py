@@ -1,0 +1,149 @@
+"""The preflight: what works is said, what does not is left out, and a plan is always there."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from solver.deadline import Deadline
+from solver.grid import DataError
+from solver.kit import MODEL, files_digest, link_model, package_files, settle_times, weights_fault
+from solver.lm.model import BUNDLE
+from solver.mounts import CHALLENGES
+from solver.preflight import Plan, Request, preflight, read_plan
+from solver.trial import TASK, failed_engines, solved, try_run, write_trial
+from tests.fakes import toy_tasks
+from tests.runs import ROOT, write_challenges
+
+COMPETITION = "some-competition"
+GPU_LIST = "#!/bin/sh\necho 'GPU 0: one (UUID: 0)'\n"
+
+
+def checked(tmp_path: Path, seconds: float = 40.0, **values: str) -> tuple[Plan, str]:
+    """The plan and all that was said, for a machine with the competition mounted."""
+    place = tmp_path / "input" / "competitions" / COMPETITION
+    place.mkdir(parents=True, exist_ok=True)
+    write_challenges(place / CHALLENGES, toy_tasks(2))
+    settings = {"engines": "tests.fakes:instant", "competition": COMPETITION, **values}
+    request = Request("cpu", tmp_path, working=tmp_path, input=tmp_path / "input", **settings)
+    said: list[str] = []
+    plan = preflight(request, Deadline.after(seconds), tmp_path / "plan.json", said.append)
+    assert read_plan(tmp_path / "plan.json") == plan
+    return plan, "\n".join(said)
+
+
+def test_where_all_is_well_the_plan_changes_nothing(tmp_path: Path) -> None:
+    plan, said = checked(tmp_path, digest=files_digest())
+    found = tmp_path / "input" / "competitions" / COMPETITION / CHALLENGES
+    assert plan == Plan(challenges=str(found))
+    assert "every file is as it was built" in said
+    assert "solved by a run with tests.fakes:instant" in said
+    assert "PROBLEM" not in said
+
+
+def test_an_engine_that_fails_is_left_out(tmp_path: Path) -> None:
+    plan, said = checked(tmp_path, engines="tests.fakes:instant,tests.fakes:explodes", digest="x")
+    assert plan.engines == ("tests.fakes:instant",)
+    (problem,) = plan.problems
+    assert problem.startswith("tiny task: tests.fakes:explodes is left out: ")
+    assert "edited since it was built" in said
+
+
+def test_without_a_model_the_others_go_on(tmp_path: Path) -> None:
+    plan, said = checked(
+        tmp_path, engines="tests.fakes:instant,joint,model", model="datasets/someone/arc-model"
+    )
+    assert plan.engines == ("tests.fakes:instant",)
+    assert "no model: datasets/someone/arc-model is not mounted" in said
+
+
+def test_without_the_competition_the_rest_is_checked(tmp_path: Path) -> None:
+    plan, _ = checked(tmp_path, competition="")
+    assert (plan.challenges, plan.problems) == ("", ())
+    (tmp_path / "input" / "competitions" / COMPETITION / CHALLENGES).unlink()
+    request = Request("cpu", tmp_path, "tests.fakes:instant", "other", input=tmp_path / "input")
+    plan = preflight(request, Deadline.after(40), None, lambda line: None)
+    (problem,) = plan.problems
+    assert problem.startswith("competition: no arc-agi_test_challenges.json")
+
+
+def test_a_gpu_that_is_listed_must_compute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine has none: the driver's list is made up, the failure is torch's own."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "nvidia-smi").write_text(GPU_LIST)
+    (tools / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    plan, said = checked(tmp_path, 120.0, engines="tests.fakes:instant,model")
+    assert plan.devices == ()
+    assert plan.engines == ("tests.fakes:instant",)
+    assert [problem.split(":")[0] for problem in plan.problems] == ["GPU 0", "engines"]
+    assert "no GPU works: the run goes on with tests.fakes:instant" in said
+
+
+def test_an_unknown_profile_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such profile"):
+        preflight(Request("none", tmp_path), Deadline.after(5), None)
+
+
+def test_the_trial_tells_who_failed(tmp_path: Path) -> None:
+    challenges = write_trial(tmp_path / "some")
+    assert list(json.loads(challenges.read_text())) == [TASK]
+    engines = ("tests.fakes:instant", "tests.fakes:explodes")
+    trial = try_run(tmp_path / "trial", "cpu", engines, 1, 20.0, Deadline.after(60))
+    assert trial.solved
+    assert list(trial.failed) == ["tests.fakes:explodes"]
+    assert not solved(tmp_path / "nothing")
+    assert failed_engines(tmp_path / "nothing") == {}
+
+
+# --- the kit's own files --------------------------------------------------------------
+
+
+def test_the_model_is_where_the_engines_look() -> None:
+    assert MODEL == BUNDLE
+    assert weights_fault() is None
+
+
+def test_weights_are_those_of_their_provenance(tmp_path: Path) -> None:
+    place = tmp_path / "models" / "pair"
+    link_model(MODEL, place)
+    link_model(MODEL, place)  # a second time, too
+    assert weights_fault(place) is None
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("config.json", "provenance.json"):
+        (copy / name).write_bytes((MODEL / name).read_bytes())
+    assert weights_fault(copy) == f"no model in {copy}"
+    (copy / "model.safetensors").write_bytes((MODEL / "model.safetensors").read_bytes()[:-1])
+    fault = weights_fault(copy)
+    assert fault
+    assert "is not the file that provenance.json is about" in fault
+    (copy / "provenance.json").write_text("{")
+    assert "cannot be read" in str(weights_fault(copy))
+    (copy / "provenance.json").unlink()
+    assert weights_fault(copy) is None
+
+
+def test_the_digest_sees_every_change(tmp_path: Path) -> None:
+    for name in ("a.py", "lm/b.py", "profiles/c.toml"):
+        file = tmp_path / "solver" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(name)
+    before = files_digest(tmp_path)
+    (tmp_path / "solver" / "__pycache__").mkdir()
+    (tmp_path / "solver" / "__pycache__" / "a.pyc").write_text("compiled")
+    settle_times(tmp_path)
+    assert files_digest(tmp_path) == before
+    assert {file.stat().st_mtime for _, file in package_files(tmp_path)} == {0.0}
+    (tmp_path / "solver" / "lm" / "b.py").write_text("other")
+    assert files_digest(tmp_path) != before
+
+
+def test_the_package_is_more_than_its_modules() -> None:
+    names = [name for name, _ in package_files(ROOT)]
+    assert "solver/profiles/kaggle-cpu.toml" in names
+    assert names == sorted(names)
