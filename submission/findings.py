@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from solver.ensemble import Answer, answer
+from solver.ensemble import RULES, Answer, answer
 from solver.grid import Attempt, Candidate, Grid, Task, key, same
 from solver.journal import ALL, JobRecord, Replay
 from solver.select import SELECTORS
