@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from solver.engines import SETTINGS, check_engine, check_ready, check_settings
+from solver.engines import TAKE_A_MODEL, check_engine, check_ready, check_settings
 from solver.grid import DataError
 from solver.ladder import LADDER
 
@@ -193,11 +193,11 @@ def _stages(profile: str, table: dict[str, Any]) -> list[Stage]:
 
 
 def _with_model(stages: tuple[Stage, ...], model: str) -> tuple[Stage, ...]:
-    if not any(stage.engine in SETTINGS for stage in stages):
+    if not any(stage.engine in TAKE_A_MODEL for stage in stages):
         raise DataError(f"--model {model}: no engine of this run takes a model")
     return tuple(
         replace(stage, settings={**stage.settings, "model": model})
-        if stage.engine in SETTINGS
+        if stage.engine in TAKE_A_MODEL
         else stage
         for stage in stages
     )

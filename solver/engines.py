@@ -44,14 +44,19 @@ ENGINES = {
     "llm": "solver.lm.llm:llm",
     "induce": "solver.lm.induce:induce",
 }
+TAKE_A_MODEL = ("llm-joint", "llm", "induce")  # whose setting `model` is a folder of one's own
 # What reads an engine's settings from a profile, and what looks whether it could run with them.
 # Both are called in the process of the run, and import no heavy library.
 SETTINGS = {
+    "joint": "solver.lm.pair_settings:read",
+    "model": "solver.lm.pair_settings:read",
     "llm-joint": "solver.lm.settings:read",
     "llm": "solver.lm.settings:read",
     "induce": "solver.lm.induce_settings:read",
 }
 READY = {
+    "joint": "solver.lm.pair_settings:check",
+    "model": "solver.lm.pair_settings:check",
     "llm-joint": "solver.lm.ready:check",
     "llm": "solver.lm.ready:check",
     "induce": "solver.lm.induce_settings:check",

@@ -12,13 +12,15 @@ import torch
 
 from solver.deadline import Deadline, StepClock
 from solver.engines import Context
-from solver.grid import Pair, Task, as_grid, is_grid
+from solver.grid import DataError, Pair, Task, as_grid, is_grid
 from solver.ladder import is_out_of_memory, rung_of
 from solver.lm import engine, joint
 from solver.lm.checkpoint import export
-from solver.lm.engine import TURNS, views_of
+from solver.lm.engine import views_of
 from solver.lm.joint import ADAPTED, VECTORS
 from solver.lm.model import Size, TaskModel, build
+from solver.lm.pair_settings import TURNS, PairSettings, check, read
+from solver.views import View
 from tests.fakes import toy_tasks
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
@@ -62,7 +64,7 @@ def test_a_job_that_has_to_spare_memory_does(
     export(tmp_path / "bundle", TaskModel(build(Size(64, 2), 0), 1))
     monkeypatch.setattr(engine, "BUNDLE", tmp_path / "bundle")
     task, folder = toy_tasks(1)[0], tmp_path / "shared"
-    learner = engine._worker(folder).learner
+    learner = engine._worker(folder, "").learner
     learned = {}
     for without in ((), ("batch",), ("batch", "views", "training")):
         context = Context(0, 7, folder, rung_of(without))
@@ -81,3 +83,32 @@ def test_the_real_error_of_the_library_is_known() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**50, dtype=torch.uint8)
     assert is_out_of_memory(caught.value)
+
+
+def test_settings_decide_learning_views_and_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(tmp_path / "own", TaskModel(build(Size(64, 2), 0), 1))
+    monkeypatch.setattr(engine, "BUNDLE", tmp_path / "not there")
+    given = {"folder": str(tmp_path / "own"), "learning": 0.0, "views": 2, "strategy": "greedy"}
+    check(given, 1000)
+    task, context = toy_tasks(1)[0], Context(0, 7, tmp_path / "shared", settings=given)
+    found = list(engine.model(task, Deadline.after(200, StepClock()), context))
+    masters = engine._worker_of(context).learner.adapter.masters.items()
+    assert not any(m.abs().sum() > 0 for name, m in masters if name.endswith("lora_B"))
+    assert {candidate.view for candidate in found} <= {View(0).name, View(1).name}
+    assert not any(candidate.scores for candidate in found)  # greedy answers are not measured
+
+
+def test_settings_that_mean_nothing_are_named() -> None:
+    assert read({}) == PairSettings()
+    for given, message in (
+        ({"views": 9}, "views = 9: must be 1 to 8"),
+        ({"learning": 1.0}, "learning = 1.0"),
+        ({"strategy": "guess"}, "'guess': must be greedy or"),
+        ({"turns": 3}, "'turns': there is none; there are folder, learning"),
+    ):
+        with pytest.raises(DataError, match=message):
+            read(given)
+    with pytest.raises(DataError, match=r"nowhere/config.json: no such file"):
+        check({"folder": "nowhere"}, 1000)

@@ -22,14 +22,12 @@ from solver.lm.cache import PairModel
 from solver.lm.corpus import lesson_of
 from solver.lm.joint import ADAPTED, VECTORS, load_adapted, task_vectors
 from solver.lm.model import BUNDLE, TaskModel, compile_layers, dequantized, load
+from solver.lm.pair_settings import read
 from solver.lm.strategies import STRATEGIES, Options, Question, propose
 from solver.lm.stream import random_view
 from solver.lm.ttt import Adaptation, Learner
 from solver.views import View
 
-STRATEGY = "dfs"
-LEARNING = 0.5  # of a slice; the rest is for answering
-TURNS = 8
 PROBE = 4  # views that are asked first
 WIDTH = 32  # sequences decoded at once
 ADAPTATION = Adaptation()
@@ -40,21 +38,22 @@ def model(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidat
 
     The first views may settle it: then the rest of the slice is given back.
     """
-    worker = _worker(context.folder)
-    worker.learn(task, deadline.slice(LEARNING * deadline.left()), context)
+    worker, settings = _worker_of(context), read(context.settings)
+    worker.learn(task, deadline.slice(settings.learning * deadline.left()), context)
     views = views_of(task, context)
     known = PairModel(worker.learner.model, {task.id: 0})
     options = Options(seed=context.seed, probe=PROBE, width=round(WIDTH * context.rung.batch))
     for test in range(len(task.tests)):
         part = deadline.slice(deadline.left() / (len(task.tests) - test))
         asked = Question(task, test, views)
-        yield from propose(STRATEGIES[STRATEGY], known, asked, part, options, engine="model")
+        strategy = STRATEGIES[settings.strategy]
+        yield from propose(strategy, known, asked, part, options, engine="model")
 
 
 def views_of(task: Task, context: Context) -> list[View]:
-    """The eight turns with the colours as they are; in later passes, which are for tasks whose
-    views disagreed, the eight turns in each of two other colourings."""
-    views = [View(d8) for d8 in range(TURNS)]
+    """The turns with the colours as they are; in later passes, which are for tasks whose views
+    disagreed, the turns in each of two other colourings."""
+    views = [View(d8) for d8 in range(read(context.settings).views)]
     if context.pass_ > 0:
         rng = np.random.default_rng(stable_seed(context.seed, task.id, "views"))
         fixed = lesson_of(task).fixed_colors
@@ -65,7 +64,7 @@ def views_of(task: Task, context: Context) -> list[View]:
 
 def prepare(context: Context) -> None:
     """Load and compile the model, adapted if a run has done that, before a slice begins."""
-    _worker(context.folder)
+    _worker_of(context)
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class _Worker:
     def learn(self, task: Task, deadline: Deadline, context: Context) -> None:
         """Forget the last task and learn this one, as far as memory allows."""
         vectors = task_vectors(self.adapted, task.id) if self.adapted else None
-        if not context.rung.training:
+        if not context.rung.training or not read(context.settings).learning:
             self.learner.reset(context.seed, vectors)
             return
         tokens = round(ADAPTATION.tokens * context.rung.batch)
@@ -86,18 +85,22 @@ class _Worker:
         self.learner.learn(task, deadline, context.seed, vectors)
 
 
+def _worker_of(context: Context) -> _Worker:
+    return _worker(context.folder, read(context.settings).folder)
+
+
 @functools.cache
-def _worker(folder: Path) -> _Worker:
+def _worker(folder: Path, model: str) -> _Worker:
     torch.set_num_threads(1)
     adapted = folder / ADAPTED
     whole = (adapted / VECTORS).exists()
-    start = load_adapted(adapted, "") if whole else _bundled()
+    start = load_adapted(adapted, "") if whole else _as_it_is(Path(model or BUNDLE))
     compile_layers(start.lm)
     learner = Learner(start, ADAPTATION)
     learner.warm_up()
     return _Worker(learner, adapted if whole else None)
 
 
-def _bundled() -> TaskModel:
-    lm = dequantized(load(BUNDLE))
+def _as_it_is(model: Path) -> TaskModel:
+    lm = dequantized(load(model))
     return TaskModel(lm, 1).to(lm.dtype)

@@ -41,6 +41,7 @@ from solver.lm.model import (
     dequantized,
     load,
 )
+from solver.lm.pair_settings import read
 from solver.lm.stream import Mixture, Stream
 from solver.lm.train import Recipe, Step, Trainer, train, world
 
@@ -64,9 +65,10 @@ JOINT = Joint()
 
 
 def joint(tasks: Sequence[Task], deadline: Deadline, context: Context) -> None:
-    """The engine of a job over all tasks: adapts the bundled model on one core."""
+    """The engine of a job over all tasks: adapts the bundled model, or another, on one core."""
     torch.set_num_threads(1)
-    adapt_jointly(BUNDLE, tasks, context.folder / ADAPTED, deadline, context.seed)
+    model = Path(read(context.settings).folder or BUNDLE)
+    adapt_jointly(model, tasks, context.folder / ADAPTED, deadline, context.seed)
 
 
 def adapt_jointly(

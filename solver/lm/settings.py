@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from solver.grid import DataError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 PROJECTIONS = (
     *("q_proj", "k_proj", "v_proj", "o_proj"),
@@ -78,7 +81,7 @@ class Settings(Checkpoint):
     width: int = 4
 
 
-Filled = TypeVar("Filled", bound=Checkpoint)
+Filled = TypeVar("Filled", bound="DataclassInstance")
 
 
 def read(given: Mapping[str, Any]) -> Settings:

@@ -1,0 +1,54 @@
+"""What a profile may say about the pair model: which one, and what a task's slice goes into.
+
+Read in the process of the run and again by the workers; nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from solver.grid import DataError
+from solver.lm.settings import CHOICES, fill
+
+TURNS = 8
+FILES = ("config.json", "model.safetensors")
+
+
+@dataclass(frozen=True)
+class PairSettings:
+    """How the pair model solves.
+
+    folder: of the model; the kit's own if left out. learning: part of a slice in which the task
+    is learned, 0 for none; the rest is for answering it by `strategy`, in so many turns
+    (`views`).
+    """
+
+    folder: str = ""
+    learning: float = 0.5
+    views: int = TURNS
+    strategy: str = "dfs"
+
+
+def read(given: Mapping[str, Any]) -> PairSettings:
+    """The settings that a profile gives. Raises `DataError` naming the one that is none."""
+    settings = fill(PairSettings, given)
+    if settings.strategy not in CHOICES["strategy"]:
+        raise DataError(
+            f"setting strategy = {settings.strategy!r}: must be {' or '.join(CHOICES['strategy'])}"
+        )
+    if not 0 <= settings.learning < 1:
+        raise DataError(f"setting learning = {settings.learning}: must be 0 or more, less than 1")
+    if not 1 <= settings.views <= TURNS:
+        raise DataError(f"setting views = {settings.views}: must be 1 to {TURNS}")
+    return settings
+
+
+def check(given: Mapping[str, Any], memory_mb: int) -> None:
+    """Raise `DataError` for a folder that holds no model; what is in the files the worker sees."""
+    folder = read(given).folder
+    for file in FILES if folder else ():
+        if not (Path(folder) / file).is_file():
+            raise DataError(f"{Path(folder) / file}: no such file; `folder` must hold a pair model")
