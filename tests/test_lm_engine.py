@@ -44,7 +44,7 @@ def test_all_tasks_are_learned_together_then_one_is_answered(
     assert found
     assert {candidate.engine for candidate in found} == {"model"}
     assert all(is_grid(candidate.grid) for candidate in found)
-    assert any(len(candidate.scores) == TURNS for candidate in found)
+    assert any(len(candidate.scores) >= engine.PROBE for candidate in found)
 
 
 def test_the_first_pass_keeps_colours_and_later_ones_change_those_that_may_change() -> None:

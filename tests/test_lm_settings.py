@@ -169,7 +169,7 @@ def test_other_things_that_are_missing_are_named(
 ) -> None:
     with pytest.raises(DataError, match=r"take 7\d\d MB at least, and a worker .* has 700: quant"):
         check(given(model), 700)
-    monkeypatch.setattr(ready, "_gpu_mb", lambda: 16_000)
+    monkeypatch.setattr(ready, "gpu_mb", lambda: 16_000)
     with pytest.raises(DataError, match=r"take \d{5} MB at least, and the GPU has 16000"):
         check(given(model, rank=1_000_000), 700)
     (model / TOKENIZER).unlink()
