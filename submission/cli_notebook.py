@@ -27,7 +27,7 @@ def notebook(
         str, typer.Option(metavar="SLUG", help="The competition.")
     ] = "arc-prize-2026-arc-agi-2",
     budget: Annotated[str, typer.Option(help="Time of the scored run.")] = "10h",
-    short_budget: Annotated[str, typer.Option(help="Time of a run that is not scored.")] = "5m",
+    short_budget: Annotated[str, typer.Option(help="Time of a run that is not scored.")] = "15m",
     seed: Annotated[int, typer.Option(help="Decides every draw.")] = 0,
     model: Annotated[
         str, typer.Option(metavar="SOURCE", help="datasets/OWNER/SLUG, models/..., or inside.")

@@ -54,7 +54,7 @@ class Settings:
     engines: str = ""
     competition: str = "arc-prize-2026-arc-agi-2"
     budget: str = "10h"
-    short_budget: str = "5m"
+    short_budget: str = "15m"
     seed: int = 0
     model: str = ""
     wheels: str = ""

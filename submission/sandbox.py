@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -89,7 +90,7 @@ def run_isolated(
         script,
         env=dict(environment),
         stdin=subprocess.DEVNULL,
-        preexec_fn=lambda: os.sched_setaffinity(0, chosen),
+        preexec_fn=lambda: _begin(chosen),
     )
     ending = Ending()
     try:
@@ -99,6 +100,13 @@ def run_isolated(
         process.wait()
     ending.code, ending.seconds = process.returncode, time.monotonic() - began
     return ending
+
+
+def _begin(chosen: Sequence[int]) -> None:
+    """In the new process: its cores, and an end with this one, however that ends."""
+    set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    os.sched_setaffinity(0, chosen)
 
 
 def _guard(

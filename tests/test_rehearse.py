@@ -8,7 +8,9 @@ import os
 import re
 import subprocess
 import sys
+import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -328,3 +330,36 @@ def test_nothing_of_the_kit_can_be_imported_from_a_standin(tmp_path: Path) -> No
     leaky = type(kit)(kit.python, tmp_path / "packages", "leaky")
     with pytest.raises(DataError, match="holds solver"):
         make(leaky, tmp_path / "venv")
+
+
+def test_a_session_ends_with_the_rehearsal(tmp_path: Path) -> None:
+    """Killed without a word, the command leaves nothing running."""
+    code = (
+        "import sys; from pathlib import Path; "
+        "from submission.sandbox import Limits, run_isolated; "
+        "run_isolated(Path(sys.argv[1]), ['/bin/sleep', '4321.5'], {'PATH': '/bin:/usr/sbin:"
+        "/usr/bin'}, Limits(60.0))"
+    )
+    for name in ("input", "working"):
+        (tmp_path / "kaggle" / name).mkdir(parents=True)
+    command = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    until = time.monotonic() + 60
+    while not sleeping("4321.5"):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    command.kill()
+    command.wait()
+    while sleeping("4321.5"):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def sleeping(word: str) -> bool:
+    """True while a process has `word` on its command line as the last."""
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if file.read_bytes() == b"/bin/sleep\0" + word.encode() + b"\0":
+                return True
+    return False
