@@ -38,7 +38,7 @@ TESTED = "requirements.lock"  # what the kit's own tests run with
 MAX_BYTES = 1_000_000  # Kaggle has refused larger sources
 INSIDE = "inside"  # in place of a model's source: it travels in the notebook
 # Kaggle's names for the accelerators of the profiles; every other profile runs without one.
-ACCELERATORS = {"kaggle-t4x2": "nvidiaTeslaT4", "kaggle-l4x4": "nvidiaL4"}
+ACCELERATORS = dict.fromkeys(("nvarc", "poe", "marc"), "nvidiaL4")
 
 
 @dataclass(frozen=True)

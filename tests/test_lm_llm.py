@@ -21,12 +21,13 @@ import torch
 from solver.deadline import Deadline, StepClock
 from solver.engines import Context
 from solver.grid import DataError, Pair, Task, same
+from solver.ladder import FULL, LADDER, rung_of
 from solver.lm import llm as engine
 from solver.lm.causal import ContextModel, cut_vocabulary
 from solver.lm.context import collate, encode_example
 from solver.lm.examples import Example
 from solver.lm.formats import Batch
-from solver.lm.llm import JOINT, load_learner, views_of
+from solver.lm.llm import JOINT, load_learner, spared, views_of
 from solver.lm.load import LOADERS, load_causal
 from solver.lm.ready import WEIGHTS, check, read_vocabulary
 from solver.lm.settings import Settings
@@ -182,6 +183,21 @@ def test_the_engine_learns_and_answers(folder: Path, tmp_path: Path) -> None:
     assert any(same(candidate.grid, np.zeros_like(task.tests[0])) for candidate in found)
     assert all(len(candidate.scores) in (0, settings.views) for candidate in found)
     assert any(candidate.scores for candidate in found)
+
+
+def test_every_rung_of_the_ladder_is_heeded(folder: Path, tmp_path: Path) -> None:
+    settings = settings_of(folder, epochs=1, width=4, max_seq_length=2048)
+    rung = rung_of(LADDER)
+    wanted = spared(settings, rung)
+    assert (wanted.batch, wanted.width, wanted.views) == (1, 1, 2)
+    assert (wanted.max_seq_length, wanted.quantization, wanted.checkpointing) == (2048, "nf4", True)
+    assert spared(settings, FULL) == settings
+    context = Context(0, 7, tmp_path, given(settings), rung)
+    found = list(engine.llm(blank(101), Deadline.after(60), context))
+    assert found
+    learner = engine._worker(context).learner
+    assert learner.settings == wanted
+    assert all(torch.equal(p, learner._start[name]) for name, p in learner._trained.items())
 
 
 def test_views_are_as_the_recipe_says() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,12 @@ import torch
 from solver.deadline import Deadline
 from solver.engines import Context
 from solver.grid import Candidate, DataError, Pair, Task, freeze, stable_seed
+from solver.ladder import Rung
 from solver.lm.causal import ContextModel, cut_vocabulary
 from solver.lm.formats import WRITABLE, output_symbols
 from solver.lm.load import load_causal
 from solver.lm.ready import read_vocabulary
-from solver.lm.settings import Settings, read
+from solver.lm.settings import LEAST_LENGTH, Settings, read
 from solver.lm.strategies import STRATEGIES, Options, Question, propose
 from solver.lm.tune import ADAPTER, ContextLearner
 from solver.lm.vocabulary import FILE
@@ -39,9 +41,13 @@ def llm(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]
     colours and orders."""
     worker = _worker(context)
     worker.start(context.folder / JOINT / ADAPTER)
-    settings = worker.learner.settings
-    learned = deadline.slice(settings.learning * deadline.left())
-    worker.learner.learn(task, learned, context.seed)
+    settings = spared(read(context.settings), context.rung)
+    worker.learner.use(settings)
+    if context.rung.training:
+        learned = deadline.slice(settings.learning * deadline.left())
+        worker.learner.learn(task, learned, context.seed)
+    else:
+        worker.learner.reset()
     views = views_of(task, settings, context.seed)
     options = Options(width=settings.width, threshold=settings.threshold, seed=context.seed)
     for test in range(len(task.tests)):
@@ -60,6 +66,19 @@ def joint(tasks: Sequence[Task], deadline: Deadline, context: Context) -> None:
 def prepare(context: Context) -> None:
     """Load the model before a slice begins."""
     _worker(context)
+
+
+def spared(settings: Settings, rung: Rung) -> Settings:
+    """The settings that memory has room for."""
+    return replace(
+        settings,
+        batch=max(1, round(settings.batch * rung.batch)),
+        width=max(1, round(settings.width * rung.batch)),
+        views=max(1, round(settings.views * rung.views)),
+        max_seq_length=max(LEAST_LENGTH, round(settings.max_seq_length * rung.context)),
+        checkpointing=settings.checkpointing or rung.checkpointing,
+        quantization="nf4" if rung.four_bit else settings.quantization,
+    )
 
 
 def views_of(task: Task, settings: Settings, seed: int) -> list[View]:
@@ -93,7 +112,10 @@ class _Worker:
 
 
 def _worker(context: Context) -> _Worker:
-    return _loaded(json.dumps(dict(context.settings), sort_keys=True))
+    """The model as the rung has it: rungs that change what is in memory load it anew."""
+    settings = spared(read(context.settings), context.rung)
+    loaded = {"quantization": settings.quantization, "checkpointing": settings.checkpointing}
+    return _loaded(json.dumps(dict(context.settings) | loaded, sort_keys=True))
 
 
 @functools.lru_cache(maxsize=1)  # there is no room for two models

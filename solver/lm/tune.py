@@ -53,6 +53,10 @@ class ContextLearner:
         }
         self._start = {name: p.detach().clone() for name, p in self._trained.items()}
 
+    def use(self, settings: Settings) -> None:
+        """Go on with other settings of the same model and adapter."""
+        self.settings, self.model.limit = settings, settings.max_seq_length
+
     @torch.no_grad()
     def reset(self) -> None:
         """Forget every task, bit by bit."""
