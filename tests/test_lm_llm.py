@@ -192,7 +192,7 @@ def test_every_rung_of_the_ladder_is_heeded(folder: Path, tmp_path: Path) -> Non
     assert (wanted.batch, wanted.width, wanted.views) == (1, 1, 2)
     assert (wanted.max_seq_length, wanted.quantization, wanted.checkpointing) == (2048, "nf4", True)
     assert spared(settings, FULL) == settings
-    context = Context(0, 7, tmp_path, given(settings), rung)
+    context = Context(0, 7, tmp_path, rung, given(settings))
     found = list(engine.llm(blank(101), Deadline.after(60), context))
     assert found
     learner = engine._worker(context).learner
