@@ -104,7 +104,7 @@ def _check(candidate: object, task: Task) -> None:
 
 @cache
 def _engine(name: str, folder: str, settings: str) -> Engine:
-    return load_engine(name, Context(0, 0, Path(folder), json.loads(settings)))
+    return load_engine(name, Context(0, 0, Path(folder), settings=json.loads(settings)))
 
 
 def _send(messages: TextIO, **message: object) -> None:

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from solver.grid import DataError
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 PROJECTIONS = (
     *("q_proj", "k_proj", "v_proj", "o_proj"),
@@ -81,7 +78,7 @@ class Settings(Checkpoint):
     width: int = 4
 
 
-Filled = TypeVar("Filled", bound="DataclassInstance")
+Filled = TypeVar("Filled")
 
 
 def read(given: Mapping[str, Any]) -> Settings:
@@ -96,7 +93,7 @@ def fill(kind: type[Filled], given: Mapping[str, Any]) -> Filled:
 
     Raises `DataError` for a name that there is not, or a value of another type.
     """
-    known = {field.name: field.default for field in fields(kind)}
+    known = {field.name: field.default for field in fields(kind)}  # type: ignore[arg-type]
     read_: dict[str, Any] = {}
     for name, value in given.items():
         if name not in known:

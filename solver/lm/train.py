@@ -159,8 +159,8 @@ def train(
     earlier process took for the first steps of the same training: the rates go on as they were.
     `steps`, where the batches end after so many: the rates fall as fast as these or the time go.
     """
-    total, pace = deadline.left() + spent, Pace()
     trimmed = deadline.left()
+    total, pace = trimmed + spent, Pace()
     for batch in batches:
         left = deadline.left()
         ready = left > pace.predict(batch)
