@@ -238,8 +238,8 @@ def contact(
     connectivity: int = 4,
 ) -> bool:
     """True if two objects, at these places, share a cell or a border."""
-    first = {(x + x1, y + y1) for x, y in np.argwhere(object1 != background).tolist()}
-    second = {(x + x2, y + y2) for x, y in np.argwhere(object2 != background).tolist()}
+    first = _cells_at(object1, x1, y1, background)
+    second = _cells_at(object2, x2, y2, background)
     near = {(x + dx, y + dy) for x, y in first for dx, dy in [(0, 0), *_steps(connectivity)]}
     return bool(near & second)
 
@@ -255,6 +255,11 @@ def collision(
     background: int = 0,
 ) -> bool:
     """True if two objects, at these places, share a cell."""
-    first = {(x + x1, y + y1) for x, y in np.argwhere(object1 != background).tolist()}
-    second = {(x + x2, y + y2) for x, y in np.argwhere(object2 != background).tolist()}
+    first = _cells_at(object1, x1, y1, background)
+    second = _cells_at(object2, x2, y2, background)
     return bool(first & second)
+
+
+def _cells_at(shown: Any, x: int, y: int, background: int) -> set[tuple[int, int]]:
+    """The cells of an object whose corner is put at a place."""
+    return {(x + i, y + j) for i, j in np.argwhere(shown != background).tolist()}

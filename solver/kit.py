@@ -13,7 +13,7 @@ from solver.jsonio import load_json
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "models" / "pair"
 IMPORTABLE = {"PYTHONPATH": str(ROOT)}  # the environment of a process that imports the kit
-WEIGHTS, PROVENANCE = "model.safetensors", "provenance.json"
+CONFIG, WEIGHTS, PROVENANCE = "config.json", "model.safetensors", "provenance.json"
 
 
 def package_files(root: Path = ROOT) -> Iterator[tuple[str, Path]]:
@@ -48,18 +48,24 @@ def link_model(source: Path, place: Path = MODEL) -> None:
 def weights_fault(model: Path = MODEL) -> str | None:
     """What is wrong with a model's files, in one line; None if nothing is. Weights must have the
     hash that the provenance beside them names; without one they are only looked for."""
-    if not (model / "config.json").is_file() or not any(model.glob("*.safetensors")):
+    if not (model / CONFIG).is_file() or not any(model.glob("*.safetensors")):
         return f"no model in {model}"
-    if not (model / PROVENANCE).is_file():
-        return None
     try:
-        written = load_json(model / PROVENANCE)
-        expected = written.get("sha256") if isinstance(written, dict) else None
-        if sha256(model / WEIGHTS) != expected:
+        if not fits_provenance(model):
             return f"{model / WEIGHTS} is not the file that {PROVENANCE} is about"
     except (DataError, OSError) as error:
         return f"the model cannot be read: {error}"
     return None
+
+
+def fits_provenance(model: Path) -> bool:
+    """False for weights with another hash than the provenance beside them names; without one
+    there is nothing to compare. Raises `DataError` or `OSError` for what cannot be read."""
+    if not (model / PROVENANCE).is_file():
+        return True
+    written = load_json(model / PROVENANCE)
+    expected = written.get("sha256") if isinstance(written, dict) else None
+    return sha256(model / WEIGHTS) == expected
 
 
 def sha256(file: Path) -> str:

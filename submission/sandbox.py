@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from solver.config import cores
-from solver.grid import DataError
+from submission.tools import namespace
 
 SCRIPT = Path(__file__).parent / "rehearsal" / "sandbox.sh"
 LOOK_S = 0.2
@@ -58,14 +58,10 @@ def isolated(network: bool = False) -> list[str]:
     """
     kinds = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     kinds += [] if network else ["--net"]
-    for users in ([], ["--user", "--map-root-user"]):
-        prefix = ["unshare", *users, *kinds]
-        with suppress(OSError):
-            if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0:
-                return prefix
-    raise DataError(
+    return namespace(
+        kinds,
         "this system lets nobody make a namespace (unshare), so /kaggle and the missing network "
-        "cannot be rehearsed: run it as root, or allow user namespaces"
+        "cannot be rehearsed: run it as root, or allow user namespaces",
     )
 
 

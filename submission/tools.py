@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from solver.deadline import Deadline
@@ -14,8 +15,6 @@ from solver.grid import DataError
 from solver.run import RunError
 
 TAIL_LINES = 12  # of what a failed program printed
-# A new namespace has no network device but a loopback that is down.
-_NAMESPACES = (("unshare", "--net"), ("unshare", "--map-root-user", "--net"))
 
 
 class ToolError(RunError):
@@ -61,16 +60,23 @@ def no_network() -> list[str]:
 
     Raises `DataError` where this user may not make such a namespace.
     """
-    for prefix in _NAMESPACES:
-        if (
-            shutil.which(prefix[0])
-            and not subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode
-        ):
-            return list(prefix)
-    raise DataError(
+    # A new namespace has no network device but a loopback that is down.
+    return namespace(
+        ["--net"],
         "no network namespace can be made here (unshare --net): "
-        "without one nothing proves that the wheels are complete"
+        "without one nothing proves that the wheels are complete",
     )
+
+
+def namespace(kinds: Sequence[str], refusal: str) -> list[str]:
+    """What to put before a command so that it has namespaces of its own, as root or by a user
+    namespace. Raises `DataError` with the refusal where this user may make neither."""
+    for users in ([], ["--user", "--map-root-user"]):
+        prefix = ["unshare", *users, *kinds]
+        with suppress(OSError):
+            if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0:
+                return prefix
+    raise DataError(refusal)
 
 
 def find_python(version: str) -> Path:

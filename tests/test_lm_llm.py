@@ -21,6 +21,7 @@ import torch
 from solver.deadline import Deadline, StepClock
 from solver.engines import Context
 from solver.grid import DataError, Pair, Task
+from solver.kit import WEIGHTS
 from solver.ladder import FULL, LADDER, rung_of
 from solver.lm import llm as engine
 from solver.lm.causal import ContextModel, cut_vocabulary
@@ -29,7 +30,7 @@ from solver.lm.examples import Example
 from solver.lm.formats import Batch
 from solver.lm.llm import JOINT, load_learner, spared, views_of
 from solver.lm.load import LOADERS, load_causal
-from solver.lm.ready import WEIGHTS, check, read_vocabulary
+from solver.lm.ready import check, read_vocabulary
 from solver.lm.settings import Settings
 from solver.lm.train import measure
 from solver.lm.tune import ADAPTER, PART, ContextLearner

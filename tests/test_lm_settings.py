@@ -16,8 +16,9 @@ from safetensors.torch import load_file, save_file
 from solver.config import Stage, check_stages, load_config
 from solver.engines import Context, check_settings
 from solver.grid import DataError
+from solver.kit import CONFIG, WEIGHTS
 from solver.lm import ready
-from solver.lm.ready import CONFIG, INDEX, WEIGHTS, check, tensors_of
+from solver.lm.ready import INDEX, check, tensors_of
 from solver.lm.settings import CHOICES, Settings, read
 from solver.lm.strategies import STRATEGIES
 from solver.lm.vocabulary import TOKENIZER

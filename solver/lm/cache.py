@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from solver.grid import Task
 from solver.lm.formats import OUT, PAD, WRITABLE, Tokens, encode_prompt, next_positions
 from solver.lm.language import LogProbs, Prompt
+from solver.lm.memory import Memory, additive
 from solver.lm.model import TaskModel
 from solver.lm.step import Stepper
 from solver.views import View
@@ -26,10 +28,16 @@ SCORES_AT_ONCE = 1 << 24  # entries of an attention matrix: a layer's scores sta
 
 @dataclass(frozen=True, eq=False)
 class PairModel:
-    """A `TaskModel`, and the numbers that it knows tasks by."""
+    """A `TaskModel`, and the numbers that it knows tasks by. What it learns after the first
+    `read` does not count."""
 
     model: TaskModel
     numbers: Mapping[str, int]
+
+    @cached_property
+    def stepper(self) -> Stepper:
+        """The layers, laid out once for all that is read."""
+        return Stepper.of(self.model.lm)
 
     def prompt(self, task: Task, test: int, view: View) -> Prompt:
         """The test input as the view shows it. Raises `KeyError` for a task without a number."""
@@ -39,35 +47,28 @@ class PairModel:
     def read(self, prompts: Sequence[Prompt], width: int, room: int) -> tuple[PairCache, LogProbs]:
         """See `LanguageModel.read`."""
         self.model.eval()
-        return PairCache.reading(self.model, prompts, max(width, len(prompts)), room)
+        return PairCache.reading(self, prompts, max(width, len(prompts)), room)
 
 
 class PairCache:
-    """Keys and values of every layer, (R, 2, H, S, C) for R rows of S places.
+    """What the model has read of some rows; the memory's last column is where the padding of
+    shorter rows is written, and never shown."""
 
-    The last column is where the padding of shorter rows is written, and never shown. Memory
-    begins as zeros: what a softmax gives no weight must still be finite.
-    """
-
-    def __init__(self, model: TaskModel, width: int, capacity: int) -> None:
-        self._model, self._stepper = model, Stepper.of(model.lm)
-        config, device = model.lm.config, model.tasks.device
-        shape = (width, 2, config.num_key_value_heads, capacity + 1, config.head_dim)
-        self._layers = [
-            torch.zeros(shape, dtype=model.tasks.dtype, device=device)
-            for _ in range(config.num_hidden_layers)
-        ]
+    def __init__(self, known: PairModel, width: int, capacity: int) -> None:
+        self._model, self._stepper = known.model, known.stepper
+        config, tasks = known.model.lm.config, known.model.tasks
+        self._memory = Memory(config, width, capacity + 1, tasks.dtype, tasks.device)
         self._heads = config.num_attention_heads
         self._places = np.zeros((width, capacity + 1, 3), dtype=np.int64)
         self._prompts = self._lengths = self._tasks = np.zeros(0, dtype=np.int64)  # (B,)
 
     @classmethod
     def reading(
-        cls, model: TaskModel, prompts: Sequence[Prompt], width: int, room: int
+        cls, known: PairModel, prompts: Sequence[Prompt], width: int, room: int
     ) -> tuple[PairCache, LogProbs]:
         """A cache that holds prompts, and log-probabilities (B, WRITABLE) after them."""
         lengths = np.array([len(prompt) for prompt in prompts])
-        cache = cls(model, width, int(lengths.max()) + room)
+        cache = cls(known, width, int(lengths.max()) + room)
         cache._tasks = np.array([prompt.task for prompt in prompts])
         cache._lengths = np.zeros_like(lengths)
         cache._prompts = lengths
@@ -90,16 +91,11 @@ class PairCache:
     def gather(self, rows: Sequence[int], lengths: Sequence[int]) -> None:
         """See `Cache.gather`. Raises `ValueError` for more rows than there is memory for."""
         source = np.asarray(rows)
-        if len(source) > len(self._places):
-            raise ValueError(f"{len(source)} rows in a cache of {len(self._places)}")
-        self._lengths = self._prompts[source] + np.asarray(lengths)
+        reached = self._prompts[source] + np.asarray(lengths)
+        moved = self._memory.gather(source, reached)
+        self._places[moved] = self._places[source[moved]]
         self._prompts, self._tasks = self._prompts[source], self._tasks[source]
-        moved = np.flatnonzero(source != np.arange(len(source)))
-        if len(moved):
-            used = int(self._lengths[moved].max())
-            self._places[moved, :used] = self._places[source[moved], :used]
-            for layer in self._layers:
-                layer[moved, :, :, :used] = layer[source[moved], :, :, :used]
+        self._lengths = reached
 
     @torch.no_grad()
     def _forward(self, tokens: Tokens, places: Tokens, counts: Tokens, whole: bool) -> LogProbs:
@@ -124,7 +120,7 @@ class PairCache:
                 vectors,
                 torch.from_numpy(places[:, part]).to(vectors.device),
                 hiding(seen[part], length, vectors),
-                self._layers,
+                self._memory.layers,
                 torch.arange(part.start, part.stop, device=vectors.device)[:, None],
                 torch.from_numpy(at[part]).to(vectors.device),
             )
@@ -142,11 +138,7 @@ class PairCache:
 def hiding(seen: Tokens, length: int, vectors: Tensor) -> Tensor:
     """Additive mask (B, 1, N, `length`): each token sees its first `seen` (B, N) columns."""
     column = torch.arange(length, device=vectors.device)
-    hidden = column >= torch.from_numpy(seen[:, None, :, None]).to(vectors.device)
-    lowest = torch.finfo(vectors.dtype).min
-    return torch.zeros(hidden.shape, dtype=vectors.dtype, device=vectors.device).masked_fill_(
-        hidden, lowest
-    )
+    return additive(column < torch.from_numpy(seen[..., None]).to(vectors.device), vectors.dtype)
 
 
 def _logprobs(logits: Tensor) -> LogProbs:

@@ -23,7 +23,7 @@ from solver.grid import COLORS, DataError, Task
 from solver.lm.context import prompt_of
 from solver.lm.formats import END, OUT, ROW, WRITABLE, Tokens
 from solver.lm.language import LogProbs, Prompt
-from solver.lm.memory import Memory, Window
+from solver.lm.memory import Memory, Window, additive
 from solver.lm.train import device_of
 from solver.lm.vocabulary import Vocabulary
 from solver.views import View
@@ -114,22 +114,17 @@ class ContextCache:
         held: Any = DynamicCache()
         output = self._model.lm(input_ids=tokens, past_key_values=held, use_cache=True)
         for mine, layer in zip(self._memory.layers, held.layers, strict=True):
-            mine[0][row, :, : len(prompt)] = layer.keys[0]
-            mine[1][row, :, : len(prompt)] = layer.values[0]
+            mine[row, 0, :, : len(prompt)] = layer.keys[0]
+            mine[row, 1, :, : len(prompt)] = layer.values[0]
         last: LogProbs = output.logits[0, -1, :WRITABLE].double().cpu().numpy()
         return last
 
     def gather(self, rows: Sequence[int], lengths: Sequence[int]) -> None:
         """See `Cache.gather`. Raises `ValueError` for more rows than there is memory for."""
         source = np.asarray(rows)
-        held = self._memory.layers[0][0].shape[0]
-        if len(source) > held:
-            raise ValueError(f"{len(source)} rows in a cache of {held}")
-        self._prompts = self._prompts[source]
-        self._lengths = self._prompts + np.asarray(lengths)
-        moved = np.flatnonzero(source != np.arange(len(source)))
-        if len(moved):
-            self._memory.copy(moved, source[moved], int(self._lengths[moved].max()))
+        reached = self._prompts[source] + np.asarray(lengths)
+        self._memory.gather(source, reached)
+        self._prompts, self._lengths = self._prompts[source], reached
 
     def extend(self, symbols: Tokens, counts: Tokens) -> LogProbs:
         """See `Cache.extend`."""
@@ -176,18 +171,12 @@ class ContextCache:
             output = self._model.lm(
                 input_ids=given,
                 position_ids=places_,
-                attention_mask=_additive(visible, self._model.lm.dtype),
+                attention_mask=additive(visible, self._model.lm.dtype),
                 past_key_values=window,
                 use_cache=True,
             )
             parts.append(output.logits[..., :WRITABLE].double().cpu().numpy())
         return np.concatenate(parts)
-
-
-def _additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
-    """A mask (B, 1, N, S) that is added to scores."""
-    mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
-    return mask.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]
 
 
 def _normal(logits: LogProbs, *never: int) -> LogProbs:

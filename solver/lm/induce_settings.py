@@ -14,8 +14,9 @@ from typing import Any
 
 from solver.grid import DataError
 from solver.jsonio import load_json
+from solver.kit import CONFIG
 from solver.lm.prompts import STYLES
-from solver.lm.ready import CONFIG, LIBRARIES, PARTS, gpu_mb, quantized_by, tensors_of
+from solver.lm.ready import LIBRARIES, PARTS, gpu_mb, quantized_by, tensors_of
 from solver.lm.settings import CHOICES, Checkpoint, fill
 from solver.lm.vocabulary import TOKENIZER
 from solver.sandbox import Sandbox, SandboxError

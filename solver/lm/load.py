@@ -23,7 +23,8 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from solver.grid import DataError
-from solver.lm.ready import CONFIG, WEIGHTS, quantized_by
+from solver.kit import CONFIG, WEIGHTS
+from solver.lm.ready import quantized_by
 from solver.lm.settings import Checkpoint
 
 log = logging.getLogger("solver")

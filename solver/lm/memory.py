@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from solver.lm.formats import Tokens
 
 
 class Memory:
-    """Keys and values of every layer, (R, H, S, C) each for R rows of S columns.
+    """Keys and values of every layer, (R, 2, H, S, C) for R rows of S columns.
 
     It begins as zeros: what a softmax gives no weight must still be finite.
     """
@@ -28,18 +29,24 @@ class Memory:
         width = getattr(config, "head_dim", None) or (
             config.hidden_size // config.num_attention_heads
         )
-        shape = (rows, config.num_key_value_heads, columns, width)
+        shape = (rows, 2, config.num_key_value_heads, columns, width)
         self.layers = [
-            tuple(torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
-            for _ in range(config.num_hidden_layers)
+            torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.num_hidden_layers)
         ]
-        self.device = device
+        self.rows, self.device = rows, device
 
-    def copy(self, rows: Tokens, sources: Tokens, used: int) -> None:
-        """Let rows be what other rows were, in the first `used` columns."""
-        for layer in self.layers:
-            for held in layer:
-                held[rows, :, :used] = held[sources, :, :used]
+    def gather(self, sources: Tokens, lengths: Tokens) -> Tokens:
+        """Let row i be what row `sources[i]` was, in its first `lengths[i]` columns. Returns the
+        rows that moved; only those are copied. Raises `ValueError` for more rows than there is
+        memory for."""
+        if len(sources) > self.rows:
+            raise ValueError(f"{len(sources)} rows in a cache of {self.rows}")
+        moved = np.flatnonzero(sources != np.arange(len(sources)))
+        if len(moved):
+            used = int(lengths[moved].max())
+            for held in self.layers:
+                held[moved, :, :, :used] = held[sources[moved], :, :, :used]
+        return moved
 
 
 class Window:
@@ -59,6 +66,12 @@ class Window:
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: object) -> tuple[Tensor, Tensor]:
         """Append (B, H, N, C) to a layer, and return all that its rows hold."""
         held = self._memory.layers[layer]
-        for memory, new in zip(held, (keys, values), strict=True):
-            memory[self._row, :, self._at] = new.transpose(1, 2)
-        return held[0][self._rows, :, : self.length], held[1][self._rows, :, : self.length]
+        held[self._row, :, :, self._at] = torch.stack([keys, values], 1).permute(0, 3, 1, 2, 4)
+        seen = held[self._rows, :, :, : self.length]
+        return seen[:, 0], seen[:, 1]
+
+
+def additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
+    """A mask (B, 1, N, S) to add to scores, from what each token sees (B, N, S)."""
+    mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
+    return mask.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]

@@ -9,7 +9,6 @@ checkpoint loads like any other; what is ours is the attention function and what
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import sysconfig
@@ -23,16 +22,16 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, Qwen3_5ForCausalLM
 from transformers import Qwen3_5TextConfig as Config
 
+from solver import kit
 from solver.grid import DataError, stable_seed
-from solver.jsonio import load_json
-from solver.lm import ready
 from solver.lm.formats import END, PAD, SLOTS, TASK, VOCABULARY
 from solver.lm.load import from_folder, one_line
+from solver.lm.memory import additive
 
-BUNDLE = Path(__file__).resolve().parents[2] / "models" / "pair"  # the model of the kit
+BUNDLE = kit.MODEL
 CELL = 3  # rotary units between neighbouring cells
 HEAD = 64
-CONFIG, WEIGHTS, PROVENANCE = ready.CONFIG, ready.WEIGHTS, "provenance.json"
+CONFIG, WEIGHTS, PROVENANCE = kit.CONFIG, kit.WEIGHTS, kit.PROVENANCE
 
 
 @dataclass(frozen=True)
@@ -133,11 +132,7 @@ def _check_config(path: Path) -> None:
 
 def _check_digest(path: Path) -> None:
     """Weights that lie beside their provenance must be those it is about."""
-    if not (path / PROVENANCE).is_file():
-        return
-    written = load_json(path / PROVENANCE)
-    expected = written.get("sha256") if isinstance(written, dict) else None
-    if hashlib.sha256((path / WEIGHTS).read_bytes()).hexdigest() != expected:
+    if not kit.fits_provenance(path):
         raise DataError(f"{path / WEIGHTS}: corrupt: not the file that {PROVENANCE} is about")
 
 
@@ -183,10 +178,7 @@ def visible(prompts: Tensor, length: int, dtype: torch.dtype) -> Tensor:
     """Additive mask (B, 1, T, T): a token sees its prompt whole, and what came before it."""
     place = torch.arange(length, device=prompts.device)
     seen = (place <= place[:, None]) | (place < prompts[:, None, None])  # (B, T, T)
-    lowest = torch.finfo(dtype).min
-    return torch.zeros(seen.shape, dtype=dtype, device=prompts.device).masked_fill_(~seen, lowest)[
-        :, None
-    ]
+    return additive(seen, dtype)
 
 
 def compile_layers(lm: Qwen3_5ForCausalLM) -> bool:

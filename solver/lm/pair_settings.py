@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from solver.grid import DataError
+from solver.kit import CONFIG, WEIGHTS
 from solver.lm.settings import CHOICES, fill
 
 TURNS = 8
-FILES = ("config.json", "model.safetensors")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,6 @@ def read(given: Mapping[str, Any]) -> PairSettings:
 def check(given: Mapping[str, Any], memory_mb: int) -> None:
     """Raise `DataError` for a folder that holds no model; what is in the files the worker sees."""
     folder = read(given).folder
-    for file in FILES if folder else ():
+    for file in (CONFIG, WEIGHTS) if folder else ():
         if not (Path(folder) / file).is_file():
             raise DataError(f"{Path(folder) / file}: no such file; `folder` must hold a pair model")

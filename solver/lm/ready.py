@@ -18,10 +18,11 @@ from typing import Any
 
 from solver.grid import DataError
 from solver.jsonio import load_json
+from solver.kit import CONFIG, WEIGHTS
 from solver.lm.settings import Settings, read
 from solver.lm.vocabulary import FILE, Vocabulary, load_vocabulary, vocabulary_of
 
-CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+INDEX = "model.safetensors.index.json"
 NEEDED = ("torch", "transformers", "peft", "safetensors")
 # What reads checkpoints that are quantized already, by `quant_method`.
 LIBRARIES = {
