@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from solver.grid import COLORS, Pair, Task, freeze, stable_seed
 from solver.lm.corpus import Lesson
-from solver.lm.formats import OUT, WRITABLE, Sequence3D, Tokens
-from solver.lm.language import LogProbs, Prompt
+from solver.lm.formats import OUT, PAD, ROW, WRITABLE, Sequence3D, Tokens
+from solver.lm.language import Cache, LogProbs, Prompt
 from solver.views import View
 
 
@@ -37,6 +37,30 @@ def toy_lessons(n: int = 4, pairs: int = 6, side: int = 3) -> list[Lesson]:
         )
         lessons.append(Lesson(f"toy{task}", some, fixed_colors=frozenset(range(COLORS))))
     return lessons
+
+
+def branched_cut_and_extended(
+    cache: Cache,
+) -> Iterator[tuple[int, list[int], list[int], LogProbs]]:
+    """Put a cache of three prompts, with room for five rows of twelve symbols, through branching,
+    cutting and uneven growth: for each row its prompt's number, what it held, what was appended,
+    and what the cache expects after each of those (N, WRITABLE)."""
+    texts: list[tuple[int, list[int]]] = [(0, []), (1, []), (2, [])]
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        rows = rng.integers(0, len(texts), rng.integers(1, 6)).tolist()
+        cuts = [int(rng.integers(0, len(texts[row][1]) + 1)) for row in rows]
+        cache.gather(rows, cuts)
+        texts = [(texts[r][0], texts[r][1][:cut]) for r, cut in zip(rows, cuts, strict=True)]
+        counts = np.array([rng.integers(0, min(4, 13 - len(text))) for _, text in texts])
+        symbols = np.full((len(texts), 3), PAD)
+        for i, count in enumerate(counts):
+            symbols[i, :count] = rng.choice([0, 3, 7, ROW], count)
+        found = cache.extend(symbols, counts)
+        for i, (number, text) in enumerate(texts):
+            new = symbols[i, : counts[i]].tolist()
+            yield number, text, new, found[i, : counts[i]]
+            texts[i] = (number, [*text, *new])
 
 
 class TableCache:

@@ -26,6 +26,7 @@ from solver.lm.rescore import rescore
 from solver.lm.vocabulary import STYLES, vocabulary_of
 from solver.views import View
 from tests.llm import LENGTH, copies, make_tokenizer, new_model
+from tests.lm import branched_cut_and_extended
 
 LONG = Deadline.after(1e9)
 
@@ -87,23 +88,10 @@ def test_the_cache_says_what_is_computed_plainly(model: ContextModel) -> None:
     for row, prompt in zip(first, three, strict=True):
         finite = np.isfinite(row)
         assert row[finite] == pytest.approx(plainly(model, prompt, [])[finite], abs=1e-4)
-    texts: list[tuple[int, list[int]]] = [(0, []), (1, []), (2, [])]
-    rng = np.random.default_rng(0)
-    for _ in range(6):
-        rows = rng.integers(0, len(texts), rng.integers(1, 6)).tolist()
-        cuts = [int(rng.integers(0, len(texts[row][1]) + 1)) for row in rows]
-        cache.gather(rows, cuts)
-        texts = [(texts[r][0], texts[r][1][:cut]) for r, cut in zip(rows, cuts, strict=True)]
-        counts = np.array([rng.integers(0, min(4, 13 - len(text))) for _, text in texts])
-        symbols = np.full((len(texts), 3), PAD)
-        for i, count in enumerate(counts):
-            symbols[i, :count] = rng.choice([0, 3, 7, ROW], count)
-        found = cache.extend(symbols, counts)
-        for i, (number, text) in enumerate(texts):
-            for n in range(counts[i]):
-                text.append(int(symbols[i, n]))
-                expected = plainly(model, three[number], text)
-                assert found[i, n] == pytest.approx(expected, abs=1e-4)
+    for number, text, new, found in branched_cut_and_extended(cache):
+        for n in range(len(new)):
+            expected = plainly(model, three[number], [*text, *new[: n + 1]])
+            assert found[n] == pytest.approx(expected, abs=1e-4)
 
 
 def test_probabilities_sum_to_one(model: ContextModel) -> None:

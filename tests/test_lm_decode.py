@@ -21,8 +21,6 @@ from solver.lm.decode import Decoded, Sampler, generate, greedy
 from solver.lm.formats import (
     END,
     OUT,
-    PAD,
-    ROW,
     WRITABLE,
     Tokens,
     decode,
@@ -35,7 +33,7 @@ from solver.lm.language import Cache, LogProbs, Prompt
 from solver.lm.model import Size, TaskModel, build
 from solver.lm.stream import Mixture, Stream
 from solver.lm.train import Recipe, Trainer
-from tests.lm import TableModel, toy_lessons
+from tests.lm import TableModel, branched_cut_and_extended, toy_lessons
 from tests.runs import ROOT
 
 LONG = Deadline.after(1e9)
@@ -136,23 +134,9 @@ def test_rows_are_branched_cut_and_extended_unevenly(model: TaskModel) -> None:
     cache, first = PairModel(model, {}).read(three, 5, 12)
     for row, prompt in zip(first, three, strict=True):
         assert row == pytest.approx(plainly(model, prompt, [])[0], abs=1e-4)
-    texts: list[tuple[int, list[int]]] = [(0, []), (1, []), (2, [])]
-    rng = np.random.default_rng(0)
-    for _ in range(6):
-        rows = rng.integers(0, len(texts), rng.integers(1, 6)).tolist()
-        cuts = [int(rng.integers(0, len(texts[row][1]) + 1)) for row in rows]
-        cache.gather(rows, cuts)
-        texts = [(texts[r][0], texts[r][1][:cut]) for r, cut in zip(rows, cuts, strict=True)]
-        counts = np.array([rng.integers(0, min(4, 13 - len(text))) for _, text in texts])
-        symbols = np.full((len(texts), 3), PAD)
-        for i, count in enumerate(counts):
-            symbols[i, :count] = rng.choice([0, 3, 7, ROW], count)
-        found = cache.extend(symbols, counts)
-        for i, (number, text) in enumerate(texts):
-            new = symbols[i, : counts[i]].tolist()
-            expected = plainly(model, three[number], [*text, *new])[len(text) + 1 :]
-            assert found[i, : counts[i]] == pytest.approx(expected, abs=1e-4)
-            texts[i] = (number, [*text, *new])
+    for number, text, new, found in branched_cut_and_extended(cache):
+        expected = plainly(model, three[number], [*text, *new])[len(text) + 1 :]
+        assert found == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_pass_in_parts_is_the_same(model: TaskModel, monkeypatch: pytest.MonkeyPatch) -> None:
