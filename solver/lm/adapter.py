@@ -1,8 +1,9 @@
 """Low-rank adapters (LoRA, arXiv:2106.09685) that live outside the model.
 
-A weight of the model holds W + scale * B @ A while only A and B are trained. The model is run
-as it is, so compiled layers stay compiled, decoding costs nothing more, and a reset copies W
-back bit by bit. Files are peft's: an adapter trained here loads there, and the other way round.
+A weight of the model holds W + scale * B @ A while only A and B are trained: the forward pass
+and decoding cost nothing more, the backward pass gets the gradients of A and B without that of
+the whole matrix, and a reset copies W back bit by bit. Files are peft's: an adapter trained here
+loads there, and the other way round.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from solver.grid import DataError, stable_seed
 from solver.lm.checkpoint import put_in_place
@@ -46,6 +49,47 @@ class Lora:
 LORA = Lora()
 
 
+class _Product(torch.autograd.Function):
+    """x @ W.T for x (..., in), where W (out, in) holds a base + scale * B @ A: the gradients of A
+    (rank, in) and B (out, rank) by narrow products, without that of W (out, in)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(x, weight, a, b)
+        ctx.scale = scale
+        return linear(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, Tensor, Tensor, None]:
+        x, weight, a, b = ctx.saved_tensors
+        (gradient,) = gradients
+        rows, backs = x.flatten(0, -2), gradient.flatten(0, -2)  # (N, in), (N, out)
+        left = (backs @ b.to(backs.dtype)).T @ rows
+        right = backs.T @ (rows @ a.to(rows.dtype).T)
+        scale = ctx.scale
+        return gradient @ weight, None, left.float() * scale, right.float() * scale, None
+
+
+class _Adapted(nn.Linear):
+    """A linear layer whose weight an adapter keeps up to date. `sides`, A and B in float32, are
+    the adapter's and no part of the model's state."""
+
+    def __init__(self, layer: nn.Linear, lora: Lora) -> None:
+        nn.Module.__init__(self)
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+        self.weight, self.bias = layer.weight, layer.bias
+        zeros = torch.zeros(lora.rank, device=layer.weight.device)
+        self.sides = (
+            nn.Parameter(zeros[:, None].repeat(1, layer.in_features)),
+            nn.Parameter(zeros.repeat(layer.out_features, 1)),
+        )
+        self.scale = lora.scale
+
+    def forward(self, input: Tensor) -> Tensor:
+        product: Tensor = _Product.apply(input, self.weight, *self.sides, self.scale)  # type: ignore[no-untyped-call]
+        return product if self.bias is None else product + self.bias
+
+
 class LowRank:
     """The adapter of a model and its task vectors, as a trainer's weights.
 
@@ -57,24 +101,22 @@ class LowRank:
 
     def __init__(self, model: TaskModel, lora: Lora) -> None:
         self.model, self.lora = model, lora
-        self._layers = {
-            name: layer
+        found = [
+            (name, layer)
             for name, layer in model.lm.named_modules()
             if isinstance(layer, nn.Linear) and name.rpartition(".")[2] in lora.targets
-        }
-        if not self._layers:
+        ]
+        if not found:
             raise ValueError(f"no linear layer is called {' or '.join(lora.targets)}")
         model.requires_grad_(False)
         model.tasks.requires_grad_(True)
-        self._bases: dict[str, Tensor] = {}
+        self._layers = {name: _Adapted(layer, lora) for name, layer in found}
+        self._bases = {name: layer.weight.detach().float().clone() for name, layer in found}
         self.masters: dict[str, nn.Parameter] = {}
         for name, layer in self._layers.items():
-            layer.weight.requires_grad_(True)
-            self._bases[name] = layer.weight.detach().float().clone()
-            out, into = layer.weight.shape
-            for side, shape in (("lora_A", (lora.rank, into)), ("lora_B", (out, lora.rank))):
-                zeros = torch.zeros(shape, device=layer.weight.device)
-                self.masters[f"{name}.{side}"] = nn.Parameter(zeros)
+            model.lm.set_submodule(name, layer)
+            for side, master in zip(("lora_A", "lora_B"), layer.sides, strict=True):
+                self.masters[f"{name}.{side}"] = master
         self._rest = Dense({"tasks": model.tasks})
         self.masters.update(self._rest.masters)
 
@@ -86,34 +128,22 @@ class LowRank:
             random = torch.Generator().manual_seed(stable_seed(seed, name))
             into = layer.weight.shape[1]
             start = torch.rand(self.lora.rank, into, generator=random) * 2 - 1  # as peft does
-            self.masters[f"{name}.lora_A"].copy_(start * into**-0.5)
-            self.masters[f"{name}.lora_B"].zero_()
+            a, b = layer.sides
+            a.copy_(start * into**-0.5)
+            b.zero_()
         self.masters["tasks"].copy_(tasks)
         self._rest.publish()
 
-    @torch.no_grad()
     def collect(self) -> None:
-        """Gradients of A and B by the chain rule, from those of the whole matrices."""
-        for name, layer in self._layers.items():
-            a, b = self._sides(name)
-            gradient, layer.weight.grad = layer.weight.grad, None
-            a.grad = b.grad = None
-            if gradient is not None:  # (out, in), in the model's precision, as the products are
-                left, right = (side.to(gradient.dtype) for side in (b, a))
-                a.grad = (left.T @ gradient).float().mul_(self.lora.scale)
-                b.grad = (gradient @ right.T).float().mul_(self.lora.scale)
+        """The gradients of A and B are where they belong."""
         self._rest.collect()
 
     @torch.no_grad()
     def publish(self) -> None:
         for name, layer in self._layers.items():
-            a, b = self._sides(name)
-            whole = torch.addmm(self._bases[name], b, a, alpha=self.lora.scale)
-            layer.weight.copy_(whole)
+            a, b = layer.sides
+            layer.weight.copy_(torch.addmm(self._bases[name], b, a, alpha=layer.scale))
         self._rest.publish()
-
-    def _sides(self, name: str) -> tuple[nn.Parameter, nn.Parameter]:
-        return self.masters[f"{name}.lora_A"], self.masters[f"{name}.lora_B"]
 
     def save(self, folder: Path) -> None:
         """Write the adapter as peft does; task vectors are no part of it."""

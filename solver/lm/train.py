@@ -105,6 +105,8 @@ class Trainer:
     def step(self, batch: Batch, scale: float) -> Step:
         """Learn from a batch at `scale` times the recipe's rates."""
         self.model.train()
+        for master in self.masters.values():  # where a step was not taken, its gradient is left
+            master.grad = None
         loss = batch_loss(self.model, batch)
         torch.autograd.backward(loss)
         tokens = batch.prompts.sum() - len(batch.prompts) + (batch.targets != IGNORED).sum()
