@@ -13,7 +13,7 @@ from pathlib import Path
 
 from solver.arcio import Source, pick_tasks, read_solutions, read_source
 from solver.board import Snapshot
-from solver.config import Config, check_stages, load_config
+from solver.config import Config, load_config, ready_stages
 from solver.deadline import format_duration, parse_duration
 from solver.grid import DataError
 from solver.journal import FILE
@@ -91,7 +91,7 @@ def run_solve(request: Request, started: float, watch: Callable[[Snapshot], None
             seed=request.seed,
             model=request.model,
         )
-        check_stages(config)
+        config = ready_stages(config)
         folder = Path(request.run) if request.run else new_folder(request)
         result = solve(
             source,

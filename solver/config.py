@@ -6,6 +6,7 @@ Users turn one dial, the budget; everything else has a default here, which the t
 
 from __future__ import annotations
 
+import logging
 import os
 import tomllib
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from typing import Any
 from solver.engines import TAKE_A_MODEL, check_engine, check_ready, check_settings
 from solver.grid import DataError
 from solver.ladder import LADDER
+
+log = logging.getLogger("solver")
 
 MAX_WORKERS = 256  # a mistyped number must not fill the machine with processes
 
@@ -34,6 +37,8 @@ class Stage:
     device: its jobs run where a device is, one at a time on each, and nowhere else.
     ladder: what the engine can do without when memory runs out (`solver.ladder.LADDER`).
     settled: tasks answered with this confidence come after all others.
+    least_s: runs with a smaller budget do without the stage, unless it is asked for by name.
+    optional: so do runs where it could not do its first job.
     settings: the engine's own.
     """
 
@@ -47,6 +52,8 @@ class Stage:
     device: bool = False
     ladder: tuple[str, ...] = ()
     settled: float = 1.0
+    least_s: float = 0.0
+    optional: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -91,7 +98,8 @@ def load_config(
     """
     table = _profile(profile)
     stages = {stage.engine: stage for stage in _stages(profile, table)}
-    chosen = tuple(stages.get(name, Stage(name)) for name in engines or stages)
+    fit = [name for name, stage in stages.items() if stage.least_s <= budget_s]
+    chosen = tuple(stages.get(name, Stage(name)) for name in engines or fit)
     if model is not None:
         chosen = _with_model(chosen, model)
     for stage in chosen:
@@ -132,11 +140,26 @@ def _known(kind: type[Config] | type[Stage], values: Mapping[str, Any]) -> dict[
     return {name: tuple(v) if isinstance(v, list) else v for name, v in known.items()}
 
 
-def check_stages(config: Config) -> None:
-    """Raise `DataError` for a stage that could not do its first job, before any job is done."""
+def ready_stages(config: Config) -> Config:
+    """The run without the optional stages that could not do their first job here.
+
+    Raises `DataError`, before any job is done, if another one could not, or if none is left.
+    """
+    left, reasons = [], []
     for stage in config.stages:
         limit = config.device_memory_mb if stage.device else config.memory_mb
-        check_ready(stage.engine, stage.settings, limit)
+        try:
+            check_ready(stage.engine, stage.settings, limit)
+            left.append(stage)
+        except DataError as error:
+            if not stage.optional:
+                raise
+            reasons.append(f"{stage.engine} is left out: {error}")
+    if not left:
+        raise DataError(f"no engine can run: {'; '.join(reasons)}")
+    for reason in reasons:
+        log.warning(reason)
+    return replace(config, stages=tuple(left))
 
 
 def cores() -> list[int]:

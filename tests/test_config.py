@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+from dataclasses import replace
 
 import pytest
 
-from solver.config import Config, Stage, cores, load_config
+from solver.config import Config, Stage, cores, load_config, ready_stages
 from solver.grid import DataError
 
 PROFILES = ("cpu", "kaggle-cpu", "marc", "nvarc", "poe")
@@ -67,3 +69,27 @@ def test_a_config_cannot_be_changed() -> None:
     config: Config = load_config("cpu", 1.0)
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.seed = 1  # type: ignore[misc]
+
+
+def test_a_short_run_does_without_stages_that_need_longer() -> None:
+    def engines(budget_s: float, *named: str) -> list[str]:
+        return [stage.engine for stage in load_config("cpu", budget_s, engines=named).stages]
+
+    assert engines(119.0) == ["synth"]
+    assert engines(120.0) == ["synth", "joint", "model"]
+    assert engines(1.0, "model") == ["model"]
+
+
+def test_a_run_goes_on_without_an_optional_stage_that_cannot_begin(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setattr(logging.getLogger("solver"), "propagate", True)  # a run turns it off
+    synth, model = Stage("synth"), Stage("model", optional=True, settings={"folder": "nowhere"})
+    config = Config(60.0, (synth, model))
+    assert ready_stages(config).stages == (synth,)
+    assert "model is left out: nowhere/config.json: no such file" in caplog.text
+    with pytest.raises(DataError, match="no engine can run: model is left out: nowhere"):
+        ready_stages(replace(config, stages=(model,)))
+    with pytest.raises(DataError, match=r"^nowhere/config\.json: no such file"):
+        ready_stages(replace(config, stages=(synth, replace(model, optional=False))))

@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 
 from safetensors.torch import load_file, save_file
 
-from solver.config import Stage, check_stages, load_config
+from solver.config import Stage, load_config, ready_stages
 from solver.engines import Context, check_settings
 from solver.grid import DataError
 from solver.kit import CONFIG, WEIGHTS
@@ -106,9 +106,9 @@ def test_a_profile_of_one_s_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize("profile", ["nvarc", "poe", "marc"])
 def test_a_recipe_needs_a_model_before_it_starts(profile: str) -> None:
     with pytest.raises(DataError, match="no language model: name its folder with --model"):
-        check_stages(load_config(profile, 1.0))
+        ready_stages(load_config(profile, 1.0))
     with pytest.raises(DataError, match="nowhere: no such folder"):
-        check_stages(load_config(profile, 1.0, model="nowhere"))
+        ready_stages(load_config(profile, 1.0, model="nowhere"))
 
 
 def test_a_whole_checkpoint_is_ready(model: Path) -> None:
