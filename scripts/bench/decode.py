@@ -2,7 +2,7 @@
 
     python scripts/bench/decode.py [--model models/pair] [--dtype float32] [--learn 10]
 
-A model that has learned a task for some seconds, as in a run, writes the output of its test input
+A model that has learned a task for some CPU seconds, as in a run, writes the output of its test input
 in the eight views, greedily and under the same grammar, on one thread; then the next task.
 `generate` gets what the pair format needs (positions, task vectors) from a subclass, as an
 application would write it, and keeps its own cache, loop and attention (sdpa). Runs alternate;
@@ -24,7 +24,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, Qwen3_5ForCausalLM
 
 from solver.arcio import read_source
-from solver.deadline import Deadline
+from solver.deadline import CpuClock, Deadline
 from solver.grid import MAX_SIDE, Task, stable_seed
 from solver.lm.cache import PairModel
 from solver.lm.decode import greedy
@@ -52,7 +52,7 @@ def main() -> int:
     learner.warm_up()
     tokens, took, same = 0, [0.0, 0.0], True
     for task in square_tasks(options.tasks):
-        learner.learn(task, Deadline.after(options.learn), 0)
+        learner.learn(task, Deadline.after(options.learn, CpuClock()), 0)
         written, best, alike = compare(learner.model, task, options.repeats)
         tokens, same = tokens + written, same and alike
         took = [a + b for a, b in zip(took, best, strict=True)]

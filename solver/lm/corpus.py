@@ -56,7 +56,7 @@ def read_corpus(re_arc: str | Path | None, seed: int) -> Corpus:
 
     Raises `DataError` naming a file that breaks the format.
     """
-    generated = dict(_read_generated(Path(re_arc))) if re_arc is not None else {}
+    generated = dict(read_generated(Path(re_arc))) if re_arc is not None else {}
     tasks = _training_tasks()
     kept_apart = _held_out_ids(tasks, seed)
     lessons: list[Lesson] = []
@@ -134,7 +134,7 @@ def _held_out_ids(tasks: Mapping[str, object], seed: int) -> tuple[str, ...]:
     return tuple(sorted(first, key=lambda i: (stable_seed(seed, "held out", i), i))[:HELD_OUT])
 
 
-def _read_generated(path: Path) -> Iterator[tuple[str, tuple[Pair, ...]]]:
+def read_generated(path: Path) -> Iterator[tuple[str, tuple[Pair, ...]]]:
     """Task ids and pairs of `tasks/<id>.json` files in an archive or an unpacked folder."""
     found = False
     for name, task_id, value in _generated_files(path):

@@ -1,0 +1,102 @@
+"""Exact outputs after test-time training: a quantized model against the one it was made from.
+
+    python scripts/bench/quantized.py checkpoints/first/model models/pair --data re_arc.zip
+
+Each learns the demonstrations of the training tasks that the bundled model's training held out,
+together and with all weights, as a run does, from the same batches and for as many tokens. Then
+it is asked for their test outputs and for generated pairs of the same tasks that it has not seen,
+under some turns, teacher-forced: an output counts if every token comes first. Prints both parts
+and the difference with its interval over tasks.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from solver.grid import Pair
+from solver.lm.corpus import HeldOut, lesson_of, read_corpus, read_generated
+from solver.lm.formats import IGNORED, encode
+from solver.lm.joint import MIXTURE, RECIPE
+from solver.lm.model import TaskModel, compile_layers, dequantized, load
+from solver.lm.stream import Drawn, Stream, batch_of, cut, sequence_length
+from solver.lm.train import Trainer, schedule, tensors
+from solver.views import View
+from submission.stats import difference
+
+
+def main() -> None:
+    """Train and ask both; print the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs=2, type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--tokens", type=int, default=600_000)
+    parser.add_argument("--pairs", type=int, default=25)
+    parser.add_argument("--turns", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    held_out = read_corpus(None, options.seed).held_out
+    asked = questions(held_out, options.data, options.pairs, options.turns)
+    parts = []
+    for folder in options.models:
+        model = learned(folder, held_out, options.tokens, options.seed)
+        parts.append(exact(model, asked))
+        print(f"{folder}: {np.mean(parts[-1]):.2%} of {len(asked)} outputs", flush=True)
+    change = difference(*parts)
+    print(
+        f"difference {change.mean:+.2%} of a task's, from {change.low:+.2%} to {change.high:+.2%}"
+    )
+
+
+def questions(held_out: Sequence[HeldOut], data: Path, pairs: int, turns: int) -> list[Drawn]:
+    """Sequences of pairs that no demonstration holds, and the number of their task."""
+    generated = dict(read_generated(data))
+    drawn = []
+    for number, held in enumerate(held_out):
+        tests = [Pair(i, o) for i, o in zip(held.task.tests, held.outputs, strict=True)]
+        for pair in (*tests, *generated.get(held.task.id, ())[:pairs]):
+            if sequence_length(pair) <= MIXTURE.longest:
+                drawn += [(number, encode(View(d8).apply_pair(pair), d8)) for d8 in range(turns)]
+    return drawn
+
+
+def learned(folder: Path, held_out: Sequence[HeldOut], tokens: int, seed: int) -> TaskModel:
+    """The model of a folder after so many tokens of the tasks' demonstrations."""
+    lm = dequantized(load(folder, torch.bfloat16))
+    trainer = Trainer(TaskModel(lm, len(held_out)).to(lm.dtype), RECIPE)
+    compile_layers(lm)
+    for batch in Stream([lesson_of(held.task) for held in held_out], MIXTURE, seed):
+        left = 1 - trainer.tokens / tokens
+        if left <= 0:
+            break
+        trainer.step(batch, schedule(RECIPE, trainer.steps, left))
+    model: TaskModel = trainer.model
+    return model
+
+
+def exact(model: TaskModel, asked: Sequence[Drawn]) -> list[float]:
+    """The part of each task's outputs whose every token comes first."""
+    right: dict[int, list[bool]] = defaultdict(list)
+    for task, hit in _hits(model, asked):
+        right[task].append(hit)
+    return [float(np.mean(right[task])) for task in sorted(right)]
+
+
+@torch.no_grad()
+def _hits(model: TaskModel, asked: Sequence[Drawn]) -> Iterator[tuple[int, bool]]:
+    model.eval()
+    for part in cut(asked, 4 * MIXTURE.tokens):
+        inputs, positions, targets, prompts, tasks = tensors(model, batch_of(part))
+        first = model(inputs, positions, prompts, tasks).argmax(-1)
+        hits = ((first == targets) | (targets == IGNORED)).all(1).tolist()
+        yield from zip(tasks.tolist(), hits, strict=True)
+
+
+if __name__ == "__main__":
+    main()
