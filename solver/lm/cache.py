@@ -20,7 +20,7 @@ from solver.lm.formats import OUT, PAD, WRITABLE, Tokens, encode_prompt, next_po
 from solver.lm.language import LogProbs, Prompt
 from solver.lm.memory import Memory, additive
 from solver.lm.model import TaskModel
-from solver.lm.step import Stepper
+from solver.lm.step import Held, Stepper
 from solver.views import View
 
 SCORES_AT_ONCE = 1 << 24  # entries of an attention matrix: a layer's scores stay below 64 MB
@@ -51,15 +51,14 @@ class PairModel:
 
 
 class PairCache:
-    """What the model has read of some rows; the memory's last column is where the padding of
-    shorter rows is written, and never shown."""
+    """What the model has read of some rows."""
 
     def __init__(self, known: PairModel, width: int, capacity: int) -> None:
         self._model, self._stepper = known.model, known.stepper
         config, tasks = known.model.lm.config, known.model.tasks
-        self._memory = Memory(config, width, capacity + 1, tasks.dtype, tasks.device)
+        self._memory = Memory(config, width, capacity, tasks.dtype, tasks.device)
         self._heads = config.num_attention_heads
-        self._places = np.zeros((width, capacity + 1, 3), dtype=np.int64)
+        self._places = np.zeros((width, capacity, 3), dtype=np.int64)
         self._prompts = self._lengths = self._tasks = np.zeros(0, dtype=np.int64)  # (B,)
 
     @classmethod
@@ -99,33 +98,41 @@ class PairCache:
 
     @torch.no_grad()
     def _forward(self, tokens: Tokens, places: Tokens, counts: Tokens, whole: bool) -> LogProbs:
-        """Append tokens (B, N) at places (3, B, N); log-probabilities (B, N, WRITABLE).
+        """Append tokens (B, N) at places (3, B, N), the first `counts` (B,) of each row;
+        log-probabilities (B, N, WRITABLE), zero after padding.
 
         `whole`: each token sees all of its row's tokens, else those up to itself.
         """
-        before = self._lengths
-        at = before[:, None] + np.arange(tokens.shape[1])  # (B, N)
-        padding = np.arange(tokens.shape[1]) >= counts[:, None]
-        at = np.where(padding, self._places.shape[1] - 1, at)
-        self._places[np.arange(len(at))[:, None], at] = places.transpose(1, 2, 0)
-        self._lengths = before + counts
+        at = self._lengths[:, None] + np.arange(tokens.shape[1])  # (B, N)
+        real = np.arange(tokens.shape[1]) < counts[:, None]
+        row, place = np.nonzero(real)  # (M,)
+        self._places[row, at[real]] = places[:, row, place].T
+        self._lengths = self._lengths + counts
         seen = np.where(whole, self._lengths[:, None], at + 1)  # (B, N)
         length = int(self._lengths.max())
+        self._memory.reach(length)
         rows = max(1, SCORES_AT_ONCE // (self._heads * tokens.shape[1] * length))
-        parts = []
+        logprobs = np.zeros((*tokens.shape, WRITABLE))
         for start in range(0, len(tokens), rows):
             part = slice(start, min(start + rows, len(tokens)))
-            vectors = self._embed(tokens[part], part, whole)
+            mine = (row >= part.start) & (row < part.stop)
+            if not mine.any():
+                continue
+            r, n = row[mine] - start, place[mine]
+            held = Held(start, *self._there(r, n, at[part][r, n]))
             logits = self._stepper.logits(
-                vectors,
-                torch.from_numpy(places[:, part]).to(vectors.device),
+                held.packed(vectors := self._embed(tokens[part], part, whole)),
+                self._there(places[:, part][:, r, n])[0],
                 hiding(seen[part], length, vectors),
                 self._memory.layers,
-                torch.arange(part.start, part.stop, device=vectors.device)[:, None],
-                torch.from_numpy(at[part]).to(vectors.device),
+                held,
             )
-            parts.append(_logprobs(logits))
-        return np.concatenate(parts)
+            logprobs[r + start, n] = _logprobs(logits)
+        return logprobs
+
+    def _there(self, *arrays: Tokens) -> list[Tensor]:
+        """Arrays where the model is."""
+        return [torch.from_numpy(array).to(self._model.tasks.device) for array in arrays]
 
     def _embed(self, tokens: Tokens, rows: slice, whole: bool) -> Tensor:
         """Vectors (B, N, D) of tokens (B, N); `whole`: with the prefix."""

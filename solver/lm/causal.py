@@ -103,6 +103,7 @@ class ContextCache:
         lengths = np.array([len(prompt) for prompt in prompts])
         most = int(lengths.max()) + (2 if model.vocabulary.tail else 1) * room
         cache = cls(model, rows, most)
+        cache._memory.reach(int(lengths.max()))
         logits = [cache._read(row, prompt) for row, prompt in enumerate(prompts)]
         cache._prompts = cache._lengths = lengths
         first = np.stack(logits)

@@ -19,7 +19,8 @@ from solver.lm.formats import Tokens
 class Memory:
     """Keys and values of every layer, (R, 2, H, S, C) for R rows of S columns.
 
-    It begins as zeros: what a softmax gives no weight must still be finite.
+    Most outputs end long before their room does, and columns that nothing reaches are never
+    touched: the system then need not even find memory for them.
     """
 
     def __init__(
@@ -31,9 +32,17 @@ class Memory:
         )
         shape = (rows, 2, config.num_key_value_heads, columns, width)
         self.layers = [
-            torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.num_hidden_layers)
+            torch.empty(shape, dtype=dtype, device=device) for _ in range(config.num_hidden_layers)
         ]
         self.rows, self.device = rows, device
+        self._finite = 0  # columns
+
+    def reach(self, length: int) -> None:
+        """Let the first `length` columns be finite: what a softmax gives no weight must be, too."""
+        if length > self._finite:
+            for held in self.layers:
+                held[:, :, :, self._finite : length] = 0
+            self._finite = length
 
     def gather(self, sources: Tokens, lengths: Tokens) -> Tokens:
         """Let row i be what row `sources[i]` was, in its first `lengths[i]` columns. Returns the
@@ -54,6 +63,7 @@ class Window:
 
     def __init__(self, memory: Memory, rows: slice, at: Tokens, length: int) -> None:
         """`at` (B, N): the columns that new tokens take. `length`: all that is seen."""
+        memory.reach(length)
         self._memory, self._rows, self.length = memory, rows, length
         self._at = torch.from_numpy(at).to(memory.device)  # (B, N)
         self._row = torch.arange(rows.start, rows.stop, device=memory.device)[:, None]

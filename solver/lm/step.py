@@ -1,10 +1,11 @@
 """The bundled model's layers over a key-value cache, without what their class does around them.
 
-With one token a row the products are small, and most of the time goes into starting operations.
-Here a layer starts a third as many: its weights are laid side by side once, queries and keys are
-normalised and turned together, and what is new goes to where attention reads it. Nothing is
-compiled, so no shape is met for the first time within a slice. The numbers are those of the class,
-up to rounding.
+With one token a row the products are small, and most of the time goes into starting operations;
+with rows that read ahead by different lengths, into their padding. Here a layer starts a third as
+many: its weights are laid side by side once, queries and keys are normalised and turned together,
+and what is new goes to where attention reads it. All but attention is computed without padding.
+Nothing is compiled, so no shape is met for the first time within a slice. The numbers are those of
+the class, up to rounding.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import silu
+from torch.nn.functional import scaled_dot_product_attention, silu
 from transformers import Qwen3_5ForCausalLM
 
-from solver.lm.model import CELL, attend
+from solver.lm.model import CELL
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +74,31 @@ class _Layer:
 
 
 @dataclass(frozen=True, eq=False)
+class Held:
+    """Where M tokens of B rows stand, without padding: each one's row (M,), its place among the
+    new tokens of that row (M,), and its column of the memory (M,), whose rows begin at `first`."""
+
+    first: int
+    row: Tensor
+    place: Tensor
+    column: Tensor
+
+    def padded(self, vectors: Tensor, rows: int, width: int) -> Tensor:
+        """Vectors (M, ...) as (`rows`, `width`, ...), with zeros between them."""
+        if len(vectors) == rows * width:
+            return vectors.view(rows, width, *vectors.shape[1:])
+        wide = vectors.new_zeros(rows, width, *vectors.shape[1:])
+        wide[self.row, self.place] = vectors
+        return wide
+
+    def packed(self, wide: Tensor) -> Tensor:
+        """Vectors (M, ...) out of (B, N, ...)."""
+        if len(self.row) == wide.shape[0] * wide.shape[1]:
+            return wide.flatten(0, 1)
+        return wide[self.row, self.place]
+
+
+@dataclass(frozen=True, eq=False)
 class Stepper:
     """A copy of a model's weights as they are now: later training does not reach it."""
 
@@ -88,42 +114,35 @@ class Stepper:
         return cls(layers, _Norm.of(lm.model.norm), _beside(lm.lm_head.weight), lm.model.rotary_emb)
 
     def logits(
-        self,
-        vectors: Tensor,
-        positions: Tensor,
-        mask: Tensor,
-        memories: Sequence[Tensor],
-        rows: Tensor,
-        at: Tensor,
+        self, vectors: Tensor, positions: Tensor, mask: Tensor, memories: Sequence[Tensor], at: Held
     ) -> Tensor:
-        """Logits (B, N, V) of vectors (B, N, D) at positions (3, B, N), under an additive mask
-        (B, 1, N, S).
+        """Logits (M, V) of vectors (M, D) at positions (3, M), under an additive mask
+        (B, 1, N, S): the tokens of B rows, up to N each, without padding.
 
-        Keys and values are kept in columns `at` (B, N) of consecutive `rows` (B, 1) of each
-        layer's memory (R, 2, H, ., C), whose first S columns are then attended to.
+        Keys and values are kept in each layer's memory (R, 2, H, ., C), where `at` says; the
+        first S columns of the rows are then attended to.
         """
         turn = self._turn(vectors, positions)
-        size = turn[0].shape[-1]
-        first, length = int(rows[0]), mask.shape[-1]
+        size, length = turn[0].shape[-1], mask.shape[-1]
         for layer, memory in zip(self.layers, memories, strict=True):
-            fan = layer.norm(vectors) @ layer.fan
-            fan = fan.view(*fan.shape[:2], 4, -1, size)  # (B, N, 4, H, C)
-            fan[:, :, :2] = _turned(layer.turned_norm(fan[:, :, :2]), *turn)  # queries and keys
-            memory[rows, :, :, at] = fan[:, :, 1:3]
-            keys, values = memory[first : first + len(rows), :, :, :length].unbind(1)
-            query = fan[:, :, 0].transpose(1, 2)  # (B, H, N, C)
-            mixed = attend(query, keys, values, mask, size**-0.5).flatten(2)
-            vectors = vectors + (mixed * torch.sigmoid(fan[:, :, 3].flatten(2))) @ layer.out
+            fan = (layer.norm(vectors) @ layer.fan).view(len(vectors), 4, -1, size)  # (M, 4, H, C)
+            fan[:, :2] = _turned(layer.turned_norm(fan[:, :2]), *turn)  # queries and keys
+            memory[at.first + at.row, :, :, at.column] = fan[:, 1:3]
+            keys, values = memory[at.first : at.first + len(mask), :, :, :length].unbind(1)
+            query = at.padded(fan[:, 0], len(mask), mask.shape[2]).transpose(1, 2)  # (B, H, N, C)
+            mixed = scaled_dot_product_attention(query, keys, values, mask, scale=size**-0.5)
+            mixed = at.packed(mixed.transpose(1, 2)).flatten(1)  # (M, H * C)
+            vectors = vectors + (mixed * torch.sigmoid(fan[:, 3].flatten(1))) @ layer.out
             gate, up = (layer.later_norm(vectors) @ layer.wide).chunk(2, -1)
             vectors = vectors + (silu(gate) * up) @ layer.down
         return self.norm(vectors) @ self.head
 
     def _turn(self, vectors: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines and signed sines (B, N, 1, 1, C) of the rotation at positions (3, B, N)."""
-        cos, sin = self.rotary(vectors, positions * CELL)  # (B, N, C)
-        low, high = sin.chunk(2, -1)
+        """Cosines and signed sines (M, 1, 1, C) of the rotation at positions (3, M)."""
+        cos, sin = self.rotary(vectors, positions[:, None] * CELL)  # (1, M, C)
+        low, high = sin[0].chunk(2, -1)
         signed = torch.cat([-low, high], -1)
-        return cos[:, :, None, None], signed[:, :, None, None]
+        return cos[0, :, None, None], signed[:, None, None]
 
 
 def _turned(plain: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
