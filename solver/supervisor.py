@@ -117,6 +117,8 @@ class Supervisor:
         worker.job = self._job
         tasks, name = self._about(slot)
         stage = self._stage(slot)
+        # A job over all tasks is one job however often it is begun: it goes on where it was.
+        again = 0 if slot.task == WHOLE else slot.pass_
         worker.slot, worker.running, worker.candidates = slot, False, 0
         worker.given = worker.since = self._clock.now()
         worker.process.send(
@@ -128,7 +130,7 @@ class Supervisor:
                 "folder": str(self._folder),
                 "settings": dict(self._config.stages[slot.stage].settings),
                 "pass_": slot.pass_,
-                "seed": stable_seed(self._config.seed, name, stage.engine, slot.pass_),
+                "seed": stable_seed(self._config.seed, name, stage.engine, again),
                 "slice_s": slot.slice_s,
                 "without": stage.ladder[: slot.rung],
             }

@@ -54,6 +54,17 @@ def learn_all(tasks: tuple[Task, ...], deadline: Deadline, context: Context) -> 
     (context.folder / "ids").write_text(" ".join(task.id for task in tasks))
 
 
+def learn_all_in_two_tries(tasks: tuple[Task, ...], deadline: Deadline, context: Context) -> None:
+    """A job over all tasks that kills its worker, and can go on from there if it has its seed."""
+    context.folder.mkdir(exist_ok=True)
+    place = context.folder / "seed"
+    if not place.exists():
+        place.write_text(str(context.seed))
+        os._exit(9)
+    if place.read_text() == str(context.seed):
+        learn_all(tasks, deadline, context)
+
+
 def fall_over_all(tasks: tuple[Task, ...], deadline: Deadline, context: Context) -> None:
     """A job over all tasks that kills its worker."""
     os._exit(9)

@@ -76,7 +76,12 @@ def test_three_deaths_end_a_task(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("whole", "state"), [("learn_all", "program"), ("fall_over_all", "fallback")]
+    ("whole", "state"),
+    [
+        ("learn_all", "program"),
+        ("learn_all_in_two_tries", "program"),
+        ("fall_over_all", "fallback"),
+    ],
 )
 def test_jobs_for_each_task_wait_for_the_one_over_all(
     tmp_path: Path, whole: str, state: str

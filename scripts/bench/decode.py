@@ -2,8 +2,8 @@
 
     python scripts/bench/decode.py [--model models/pair] [--dtype float32] [--learn 10]
 
-A model that has learned a task for some CPU seconds, as in a run, writes the output of its test input
-in the eight views, greedily and under the same grammar, on one thread; then the next task.
+A model that has learned a task for some CPU seconds, as in a run, writes the output of its test
+input in the eight views, greedily and under the same grammar, on one thread; then the next task.
 `generate` gets what the pair format needs (positions, task vectors) from a subclass, as an
 application would write it, and keeps its own cache, loop and attention (sdpa). Runs alternate;
 the tokens for each CPU second are printed, and their ratio. The tokens must be identical. The

@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 from solver.deadline import Deadline
 from solver.lm.formats import IGNORED, Batch
 
-TRIM_S = 10.0  # between two calls of `give_back_memory`
+TRIM_S = 1.0  # between two calls of `give_back_memory`
 
 
 @dataclass(frozen=True)
