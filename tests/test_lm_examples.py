@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solver.grid import Pair, Task, as_grid, freeze
+from solver.grid import MAX_SIDE, Grid, Pair, Task, as_grid, freeze, is_grid, same
 from solver.lm.examples import Example, examples
+from solver.lm.reshape import AS_IT_IS, MAX_SHIFT, Reshape, draw
 from solver.views import parse_view
 
 
@@ -22,23 +23,32 @@ def task_of(n: int, tests: int = 1) -> Task:
     return Task(f"task{n}", pairs, tuple(as_grid([[9, t]]) for t in range(tests)))
 
 
-def drawn(n: int, limit: int, context: bool, seed: int = 0, views: int = 4) -> list[Example]:
-    return list(examples(task_of(n), limit, seed, context=context, views=views))
+def drawn(
+    n: int, limit: int, context: bool, seed: int = 0, views: int = 4, reshaped: float = 0.0
+) -> list[Example]:
+    some = examples(task_of(n), limit, seed, context=context, views=views, reshaped=reshaped)
+    return list(some)
 
 
-@given(n=st.integers(1, 5), limit=st.integers(0, 60), context=st.booleans(), seed=st.integers(0, 9))
-def test_examples_are_distinct_even_and_undone_by_their_view(
-    n: int, limit: int, context: bool, seed: int
+@given(
+    n=st.integers(1, 5),
+    limit=st.integers(0, 60),
+    context=st.booleans(),
+    seed=st.integers(0, 9),
+    reshaped=st.sampled_from([0.0, 0.6]),
+)
+def test_examples_are_distinct_even_and_undone_by_their_view_and_shape(
+    n: int, limit: int, context: bool, seed: int, reshaped: float
 ) -> None:
-    some = drawn(n, limit, context, seed)
+    some = drawn(n, limit, context, seed, reshaped=reshaped)
     assert len(some) == limit
     assert len({example.identity for example in some}) == limit
     train = task_of(n).train
     asked: Counter[int] = Counter()
     for example in some:
         view = parse_view(example.view.name)
-        back = [view.undo_pair(pair) for pair in example.shown]
-        pair = view.undo_pair(example.pair)
+        back = [example.reshape.undo_pair(view.undo_pair(pair)) for pair in example.shown]
+        pair = example.reshape.undo_pair(view.undo_pair(example.pair))
         asked[train.index(pair)] += 1
         assert pair not in back
         assert len(set(back)) == len(back)
@@ -48,6 +58,51 @@ def test_examples_are_distinct_even_and_undone_by_their_view(
         ]
     if not context or n < 3:
         assert max(asked.values(), default=0) - min(asked.values(), default=0) <= 1
+
+
+grids = st.tuples(st.integers(1, 30), st.integers(1, 30), st.integers(0, 999)).map(
+    lambda t: freeze(np.random.default_rng(t[2]).integers(0, 10, t[:2]).astype(np.uint8))
+)
+side = st.integers(1, 3)
+reshapes = st.builds(
+    Reshape, st.tuples(st.integers(0, 40), st.integers(0, 40)), st.tuples(side, side)
+)
+
+
+@given(reshape=reshapes, grid=grids)
+def test_what_is_shifted_and_enlarged_comes_back(reshape: Reshape, grid: Grid) -> None:
+    fits = all(side * n <= MAX_SIDE for side, n in zip(grid.shape, reshape.scale, strict=True))
+    assert reshape.fits(grid) == fits
+    if not fits:
+        return
+    seen = reshape.apply(grid)
+    assert is_grid(seen)
+    assert same(reshape.undo(seen), grid)
+    (rows, columns), (down, right) = reshape.scale, reshape.shift
+    height, width = grid.shape
+    for r, c in np.ndindex(*seen.shape):
+        assert seen[r, c] == grid[(r // rows - down) % height, (c // columns - right) % width]
+
+
+@given(pairs=st.lists(st.builds(Pair, grids, grids), min_size=1, max_size=3), seed=st.integers(0))
+def test_no_pair_grows_too_large_or_is_shifted_far(pairs: list[Pair], seed: int) -> None:
+    reshape = draw(np.random.default_rng(seed), pairs)
+    for pair in pairs:
+        shown = reshape.apply_pair(pair)
+        assert is_grid(shown.input)
+        assert is_grid(shown.output)
+        assert reshape.undo_pair(shown) == pair
+    assert max(reshape.shift) <= MAX_SHIFT
+    assert reshape.shift == (0, 0) or reshape.scale == (1, 1)
+
+
+def test_as_many_are_shifted_and_enlarged_as_the_recipe_says() -> None:
+    some = drawn(3, 400, True, views=400, reshaped=0.6)
+    shapes = Counter(example.reshape.scale for example in some if example.reshape != AS_IT_IS)
+    assert 0.5 < shapes.total() / len(some) < 0.7
+    assert set(shapes) == {(1, 1), (2, 2), (2, 1), (1, 2)}
+    assert 0.6 < shapes[2, 2] / shapes.total() < 0.8
+    assert {example.reshape for example in drawn(3, 50, True)} == {AS_IT_IS}
 
 
 def test_the_seed_decides_and_a_shorter_list_is_the_beginning_of_a_longer() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from solver.grid import Pair, Task, stable_seed
 from solver.lm.corpus import lesson_of
+from solver.lm.reshape import AS_IT_IS, Reshape, draw
 from solver.lm.stream import random_view
 from solver.views import View
 
@@ -24,7 +25,7 @@ _TRIES = 20  # rounds without anything new after which there is nothing new
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """`pair` is asked after `shown`, all of them as `view` shows them.
+    """`pair` is asked after `shown`, all of them as `view` shows them once they are `reshape`d.
 
     The order of the view is that of `shown`, among the demonstrations that are left.
     """
@@ -32,6 +33,7 @@ class Example:
     pair: Pair
     shown: tuple[Pair, ...]
     view: View
+    reshape: Reshape = AS_IT_IS
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -47,13 +49,15 @@ def examples(
     context: bool,
     views: int = 32,
     fixed: frozenset[int] | None = None,
+    reshaped: float = 0.0,
 ) -> Iterator[Example]:
     """At most `limit` distinct examples, the same for the same seed, even from the start: each
     demonstration is asked as often as any other, in all eight turns, give or take one.
 
     With `context` the other demonstrations are shown in random order: all of them under the
     first `views` views, then all but one, then all again. `fixed`: the colours that stay; if
-    left out, those that keep the rule's meaning (`lesson_of`).
+    left out, those that keep the rule's meaning (`lesson_of`). `reshaped`: the part of
+    examples that are shifted or enlarged.
     """
     rng = np.random.default_rng(stable_seed(seed, task.id, "examples"))
     fixed = lesson_of(task).fixed_colors if fixed is None else fixed
@@ -63,7 +67,10 @@ def examples(
         before = len(seen)
         for asked, others in _round(len(task.train), number, context, views):
             view = replace(random_view(rng, fixed), d8=(number + asked) % 8)
-            example = _example(task, asked, rng.permutation(others).tolist(), view)
+            order = rng.permutation(others).tolist()
+            other_shape = reshaped and rng.random() < reshaped
+            reshape = draw(rng, task.train) if other_shape else AS_IT_IS
+            example = _example(task, asked, order, view, reshape)
             if example.identity not in seen and len(seen) < limit:
                 seen.add(example.identity)
                 yield example
@@ -82,8 +89,10 @@ def _round(n: int, number: int, context: bool, views: int) -> list[tuple[int, li
     return [(asked, [i for i in some if i != out]) for asked, some in rest for out in some]
 
 
-def _example(task: Task, asked: int, others: Sequence[int], view: View) -> Example:
+def _example(
+    task: Task, asked: int, others: Sequence[int], view: View, reshape: Reshape
+) -> Example:
     ranks = sorted(others)
     order = tuple(ranks.index(i) for i in others)
-    shown = tuple(view.apply_pair(task.train[i]) for i in others)
-    return Example(view.apply_pair(task.train[asked]), shown, replace(view, order=order))
+    pair, *shown = (view.apply_pair(reshape.apply_pair(task.train[i])) for i in (asked, *others))
+    return Example(pair, tuple(shown), replace(view, order=order), reshape)

@@ -51,6 +51,7 @@ class Settings(Checkpoint):
     layers and for embeddings and head. warmup: part of the steps. sequences: shown in an epoch.
     batch: of sequences in a step. first_output: whether the first output shown costs, too.
     train_colors, view_colors: exchange all ten, those that are `free` to mean anything, or none.
+    reshaped: the part of examples that are shifted or enlarged (`solver.lm.reshape`).
     checkpointing: compute activations twice instead of keeping them.
     learning: part of a slice; the rest is for answering, by `strategy` in so many `views`, with
     `width` sequences at once; `threshold` is that of depth-first search.
@@ -69,6 +70,7 @@ class Settings(Checkpoint):
     batch: int = 1
     first_output: bool = True
     train_colors: str = "all"
+    reshaped: float = 0.0
     checkpointing: bool = False
     learning: float = 0.5
     views: int = 16
@@ -126,8 +128,8 @@ def _check(settings: Settings) -> None:
             f"setting max_seq_length = {settings.max_seq_length}: "
             f"must be {LEAST_LENGTH} at least, or the largest pair would not fit"
         )
-    parts = {"warmup": settings.warmup, "learning": settings.learning}
-    wrong = [name for name, part in parts.items() if not 0 <= part < 1]
+    parts = ("warmup", "learning", "reshaped")
+    wrong = [name for name in parts if not 0 <= getattr(settings, name) < 1]
     wrong += [] if 0 < settings.threshold < 1 else ["threshold"]
     numbers = ("rank", "alpha", "rate", "sequences", "epochs", "batch", "views", "width")
     wrong += [name for name in numbers if getattr(settings, name) <= 0]

@@ -110,8 +110,15 @@ class ContextLearner:
         self._start = {name: p.detach().clone() for name, p in self._trained.items()}
 
     def _examples(self, task: Task, seed: int) -> Iterator[Example]:
-        fixed = _FIXED[self.settings.train_colors]
-        return examples(task, self.settings.sequences, seed, context=True, fixed=fixed)
+        settings = self.settings
+        return examples(
+            task,
+            settings.sequences,
+            seed,
+            context=True,
+            fixed=_FIXED[settings.train_colors],
+            reshaped=settings.reshaped,
+        )
 
     def _encode(self, example: Example) -> tuple[Tokens, Tokens]:
         first, limit = self.settings.first_output, self.model.limit
