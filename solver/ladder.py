@@ -7,7 +7,7 @@ leaves it in its context, as a `Rung`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 
@@ -48,6 +48,8 @@ _PHRASES = (
     "std::bad_alloc",
     "memoryerror",
     "alloc_failed",  # of cuBLAS and cuDNN
+    "could not create a primitive",  # of oneDNN, which says no more
+    "can't start new thread",  # no room for its stack
 )
 
 
@@ -55,6 +57,13 @@ def rung_of(names: Iterable[str]) -> Rung:
     """What is left with these rungs of `LADDER` given up. Raises `KeyError` for another name."""
     given_up = {name: LADDER[name] for name in names}
     return replace(FULL, **given_up)  # type: ignore[arg-type]
+
+
+def step_down(ladder: Sequence[str], rung: int) -> str:
+    """What follows for a job that ran out of memory so many rungs down a ladder, in words."""
+    if rung >= len(ladder):
+        return "no rung is left"
+    return f"next without {', '.join(ladder[: rung + 1])}"
 
 
 def says_out_of_memory(text: str) -> bool:

@@ -17,7 +17,7 @@ from solver.config import Config, Stage
 from solver.deadline import Clock, Deadline, format_duration
 from solver.grid import Candidate, Task, stable_seed
 from solver.journal import ALL, JobRecord, candidate_of
-from solver.ladder import says_out_of_memory
+from solver.ladder import says_out_of_memory, step_down
 from solver.places import Worker, places
 from solver.process import GarbageError, WorkerProcess
 from solver.schedule import WHOLE, Slot
@@ -244,7 +244,9 @@ class Supervisor:
         printed = (printed or worker.process.printed())[-ERROR_CHARS:]
         self._remove(worker)
         if worker.slot:
-            outcome = "memory" if memory and self._stage(worker.slot).ladder else "died"
+            outcome, ladder = "died", self._stage(worker.slot).ladder
+            if memory and ladder:
+                outcome, why = "memory", f"{why}; {step_down(ladder, worker.slot.rung)}"
             self._end(worker, outcome, why + (f"\n{printed}" if printed else ""))
         else:
             worker.failed_starts += 1

@@ -17,7 +17,6 @@ import sys
 import threading
 import time
 import traceback
-from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -25,7 +24,7 @@ from solver.deadline import Deadline
 from solver.engines import Context, Engine, load_engine
 from solver.grid import Candidate, Pair, Task, is_grid
 from solver.journal import candidate_record, pack_grid, unpack_grid
-from solver.ladder import is_out_of_memory, rung_of
+from solver.ladder import Rung, is_out_of_memory, rung_of
 
 MAX_CANDIDATES = 2000  # a job that yields more is cut: nobody reads ten thousand guesses
 
@@ -58,7 +57,7 @@ class _Log(logging.Handler):
 def _serve(job: dict[str, Any], messages: TextIO) -> None:
     number = int(job["number"])  # every message about a job carries it
     try:
-        engine = _engine(job["engine"], job["folder"], json.dumps(job["settings"]))
+        engine = _engine(job)
         _send(messages, kind="started", number=number)
         finished = _run(engine, job, messages)
         _send(messages, kind="done", number=number, finished=finished)
@@ -102,9 +101,17 @@ def _check(candidate: object, task: Task) -> None:
         raise ValueError(f"the engine yielded a candidate for test {candidate.test}")
 
 
-@cache
-def _engine(name: str, folder: str, settings: str) -> Engine:
-    return load_engine(name, Context(0, 0, Path(folder), settings=json.loads(settings)))
+def _engine(job: dict[str, Any]) -> Engine:
+    """The job's engine, made ready for the job's rung: what is too large for memory must not be
+    loaded first."""
+    name, rung = job["engine"], rung_of(job["without"])
+    if name not in _engines or _engines[name][0] != rung:
+        context = Context(0, 0, Path(job["folder"]), rung, job["settings"])
+        _engines[name] = rung, load_engine(name, context)
+    return _engines[name][1]
+
+
+_engines: dict[str, tuple[Rung, Engine]] = {}  # as they were made ready last
 
 
 def _send(messages: TextIO, **message: object) -> None:

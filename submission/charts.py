@@ -11,7 +11,15 @@ from dataclasses import dataclass
 
 from solver.deadline import format_duration
 from solver.journal import JobRecord, Replay
-from submission.findings import Finding, Output, outputs_of, reason, retries, task_name
+from submission.findings import (
+    Finding,
+    Output,
+    ending,
+    outputs_of,
+    reason,
+    retries,
+    task_name,
+)
 from submission.recorded import Recorded, table_of
 from submission.stats import interval
 
@@ -170,7 +178,7 @@ def _timeline(
 
 def _bar(job: JobRecord, seconds: float, stage: int, retry: bool, task: int) -> Bar:
     words = [
-        f"{task_name(job)} · {job.engine}, pass {job.pass_ + 1} · {job.outcome}"
+        f"{task_name(job)} · {job.engine}, pass {job.pass_ + 1} · {ending(job)}"
         + (", a retry" if retry else ""),
         f"{job.cost_s:.2f} s of {job.slice_s:.2f} s, from {job.started_s:.1f} s",
     ]

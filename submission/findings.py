@@ -267,6 +267,11 @@ def reason(job: JobRecord) -> str:
     return lines[-1] if job.outcome == "error" else lines[0]
 
 
+def ending(job: JobRecord) -> str:
+    """How a job ended, in words, and how far down its stage's ladder of memory that was."""
+    return job.outcome if not job.rung else f"{job.outcome}, rung {job.rung}"
+
+
 def task_name(job: JobRecord) -> str:
     """The job's task, in words."""
     return "all tasks" if job.task == ALL else job.task

@@ -12,7 +12,7 @@ from typing import Any
 from solver.deadline import Deadline
 from solver.grid import Grid, same
 from solver.journal import JobRecord, pack_grid
-from submission.findings import Ballot, Failure, Finding, Output
+from submission.findings import Ballot, Failure, Finding, Output, ending
 from submission.traces import STEP, traces
 
 MAX_BALLOTS = 8  # distinct grids shown for a test input
@@ -124,10 +124,10 @@ def _ballot(place: int, ballot: Ballot, grids: _Grids, steps: Steps) -> dict[str
 
 
 def _job(job: JobRecord, errors: Mapping[str, int]) -> list[Any]:
-    """engine, pass, outcome, seconds, slice, worker, start, number of the error or None"""
+    """engine, pass, ending, seconds, slice, worker, start, number of the error or None"""
     error = None if job.error is None else errors[job.error]
     numbers = [round(n, 2) for n in (job.cost_s, job.slice_s)]
     return [
-        *(job.engine, job.pass_ + 1, job.outcome, *numbers),
+        *(job.engine, job.pass_ + 1, ending(job), *numbers),
         *(job.worker, round(job.started_s, 2), error),
     ]

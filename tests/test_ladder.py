@@ -32,6 +32,7 @@ class OutOfMemoryError(RuntimeError):
         OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 8 bytes"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("could not create a primitive"),
         OSError(12, "Cannot allocate memory"),
     ],
 )
@@ -106,10 +107,24 @@ def test_a_job_without_memory_walks_down_until_it_fits(
         ("memory", 1, 0),
         ("finished", 2, 0),
     ]
-    assert all(reason in (job.error or "") for job in jobs[:2])
+    for job, then in zip(jobs, ("batch", "batch, views"), strict=False):
+        assert reason in str(job.error)
+        assert str(job.error).splitlines()[0].endswith(f"; next without {then}")
     assert {answer.state for answer in result.answers.values()} == {"program"}
     others = [job for job in journal_of(tmp_path).jobs if job.task != BAD_TASK]
     assert {job.outcome for job in others} == {"finished"}
+
+
+def test_what_is_too_large_to_load_is_loaded_as_the_rung_says(tmp_path: Path) -> None:
+    stage = Stage("tests.loads_much:answer", ladder=("batch", "four_bit"))
+    result = solve(Source("toys", TASKS[:1]), Config(60, (stage,), memory_mb=200), tmp_path)
+    jobs = journal_of(tmp_path).jobs
+    assert [(job.outcome, job.rung) for job in jobs] == [
+        ("memory", 0),
+        ("memory", 1),
+        ("finished", 2),
+    ]
+    assert {answer.state for answer in result.answers.values()} == {"program"}
 
 
 def test_who_fits_on_no_rung_costs_one_try_on_each(tmp_path: Path) -> None:
@@ -118,6 +133,7 @@ def test_who_fits_on_no_rung_costs_one_try_on_each(tmp_path: Path) -> None:
     terminal = journal_of(tmp_path).terminal[BAD_TASK]
     assert terminal["state"] == "fallback"
     assert len(terminal["errors"]) == 2
+    assert terminal["errors"][1].endswith("; no rung is left")
 
 
 def test_memory_is_no_special_case_for_a_stage_without_a_ladder(tmp_path: Path) -> None:

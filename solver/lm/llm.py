@@ -7,10 +7,9 @@ of the run, which `llm` starts from if it is there. Both take the settings of
 
 from __future__ import annotations
 
-import functools
-import json
+import gc
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,11 @@ from solver.lm.vocabulary import FILE
 from solver.views import View, sample_views
 
 JOINT = "llm"  # in the folder that a run's workers share
+# The settings that decide what is in memory; the others may change from job to job.
+LOADED = (
+    *("model", "backend", "quantization", "max_seq_length", "style"),
+    *("rank", "alpha", "rslora", "targets", "checkpointing"),
+)
 TOLERANCE = {torch.float32: 1e-2}  # nats that two ways of computing may differ by
 LOOSE = 0.5  # the same in 16 bits
 
@@ -60,11 +64,12 @@ def llm(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]
 def joint(tasks: Sequence[Task], deadline: Deadline, context: Context) -> None:
     """The engine of a job over all tasks: an adapter that knows them all a little."""
     learner = _worker(context).learner
+    learner.use(spared(read(context.settings), context.rung))
     learner.learn_all(tasks, context.folder / JOINT, deadline, context.seed)
 
 
 def prepare(context: Context) -> None:
-    """Load the model before a slice begins."""
+    """Load the model, as the rung has it, before a slice begins."""
     _worker(context)
 
 
@@ -113,14 +118,17 @@ class _Worker:
 
 def _worker(context: Context) -> _Worker:
     """The model as the rung has it: rungs that change what is in memory load it anew."""
-    settings = spared(read(context.settings), context.rung)
-    loaded = {"quantization": settings.quantization, "checkpointing": settings.checkpointing}
-    return _loaded(json.dumps(dict(context.settings) | loaded, sort_keys=True))
+    asked = read(context.settings)
+    settings = replace(spared(asked, context.rung), max_seq_length=asked.max_seq_length)
+    wanted = tuple(getattr(settings, name) for name in LOADED)
+    if wanted not in _held:
+        _held.clear()  # before the next one comes: there is no room for two
+        gc.collect()
+        _held[wanted] = _Worker(load_learner(asdict(settings)))
+    return _held[wanted]
 
 
-@functools.lru_cache(maxsize=1)  # there is no room for two models
-def _loaded(given: str) -> _Worker:
-    return _Worker(load_learner(json.loads(given)))
+_held: dict[tuple[object, ...], _Worker] = {}  # one at most
 
 
 def load_learner(given: Mapping[str, Any]) -> ContextLearner:

@@ -24,6 +24,7 @@ from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from solver.grid import DataError
 from solver.kit import CONFIG, WEIGHTS
+from solver.ladder import is_out_of_memory
 from solver.lm.ready import quantized_by
 from solver.lm.settings import Checkpoint
 
@@ -53,7 +54,7 @@ def load_causal(
         try:
             made = finish(LOADERS[way.backend](way, device))
         except FAILURES as error:
-            if after is None or isinstance(error, torch.OutOfMemoryError):
+            if after is None or is_out_of_memory(error):  # other ways take no less of it
                 raise
             log.warning("%s: not as %s: %s; now as %s", *_names(way, error, after))
         else:
@@ -126,9 +127,9 @@ def from_folder(path: Path, **options: Any) -> tuple[Any, dict[str, Any]]:
         )
     except (StrictDataclassError, AttributeError, ImportError, LookupError, TypeError) as error:
         raise DataError(f"{path / CONFIG}: cannot be followed: {one_line(error)}") from None
-    except torch.OutOfMemoryError:
-        raise
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         raise DataError(f"{path / WEIGHTS}: cannot be loaded: {one_line(error)}") from None
     lm, info = loaded
     return settled(lm), info
