@@ -195,6 +195,8 @@ class Supervisor:
             self._end(worker, "finished" if message["finished"] is True else "sliced")
         elif kind == "failed" or (kind == "exhausted" and not self._stage(worker.slot).ladder):
             self._end(worker, "error", str(message["error"])[-ERROR_CHARS:])
+            if worker.device:  # after most errors of a device its process can compute no more
+                self._remove(worker)
         elif kind == "exhausted":
             error = str(message["error"]).strip()
             last = error.rpartition("\n")[2]

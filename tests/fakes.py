@@ -251,6 +251,17 @@ def aborts_unless_thrifty(task: Task, deadline: Deadline, context: Context) -> I
     yield from right(task)
 
 
+_broken: list[str] = []  # in the memory of a worker process
+
+
+def breaks_its_device(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """After one error every further job of the process fails, as with a GPU."""
+    if _broken or task.id == BAD_TASK:
+        _broken.append(task.id)
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+    yield from right(task)
+
+
 def says_where(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
     """Its answer is right; its program is the device it sees, and its process."""
     time.sleep(0.05)

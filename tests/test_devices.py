@@ -16,7 +16,7 @@ from solver.config import Config, Stage, device_names, load_config
 from solver.grid import DataError
 from solver.places import places
 from solver.run import solve
-from tests.fakes import toy_tasks
+from tests.fakes import BAD_TASK, toy_tasks
 from tests.runs import journal_of
 
 TASKS = toy_tasks(12)
@@ -45,6 +45,19 @@ def test_each_stage_runs_where_it_belongs_and_each_device_has_one_process(
     devices = [job.started_s for job in jobs if job.worker > 0]
     assert min(devices) < max(cores)  # beside each other
     assert min(cores) < max(devices)
+
+
+def test_an_error_on_a_device_costs_one_task_and_its_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a")
+    stage = Stage("tests.fakes:breaks_its_device", device=True)
+    solve(Source("toys", TASKS[:6]), Config(60, (stage,), devices=1), tmp_path)
+    jobs = journal_of(tmp_path).jobs
+    assert len(jobs) == 6
+    assert [job.task for job in jobs if job.outcome == "error"] == [BAD_TASK]
+    assert {job.outcome for job in jobs} == {"error", "finished"}
+    assert jobs[-1].task != BAD_TASK
 
 
 def test_workers_stand_only_where_a_stage_can_use_them(monkeypatch: pytest.MonkeyPatch) -> None:
