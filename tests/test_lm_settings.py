@@ -64,6 +64,7 @@ def test_settings_are_read_from_a_profile() -> None:
         ({"quantization": "4bit"}, "must be none or nf4 or int8"),
         ({"max_seq_length": 1024}, "setting max_seq_length = 1024: must be 2048 at least"),
         ({"learning": 1.0}, "setting learning = 1.0: out of its range"),
+        ({"reshaped": 1.0}, "setting reshaped = 1.0: out of its range"),
         ({"rate": 0.0}, "setting rate = 0.0: out of its range"),
         ({"threshold": 1.5}, "setting threshold = 1.5: out of its range"),
     ],
@@ -137,6 +138,9 @@ def test_shards_must_be_there_and_whole(model: Path) -> None:
         check(given(model), MB)
     (model / "b.safetensors").write_bytes(b"\0\1" * 40)
     with pytest.raises(DataError, match=r"b\.safetensors: "):
+        check(given(model), MB)
+    (model / "b.safetensors").write_bytes((model / "a.safetensors").read_bytes())
+    with pytest.raises(DataError, match=r"b\.safetensors: has no \S+, which model\.saf\S+ places"):
         check(given(model), MB)
     (model / "b.safetensors").unlink()
     with pytest.raises(DataError, match=r"b\.safetensors: cannot be read: No such file"):

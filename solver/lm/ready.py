@@ -110,18 +110,23 @@ def check_config(folder: Path, length: int) -> None:
 def tensors_of(folder: Path) -> Iterator[Tensor]:
     """Every tensor of a checkpoint, by the files' headers.
 
-    Raises `DataError` naming a file that is missing, torn or no safetensors.
+    Raises `DataError` naming a file that is missing, torn, no safetensors, or another
+    checkpoint's.
     """
-    if (folder / INDEX).exists():
-        index = load_json(folder / INDEX)
-        names = index.get("weight_map") if isinstance(index, dict) else None
-        if not isinstance(names, dict):
-            raise DataError(f"{folder / INDEX}: names no files")
-        files = sorted(set(map(str, names.values())))
-    else:
-        files = [WEIGHTS]
-    for file in files:
-        yield from _header(folder / file)
+    if not (folder / INDEX).exists():
+        yield from _header(folder / WEIGHTS)
+        return
+    index = load_json(folder / INDEX)
+    places = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(places, dict):
+        raise DataError(f"{folder / INDEX}: names no files")
+    for file in sorted(set(map(str, places.values()))):
+        tensors = list(_header(folder / file))
+        lacking = {name for name, place in places.items() if place == file}
+        lacking -= {tensor.name for tensor in tensors}
+        if lacking:
+            raise DataError(f"{folder / file}: has no {min(lacking)}, which {INDEX} places there")
+        yield from tensors
 
 
 def _header(path: Path) -> Iterator[Tensor]:
