@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")  # compiling takes longer than the tests
@@ -19,3 +21,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("kit")
+
+
+@pytest.fixture(scope="session")
+def small_llm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small language model that has learned how tasks are written."""
+    from tests.llm import make_model  # where torch is missing, other tests still run
+
+    return make_model(tmp_path_factory.mktemp("small_llm"))

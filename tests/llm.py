@@ -1,9 +1,11 @@
-"""A small real language model with a real tokenizer, and tasks for it."""
+"""Small real language models with real tokenizers, and tasks for them: one reads and writes grids,
+the other writes programs."""
 
 from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,28 +33,39 @@ LENGTH = 2048
 def make_tokenizer(folder: Path, *, digits: bool = True) -> Tokenizer:
     """A byte-level BPE tokenizer like Qwen's, of a few hundred tokens; without `digits` apart,
     numbers may become one token."""
-    tokenizer = Tokenizer(models.BPE())
     parts = [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     apart = [pre_tokenizers.Digits(individual_digits=True)] if digits else []
     lines = pre_tokenizers.Split("\n", "isolated")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([lines, *apart, *parts])
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=300,
-        special_tokens=list(SPECIAL),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
     text = [*WORDS.split()] * 50 + ["00 11 123 4567 00"] * 20
-    tokenizer.train_from_iterator(text, trainer)
+    tokenizer = byte_level([lines, *apart, *parts], SPECIAL, text, 300)
     tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in SPECIAL])
     tokenizer.save(str(folder / TOKENIZER))
     (folder / TOKENIZER_CONFIG).write_text(json.dumps({"eos_token": SPECIAL[0]}))
     return tokenizer
 
 
-def new_model(vocabulary_size: int) -> Any:
-    """A small Qwen3 that knows nothing."""
+def byte_level(
+    parts: Sequence[Any], special: Sequence[str], text: Sequence[str], size: int
+) -> Tokenizer:
+    """A BPE tokenizer of at most `size` tokens, learned from a text that `parts` cut."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(list(parts))
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=list(special),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(text, trainer)
+    return tokenizer
+
+
+def new_model(
+    vocabulary_size: int, length: int = LENGTH, theta: float = 1000.0, **more: Any
+) -> Any:
+    """A small Qwen3 that knows nothing; `theta` of its rotary positions, `more` of its
+    configuration."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     return Qwen3ForCausalLM(  # type: ignore[no-untyped-call]
@@ -64,8 +77,9 @@ def new_model(vocabulary_size: int) -> Any:
             num_attention_heads=2,
             num_key_value_heads=1,
             head_dim=32,
-            max_position_embeddings=LENGTH,
-            rope_parameters={"rope_type": "default", "rope_theta": 1000.0},
+            max_position_embeddings=length,
+            rope_parameters={"rope_type": "default", "rope_theta": theta},
+            **more,
         )
     )
 

@@ -1,4 +1,4 @@
-"""A language model of one's own, from its folder to a submission: a small real one, on a CPU."""
+"""A language model of one's own, from its folder to candidates: a small real one, on a CPU."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import logging
 import runpy
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from solver.deadline import Deadline, StepClock
 from solver.engines import Context
 from solver.grid import DataError, Pair, Task
 from solver.kit import WEIGHTS
-from solver.ladder import FULL, LADDER, rung_of
+from solver.ladder import FULL, LADDER, Rung, is_out_of_memory, rung_of
 from solver.lm import llm as engine
 from solver.lm.causal import ContextModel, cut_vocabulary
 from solver.lm.context import collate, encode_example
@@ -35,18 +36,17 @@ from solver.lm.settings import Settings
 from solver.lm.train import measure
 from solver.lm.tune import ADAPTER, PART, ContextLearner
 from solver.lm.vocabulary import FILE
-from solver.submissions import check_submission, read_submission
 from solver.views import View
-from tests.llm import blank, copies, make_model, recolored, settings_of
-from tests.runs import ROOT, command, finish, journal_of, start, write_challenges
+from tests.llm import blank, recolored, settings_of
+from tests.runs import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tmp_path_factory.mktemp("model"))
+def folder(small_llm: Path) -> Path:
+    return small_llm
 
 
 @pytest.fixture(scope="module")
@@ -272,6 +272,39 @@ def test_the_fallback_has_an_order_and_says_so(
         load_causal(asked, CPU)
 
 
+def test_no_way_that_takes_more_memory_is_tried_when_that_runs_out(folder: Path) -> None:
+    tried = []
+
+    def finish(lm: Any) -> torch.Tensor:
+        tried.append(lm.is_quantized)
+        return torch.empty(1 << 50)
+
+    with pytest.raises(RuntimeError) as raised:
+        load_causal(settings_of(folder, quantization="nf4"), CPU, finish)
+    assert is_out_of_memory(raised.value)
+    assert tried == [True]
+
+
+def test_one_model_is_held_and_only_what_is_in_memory_decides_which(
+    folder: Path, tmp_path: Path
+) -> None:
+    def held(rung: Rung, **more: Any) -> ContextLearner:
+        context = Context(0, 0, tmp_path, rung, given(settings_of(folder, **more)))
+        engine.prepare(context)
+        return engine._worker(context).learner
+
+    whole = held(FULL)
+    for rung in (rung_of(["batch", "views", "context"]), rung_of(["training"])):
+        assert held(rung) is whole
+    assert held(FULL, sequences=5, learning=0.1, strategy="greedy") is whole
+    gone = weakref.ref(whole.model)
+    del whole
+    spare = held(rung_of(["four_bit"]))
+    assert gone() is None
+    assert spare.settings.quantization == "nf4"
+    assert len(engine._held) == 1
+
+
 @pytest.mark.skipif(importlib.util.find_spec("unsloth") is not None, reason="unsloth is installed")
 def test_without_unsloth_transformers_loads(folder: Path, lines: list[str], caplog: Any) -> None:
     learner = load_learner(given(settings_of(folder, backend="unsloth")))
@@ -295,63 +328,3 @@ def test_a_model_that_ignores_positions_is_refused(folder: Path) -> None:
 
     with pytest.raises(DataError, match="computes otherwise step by step than at once, by"):
         load_causal(settings_of(folder), CPU, forgetful)
-
-
-def test_what_is_missing_ends_the_command_before_the_run(folder: Path, tmp_path: Path) -> None:
-    challenges = write_challenges(tmp_path / "c.json", (copies(0),))
-    arguments = command(challenges, tmp_path / "run", "synth", "5s", "--profile", "nvarc")
-    arguments[arguments.index("synth")] = "llm"
-    for model, complaint in ((tmp_path, "config.json"), (folder / "none", "no such folder")):
-        code, _, err = finish(start([*arguments, "--model", str(model)]))
-        assert code == 2
-        assert complaint in err
-        assert len(err.splitlines()) == 1
-    assert not (tmp_path / "run" / "submission.json").exists()
-
-
-PROFILE = """
-workers = 2
-memory_mb = 3000
-grace_s = 60
-selector = "kgmon"
-
-[[stages]]
-engine = "llm"
-max_slice_s = 120
-
-[stages.settings]
-quantization = "nf4"
-max_seq_length = 2048
-rank = 8
-rate = 5e-3
-sequences = 32
-batch = 4
-train_colors = "none"
-views = 2
-view_colors = "none"
-"""
-
-
-def test_two_workers_make_a_valid_submission(folder: Path, tmp_path: Path) -> None:
-    """The whole way: two processes load the model in four bits, learn, search, measure, vote."""
-    tasks = tuple(blank(number) for number in range(200, 204))
-    challenges = write_challenges(tmp_path / "challenges.json", tasks)
-    (tmp_path / "own.toml").write_text(PROFILE)
-    run = tmp_path / "run"
-    arguments = command(challenges, run, "synth", "10m", "--profile", str(tmp_path / "own.toml"))
-    arguments[arguments.index("synth")] = "llm"
-    code, out, err = finish(start([*arguments, "--model", str(folder)]), timeout=900)
-    assert (code, err) == (0, ""), out
-    replayed = journal_of(run)
-    assert {job.outcome for job in replayed.jobs} <= {"finished", "sliced"}
-    assert {job.worker for job in replayed.jobs} == {0, 1}
-    assert {job.task for job in replayed.jobs} == {task.id for task in tasks}
-    found = replayed.candidates
-    assert {candidate.engine for candidate in found} == {"llm"}
-    assert any(len(candidate.scores) == 2 for candidate in found)
-    log = (run / "run.log").read_text()
-    assert log.count("loaded as transformers, nf4") == 2
-    submission = read_submission(run / "submission.json")
-    check_submission(run / "submission.json", tasks)
-    right = [any(not grid.any() for grid in submission[task.id][0]) for task in tasks]
-    assert sum(right) >= 2

@@ -17,18 +17,13 @@ from solver.deadline import Deadline, StepClock
 from solver.lm.llm import load_learner, views_of
 from solver.lm.strategies import STRATEGIES, Options, Question, propose
 from solver.lm.train import measure
-from tests.llm import make_model, settings_of
+from tests.llm import settings_of
 from tests.test_lm_llm import held_out
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tmp_path_factory.mktemp("model"))
-
-
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
-def test_unsloth_loads_learns_and_answers(folder: Path, quantization: str, caplog: Any) -> None:
-    settings = settings_of(folder, backend="unsloth", quantization=quantization)
+def test_unsloth_loads_learns_and_answers(small_llm: Path, quantization: str, caplog: Any) -> None:
+    settings = settings_of(small_llm, backend="unsloth", quantization=quantization)
     with caplog.at_level(logging.INFO, "solver"):
         learner = load_learner(dataclasses.asdict(settings))
     name = "unsloth" + ("" if quantization == "none" else f", {quantization}")
