@@ -48,7 +48,7 @@ def main() -> None:
         model = learned(folder, held_out, options.tokens, options.seed)
         parts.append(exact(model, asked))
         print(f"{folder}: {np.mean(parts[-1]):.2%} of {len(asked)} outputs", flush=True)
-    change = difference(*parts)
+    change = difference(parts[0], parts[1])
     print(
         f"difference {change.mean:+.2%} of a task's, from {change.low:+.2%} to {change.high:+.2%}"
     )
