@@ -146,6 +146,9 @@ def rehearse(
 def preflight(
     profile: Annotated[str, typer.Option(help="What the run may use.")] = "cpu",
     engines: Engines = "",
+    model: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Language model, for profiles that use one.")
+    ] = None,
 ) -> None:
     """Try all that a run needs on this machine: memory, devices, a tiny task by every engine."""
 
@@ -155,7 +158,8 @@ def preflight(
         from solver.preflight import preflight as check
 
         with TemporaryDirectory() as scratch:
-            request = Request(profile, Path(scratch), engines)
+            place = str(Path(model).resolve()) if model else ""
+            request = Request(profile, Path(scratch), engines, model=place)
             plan = check(request, Deadline.after(LONGEST_S), None, typer.echo)
         if plan.problems:
             raise RunError(f"problems: {len(plan.problems)}; a run goes on without what fails")
