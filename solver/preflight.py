@@ -134,7 +134,7 @@ def _model(checks: _Checks) -> None:
     named = set(wanting) <= set(TAKE_A_MODEL)  # by an option, and by none where none is attached
     if not wanting or (named and not checks.request.model):
         return
-    place = MODEL
+    place: Path | None = MODEL
     if checks.request.model:
         place = _attached(checks.request, checks.ok)
         if place is None:

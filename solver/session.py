@@ -65,7 +65,7 @@ class Session:
 def install_wheels(session: Session) -> None:
     """Install the attached wheels, if the notebook needs any."""
     if not session.wheels:
-        print("The image has all that this profile needs: nothing to install.")
+        print("There is nothing to install: what the image has must do.")
         return
     install(
         session.wheels,

@@ -29,6 +29,9 @@ def notebook(
     budget: Annotated[str, typer.Option(help="Time of the scored run.")] = "10h",
     short_budget: Annotated[str, typer.Option(help="Time of a run that is not scored.")] = "15m",
     seed: Annotated[int, typer.Option(help="Decides every draw.")] = 0,
+    machine: Annotated[
+        str, typer.Option(help="cpu, NvidiaTeslaT4 or NvidiaL4; what the engines want if left out.")
+    ] = "",
     model: Annotated[
         str, typer.Option(metavar="SOURCE", help="datasets/OWNER/SLUG, models/..., or inside.")
     ] = "",
@@ -44,7 +47,8 @@ def notebook(
 
     def action() -> None:
         with extra("notebook"):
-            from submission.notebook import Settings, commit_of, write_notebook
+            from submission.notebook import commit_of, write_notebook
+            from submission.notebook_settings import Settings
         settings = Settings(
             profile=profile,
             engines=engines,
@@ -52,6 +56,7 @@ def notebook(
             budget=budget,
             short_budget=short_budget,
             seed=seed,
+            machine=machine,
             model=model,
             wheels=wheels,
             **({"lock": lock} if lock else {}),

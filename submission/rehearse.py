@@ -19,7 +19,8 @@ from solver.run import RunError
 from solver.session import OWN_BUDGET, SCORED
 from solver.submissions import check_submission, read_submission, score
 from submission.fake_kaggle import Attached, build_tree
-from submission.notebook import Settings, about_of, commit_of, sources_of, write_notebook
+from submission.notebook import about_of, commit_of, sources_of, write_notebook
+from submission.notebook_settings import Settings
 from submission.sandbox import Ending, Fault, Limits, run_isolated
 from submission.standin import base, cache_folder, make, packages
 from submission.timeline import Times, extrapolation, stage_lines, times_of

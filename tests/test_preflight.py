@@ -146,13 +146,13 @@ def test_a_language_model_is_named_to_the_run(tmp_path: Path) -> None:
     mounted.mkdir(parents=True)
     build_model(mounted)
     profile = language_profile(tmp_path / "own.toml", "tests.fakes:instant")
-    wanted = {"engines": "", "model": "datasets/*/some-model"}
-    plan, said = checked(tmp_path, 400.0, profile=str(profile), **wanted)
+    source = "datasets/*/some-model"
+    plan, said = checked(tmp_path, 400.0, profile=str(profile), engines="", model=source)
     assert (plan.model, plan.engines, plan.problems) == (str(mounted), (), ())
     assert plan.options() == ["--model", str(mounted)]
     assert "solved by a run with tests.fakes:instant, llm" in said
     (mounted / "tokenizer.json").unlink()
-    plan, said = checked(tmp_path, profile=str(profile), **wanted)
+    plan, said = checked(tmp_path, profile=str(profile), engines="", model=source)
     assert (plan.model, plan.engines) == ("", ("tests.fakes:instant",))
     assert "tokenizer.json" in plan.problems[0]
 
@@ -209,14 +209,14 @@ def test_the_digest_sees_every_change(tmp_path: Path) -> None:
         file = tmp_path / "solver" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(name)
-    before = files_digest(tmp_path)
+    before = files_digest(package_files(tmp_path))
     (tmp_path / "solver" / "__pycache__").mkdir()
     (tmp_path / "solver" / "__pycache__" / "a.pyc").write_text("compiled")
     settle_times(tmp_path)
-    assert files_digest(tmp_path) == before
+    assert files_digest(package_files(tmp_path)) == before
     assert {file.stat().st_mtime for _, file in package_files(tmp_path)} == {0.0}
     (tmp_path / "solver" / "lm" / "b.py").write_text("other")
-    assert files_digest(tmp_path) != before
+    assert files_digest(package_files(tmp_path)) != before
 
 
 def test_the_package_is_more_than_its_modules() -> None:

@@ -23,7 +23,8 @@ from solver.mounts import CHALLENGES, find
 from solver.run import RunError
 from solver.submissions import check_submission
 from submission.fake_kaggle import LAYOUTS, Attached, build_tree
-from submission.notebook import Settings, build
+from submission.notebook import build
+from submission.notebook_settings import Settings
 from submission.rehearse import Rehearsal, rehearse
 from submission.sandbox import Ending, Fault, Limits, isolated, run_isolated
 from submission.standin import base, make
