@@ -245,11 +245,11 @@ def _trial(checks: _Checks) -> None:
     """A tiny task through a whole run with every engine; what fails at it is left out."""
     trial = _tried(checks)
     models = [engine for engine in checks.active() if needs_model(engine)]
-    if not trial.solved and models:
-        checks.drop(models, f"the tiny task is not solved ({trial.words})")
+    if trial.code != 0 and models:
+        checks.drop(models, f"the tiny task's run failed ({trial.words})")
         trial = _tried(checks)
-    if not trial.solved:
-        checks.problem("tiny task", f"not solved in its time; last said: {trial.words}")
+    if trial.code != 0:
+        checks.problem("tiny task", f"its run failed; last said: {trial.words}")
         return
     for engine, why in trial.failed.items():
         checks.problem("tiny task", f"{engine} is left out: {why}")
@@ -257,7 +257,9 @@ def _trial(checks: _Checks) -> None:
         checks.plan = checks.plan.without(trial.failed, checks.active())
     ended = [engine for engine in checks.active() if engine in trial.ended]
     late = [engine for engine in checks.active() if engine not in trial.ended]
-    checks.ok("tiny task", f"solved by a run with {', '.join(ended)}")
+    if ended:
+        solved = "solved" if trial.solved else "not solved"
+        checks.ok("tiny task", f"{solved} by a run with {', '.join(ended)}")
     if late:
         checks.say(f"  note    tiny task    {', '.join(late)} did not come to an end in its time")
 

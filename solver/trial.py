@@ -23,9 +23,10 @@ _TEST = [[2, 0, 3], [0, 4, 0], [5, 0, 0]]
 
 @dataclass(frozen=True)
 class Trial:
-    """Whether the task was solved, the engines that ended a job, why others failed, by their
-    names, and the last words."""
+    """How the run ended (its exit code), whether the task was solved, the engines that ended a
+    job, why others failed, by their names, and the last words."""
 
+    code: int
     solved: bool
     ended: frozenset[str]
     failed: dict[str, str]
@@ -42,8 +43,8 @@ def try_run(folder: Path, profile: str, plan: Plan, seconds: float, deadline: De
         *("--profile", profile, "--budget", f"{seconds:.1f}s", *plan.options()),
     ]
     words: list[str] = []
-    follow(command, deadline.slice(seconds + LATE_S), plan.environment(), words.append)
-    return Trial(solved(run), *_engines(run), last_words(words))
+    code = follow(command, deadline.slice(seconds + LATE_S), plan.environment(), words.append)
+    return Trial(code, solved(run), *_engines(run), last_words(words))
 
 
 def write_trial(folder: Path) -> Path:

@@ -115,6 +115,9 @@ def rehearse(
         bool, typer.Option("--cold", help="Compile all kernels anew, as a session has to.")
     ] = False,
     network: Annotated[bool, typer.Option("--network", help="Leave the network on.")] = False,
+    at_least: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Fail unless so many tasks are solved.")
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Decides the draw of tasks.")] = 0,
 ) -> None:
     """Run the notebook as Kaggle would: offline, in its own /kaggle, within limits; score it."""
@@ -141,6 +144,7 @@ def rehearse(
             cold=cold,
             network=network,
             seed=seed,
+            at_least=at_least,
         )
         run(request, typer.echo)
 

@@ -114,7 +114,7 @@ def about_of(path: Path) -> dict[str, Any]:
     value = load_json(path)
     try:
         about: dict[str, Any] = value["metadata"]["arcsub"]
-        about["commit"], about["profile"], about["lock"], about["budget"], about["sources"]
+        [about[name] for name in ("commit", "profile", "engines", "lock", "budget", "sources")]
     except (KeyError, TypeError):
         raise DataError(f"{path}: no notebook that `arcsub notebook` built") from None
     return about

@@ -171,7 +171,7 @@ def test_the_trial_tells_who_failed(tmp_path: Path) -> None:
     assert trial.ended == {"tests.fakes:instant"}
     assert list(trial.failed) == ["tests.fakes:explodes"]
     trial = try_run(tmp_path / "trial", "none", plan, 20.0, Deadline.after(60))
-    assert replace(trial, words="") == Trial(False, frozenset(), {}, "")
+    assert replace(trial, words="") == Trial(2, False, frozenset(), {}, "")
     assert "no such profile" in trial.words
     assert not solved(tmp_path / "nothing")
 
