@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 TORCH := 2.13.0
-TORCH_CPU := https://download.pytorch.org/whl/cpu
+TORCH_CPU := $(shell cat offline_wheels/torch-cpu-index.txt)
 
 .PHONY: solve test lint rehearse lock clean
 
