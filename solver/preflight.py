@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from solver.command import engine_names, exit_code
-from solver.config import Config, ready_stages, load_config
+from solver.config import Config, load_config, ready_stages
 from solver.deadline import Deadline, format_duration
 from solver.engines import TAKE_A_MODEL
 from solver.grid import DataError

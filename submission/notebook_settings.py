@@ -62,13 +62,13 @@ def _kit_model() -> str:
 
 def _stages(settings: Settings) -> tuple[Stage, ...]:
     """The stages of the run. Raises `DataError` for settings that cannot work."""
-    named = engine_names(settings.engines or None)
-    stages = load_config(settings.profile, 1.0, engines=named).stages
     for option in ("budget", "short_budget"):
         try:
             parse_duration(getattr(settings, option))
         except ValueError as error:
             raise DataError(f"--{option.replace('_', '-')}: {error}") from None
+    named, longest_s = engine_names(settings.engines or None), parse_duration(settings.budget)
+    stages = load_config(settings.profile, longest_s, engines=named).stages
     check_source(f"competitions/{settings.competition}")
     for source in (settings.wheels, settings.model):
         if source not in ("", INSIDE):

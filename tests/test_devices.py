@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from solver.arcio import Source
-from solver.config import Config, Stage, ready_stages, device_names, load_config
+from solver.config import Config, Stage, device_names, load_config, ready_stages
 from solver.grid import DataError
 from solver.places import places
 from solver.run import solve

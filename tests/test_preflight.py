@@ -147,7 +147,7 @@ def test_a_language_model_is_named_to_the_run(tmp_path: Path) -> None:
     build_model(mounted)
     profile = language_profile(tmp_path / "own.toml", "tests.fakes:instant")
     source = "datasets/*/some-model"
-    plan, said = checked(tmp_path, 400.0, profile=str(profile), engines="", model=source)
+    plan, said = checked(tmp_path, 1500.0, profile=str(profile), engines="", model=source)
     assert (plan.model, plan.engines, plan.problems) == (str(mounted), (), ())
     assert plan.options() == ["--model", str(mounted)]
     assert "solved by a run with tests.fakes:instant, llm" in said

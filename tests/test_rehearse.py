@@ -334,9 +334,8 @@ def test_a_language_model_that_is_attached_is_loaded_without_a_gpu_that_fails(
 ) -> None:
     model, profile = language
     notebook = toy_notebook(Settings(profile=str(profile), model=MODEL), ",llm")
-    text = rehearsed(
-        tmp_path, notebook, challenges, solutions=solutions, model=str(model), fault="bad-gpu"
-    )
+    given = {"solutions": solutions, "model": str(model), "budget": "400s"}
+    text = rehearsed(tmp_path, notebook, challenges, fault="bad-gpu", **given)
     assert "PROBLEM GPU 0" in text
     assert f"/kaggle/input/{MODEL} (by its whole name)" in text
     assert "\nscore     100.0% of 4 tasks" in text
