@@ -134,12 +134,13 @@ def _model(checks: _Checks) -> None:
     named = set(wanting) <= set(TAKE_A_MODEL)  # by an option, and by none where none is attached
     if not wanting or (named and not checks.request.model):
         return
-    place: Path | None = MODEL
+    place = MODEL
     if checks.request.model:
-        place = _attached(checks.request, checks.ok)
-        if place is None:
+        mounted = _attached(checks.request, checks.ok)
+        if mounted is None:
             checks.drop(wanting, f"no model: {checks.request.model} is not mounted")
             return
+        place = mounted
     if fault := weights_fault(place):
         checks.drop(wanting, fault)
         return
