@@ -210,18 +210,12 @@ def _computes(checks: _Checks, gpu: str) -> bool:
 
 def _ready(checks: _Checks) -> None:
     """What would end an engine's first job: its files, its libraries, too little memory."""
+    profile, plan = checks.request.profile, checks.plan
     for engine in checks.active():
-        model = checks.plan.model if engine in TAKE_A_MODEL else None
+        model = (plan.model or None) if engine in TAKE_A_MODEL else None
         try:
-            ready_stages(
-                load_config(
-                    checks.request.profile,
-                    1.0,
-                    engines=(engine,),
-                    devices=checks.plan.devices,
-                    model=model or None,
-                )
-            )
+            one = load_config(profile, 1.0, engines=(engine,), devices=plan.devices, model=model)
+            ready_stages(one)
         except DataError as error:
             checks.drop([engine], str(error))
 
