@@ -30,6 +30,7 @@ def main() -> int:
     parser.add_argument("--tasks", help="how many, or ids separated by commas")
     parser.add_argument("--engines", help="names separated by commas")
     parser.add_argument("--workers", type=int, help="worker processes (default: one a core)")
+    parser.add_argument("--devices", type=int, help="GPUs, in place of the profile's number")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", help="folder for submission, journal and log")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --run")

@@ -36,6 +36,7 @@ class Request:
     resume: bool = False
     profile: str = "cpu"
     model: str | None = None
+    devices: int | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ def run_solve(request: Request, started: float, watch: Callable[[Snapshot], None
             _duration(request.budget),
             engines=engine_names(request.engines),
             workers=request.workers,
+            devices=request.devices,
             seed=request.seed,
             model=request.model,
         )

@@ -85,16 +85,18 @@ def load_config(
     *,
     engines: tuple[str, ...] = (),
     workers: int | None = None,
+    devices: int | None = None,
     seed: int = 0,
     model: str | None = None,
 ) -> Config:
     """Read a profile and lay the command line's choices over it.
 
-    Named engines keep their stage of the profile where they have one. `workers` left out
-    takes the profile's number, where 0 means one for each core. `model` is the folder of every
-    engine that has a setting of that name.
+    Named engines keep their stage of the profile where they have one. `workers` and `devices`
+    left out take the profile's number; 0 workers mean one for each core. `model` is the folder
+    of every engine that has a setting of that name.
 
-    Raises `DataError` for an unknown profile, engine, setting or number of workers.
+    Raises `DataError` for an unknown profile, engine or setting, and for a number of workers or
+    devices that cannot be.
     """
     table = _profile(profile)
     stages = {stage.engine: stage for stage in _stages(profile, table)}
@@ -102,14 +104,17 @@ def load_config(
     chosen = tuple(stages.get(name, Stage(name)) for name in engines or fit)
     if model is not None:
         chosen = _with_model(chosen, model)
+    default = table.pop("workers", 0)
+    for option, number in (("workers", workers), ("devices", devices)):
+        if number is not None and not 1 <= number <= MAX_WORKERS:
+            raise DataError(f"--{option} {number}: must be 1 to {MAX_WORKERS}")
+    if devices is not None:
+        table["devices"] = devices
     for stage in chosen:
         check_engine(stage.engine)
         check_settings(stage.engine, stage.settings)
-        if stage.device and not device_names(table.get("devices", 0)):
+        if stage.device and not table.get("devices", 0):
             raise DataError(f"profile {profile}: {stage.engine} needs a device and there is none")
-    default = table.pop("workers", 0)
-    if workers is not None and not 1 <= workers <= MAX_WORKERS:
-        raise DataError(f"--workers {workers}: must be 1 to {MAX_WORKERS}")
     known = {field.name for field in fields(Config)}
     unknown = sorted(table.keys() - known)
     if unknown:
@@ -145,6 +150,8 @@ def ready_stages(config: Config) -> Config:
 
     Raises `DataError`, before any job is done, if another one could not, or if none is left.
     """
+    if any(stage.device for stage in config.stages):
+        device_names(config.devices)
     left, reasons = [], []
     for stage in config.stages:
         limit = config.device_memory_mb if stage.device else config.memory_mb

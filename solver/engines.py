@@ -66,11 +66,14 @@ READY = {
 def check_engine(name: str) -> None:
     """Raise `DataError` unless `name` is an engine or `module:function` of a module on the path.
 
-    The module is only looked for: importing it is a worker's business.
+    A notebook leaves out the modules of other engines than its own. The module is only looked
+    for: importing it is a worker's business.
     """
+    here = [name for name, place in ENGINES.items() if _on_path(place.partition(":")[0])]
     package = name.partition(":")[0].partition(".")[0]
-    if name not in ENGINES and (":" not in name or not _on_path(package)):
-        known = ", ".join(ENGINES)
+    own = name not in ENGINES and ":" in name and _on_path(package)
+    if name not in here and not own:
+        known = ", ".join(here)
         raise DataError(f"--engines {name}: no such engine; there are {known}, or module:function")
 
 

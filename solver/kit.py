@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from solver.grid import DataError
@@ -22,10 +22,10 @@ def package_files(root: Path = ROOT) -> Iterator[tuple[str, Path]]:
     yield from sorted((file.relative_to(root).as_posix(), file) for file in files)
 
 
-def files_digest(root: Path = ROOT) -> str:
-    """Equal for equal files of the solver."""
+def files_digest(files: Iterable[tuple[str, Path]] | None = None) -> str:
+    """Equal for equal files under the same names: those of the solver if left out."""
     digest = hashlib.sha256()
-    for name, file in package_files(root):
+    for name, file in package_files() if files is None else files:
         digest.update(f"{name}\0{sha256(file)}\n".encode())
     return digest.hexdigest()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,21 +25,25 @@ def available_mb() -> int:
     return next((int(x.split()[1]) // 1024 for x in lines if x.startswith("MemAvailable")), 0)
 
 
-def gpus() -> int:
-    """How many GPUs the driver names."""
+def gpus() -> tuple[str, ...]:
+    """The GPUs that the driver names and this process may use, as `CUDA_VISIBLE_DEVICES` names
+    them."""
     try:
         listed = subprocess.run(
             ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
-        return 0
-    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+        return ()
+    found = sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = map(str, range(found)) if allowed is None else allowed.split(",")[:found]
+    return tuple(filter(None, names))
 
 
-def gpu_fault(device: int, deadline: Deadline) -> str | None:
+def gpu_fault(device: str, deadline: Deadline) -> str | None:
     """What is wrong with a GPU, None if it multiplies. A driver that lists a GPU may still have
     no code for it; asked in a process of its own, since that may hang or crash."""
     words: list[str] = []
-    only = {"CUDA_VISIBLE_DEVICES": str(device)}
+    only = {"CUDA_VISIBLE_DEVICES": device}
     code = follow([sys.executable, "-c", _MULTIPLY], deadline, only, words.append)
     return None if code == 0 else last_words(words) or f"exit code {code}"

@@ -8,21 +8,20 @@ to solve, with which engines. Whatever fails, there is a plan; the synthesizer a
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from solver.command import engine_names, exit_code
-from solver.config import load_config
+from solver.config import Config, load_config, ready_stages
 from solver.deadline import Deadline, format_duration
-from solver.engines import ENGINES
-from solver.jsonio import atomic_write, load_json
+from solver.engines import TAKE_A_MODEL
+from solver.grid import DataError
 from solver.kit import (
+    CONFIG,
     IMPORTABLE,
     MODEL,
     files_digest,
@@ -33,20 +32,22 @@ from solver.kit import (
 from solver.launch import follow, last_words
 from solver.machine import available_mb, gpu_fault, gpus
 from solver.mounts import CHALLENGES, INPUT, find
+from solver.plan import SYNTH, Plan, needs_model
 from solver.trial import Trial, try_run
 
-SYNTH = "synth"
 MIN_DISK_MB = 1000
 LONGEST_S = 1800.0  # where nothing is said
 COMPILE_S, DEVICE_S = 900.0, 120.0
 TRIAL_SHARE, TRIAL_S = 0.3, (3.0, 180.0)  # of the time left, and its bounds
+LOADING_S = 600.0  # the upper bound where a language model has to be read from disk first
 
 
 @dataclass(frozen=True)
 class Request:
     """What the run is to be: the notebook's settings. An empty name means that it needs none.
 
-    `engines`: their names separated by commas, or none for those of the profile. `digest`:
+    `engines`: their names separated by commas, or none for those of the profile. `model`: a
+    Kaggle source, or the absolute path of a local folder. `digest`:
     `files_digest` of the kit as it was built. `scratch`: a folder for the tiny task.
     """
 
@@ -60,52 +61,15 @@ class Request:
     input: Path = INPUT
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What the checks found the run can use.
-
-    `engines` empty: those of the profile. `devices`: the GPUs that work, by number.
-    `problems`: what is left out, and why.
-    """
-
-    challenges: str = ""
-    engines: tuple[str, ...] = ()
-    workers: int | None = None
-    devices: tuple[int, ...] | None = None
-    problems: tuple[str, ...] = ()
-
-    def without_models(self, engines: Sequence[str]) -> Plan:
-        """The plan with those of `engines` that need no model."""
-        kept = tuple(e for e in engines if not needs_model(e))
-        return replace(self, engines=kept or (SYNTH,))
-
-    def write(self, path: Path) -> None:
-        atomic_write(path, json.dumps(asdict(self)))
-
-
-def read_plan(path: Path) -> Plan:
-    """The plan that a preflight left, as far as it came. Raises `DataError`."""
-    value: dict[str, Any] = load_json(path)
-    lists = {k: tuple(v) for k, v in value.items() if isinstance(v, list)}
-    return Plan(**value | lists)
-
-
-def needs_model(engine: str) -> bool:
-    """True for an engine that loads a model."""
-    return ENGINES.get(engine, engine).startswith("solver.lm.")
-
-
 @dataclass
 class _Checks:
     """The plan as the checks change it, and what they say."""
 
     request: Request
-    engines: tuple[str, ...]
-    workers: int
-    memory_mb: int
+    config: Config
     deadline: Deadline
     say: Callable[[str], None]
-    plan: Plan = Plan()
+    plan: Plan = field(default_factory=Plan)
 
     def ok(self, name: str, text: str) -> None:
         self.say(f"  ok      {name:12} {text}")
@@ -114,12 +78,12 @@ class _Checks:
         self.say(f"  PROBLEM {name:12} {text}")
         self.plan = replace(self.plan, problems=(*self.plan.problems, f"{name}: {text}"))
 
-    def drop_models(self, why: str) -> None:
-        self.plan = self.plan.without_models(self.engines)
+    def drop(self, engines: Sequence[str], why: str) -> None:
+        self.plan = self.plan.without(engines, self.active())
         self.problem("engines", f"{why}: the run goes on with {', '.join(self.plan.engines)}")
 
     def active(self) -> tuple[str, ...]:
-        return self.plan.engines or self.engines
+        return self.plan.engines or tuple(stage.engine for stage in self.config.stages)
 
 
 def preflight(
@@ -129,10 +93,10 @@ def preflight(
 
     Raises `DataError` for an unknown profile or engine.
     """
-    config = load_config(request.profile, 1.0, engines=engine_names(request.engines or None))
-    engines = tuple(stage.engine for stage in config.stages)
-    checks = _Checks(request, engines, config.workers, config.memory_mb, deadline, say)
-    for check in (_files, _challenges, _model, _memory, _disk, _devices, _kernels, _trial):
+    named = engine_names(request.engines or None)
+    config = load_config(request.profile, deadline.left(), engines=named)
+    checks = _Checks(request, config, deadline, say)
+    for check in CHECKS:
         check(checks)
         if out:
             checks.plan.write(out)
@@ -165,31 +129,45 @@ def _challenges(checks: _Checks) -> None:
 
 
 def _model(checks: _Checks) -> None:
-    """Find the weights, put them where the engines look for them, compare their hash."""
+    """Find the weights, compare their hash, and let the engines find them."""
     wanting = [engine for engine in checks.active() if needs_model(engine)]
-    if not wanting:
+    named = set(wanting) <= set(TAKE_A_MODEL)  # by an option, and by none where none is attached
+    if not wanting or (named and not checks.request.model):
         return
+    place = MODEL
     if checks.request.model:
-        mount = find(checks.request.model, "config.json", checks.request.input)
-        if mount is None:
-            checks.drop_models(f"no model: {checks.request.model} is not mounted")
+        mounted = _attached(checks.request, checks.ok)
+        if mounted is None:
+            checks.drop(wanting, f"no model: {checks.request.model} is not mounted")
             return
-        checks.ok("model", str(mount))
-        link_model(mount.path)
-    if fault := weights_fault(MODEL):
-        checks.drop_models(fault)
-    else:
-        checks.ok("weights", f"as their provenance says, in {MODEL}")
+        place = mounted
+    if fault := weights_fault(place):
+        checks.drop(wanting, fault)
+        return
+    checks.ok("weights", f"no other than their provenance says, in {place}")
+    if named:
+        checks.plan = replace(checks.plan, model=str(place))
+    elif place != MODEL:
+        link_model(place)
+
+
+def _attached(request: Request, ok: Callable[[str, str], None]) -> Path | None:
+    """Where the model is mounted, or the local folder that is given."""
+    if Path(request.model).is_absolute():
+        return Path(request.model)
+    mount = find(request.model, CONFIG, request.input)
+    if mount:
+        ok("model", str(mount))
+    return mount.path if mount else None
 
 
 def _memory(checks: _Checks) -> None:
     """Fewer workers where memory is short. Few come near their limit: a third of it will do."""
     available = available_mb()
-    fitting = max(1, 3 * available // checks.memory_mb)
-    text = (
-        f"{available / 1000:.1f} GB for {checks.workers} workers of at most {checks.memory_mb} MB"
-    )
-    if available == 0 or fitting >= checks.workers:
+    wanted, each_mb = checks.config.workers, checks.config.memory_mb
+    fitting = max(1, 3 * available // each_mb)
+    text = f"{available / 1000:.1f} GB for {wanted} workers of at most {each_mb} MB"
+    if available == 0 or fitting >= wanted:
         checks.ok("memory", text)
         return
     checks.problem("memory", f"{text}: only {fitting} will work")
@@ -207,19 +185,39 @@ def _disk(checks: _Checks) -> None:
 
 
 def _devices(checks: _Checks) -> None:
-    number = gpus()
-    if not number:
-        return
-    working = []
-    for device in range(number):
-        if fault := gpu_fault(device, checks.deadline.slice(DEVICE_S)):
-            checks.problem(f"GPU {device}", fault)
-        else:
-            checks.ok(f"GPU {device}", "multiplies")
-            working.append(device)
-    checks.plan = replace(checks.plan, devices=tuple(working))
-    if not working and any(map(needs_model, checks.active())):
-        checks.drop_models("no GPU works")
+    """Which GPUs compute. Stages for devices have those; without any the others go on alone."""
+    names = gpus()
+    working = tuple(name for name in names if _computes(checks, name))
+    stages = [stage for stage in checks.config.stages if stage.engine in checks.active()]
+    on_devices = [stage.engine for stage in stages if stage.device]
+    if names:
+        checks.plan = replace(checks.plan, visible=working)
+    if on_devices and not working:
+        checks.drop(on_devices, "no GPU works" if names else "there is no GPU")
+    elif on_devices and len(working) < checks.config.devices:
+        checks.plan = replace(checks.plan, devices=len(working))
+        checks.problem("GPUs", f"{len(working)} of {checks.config.devices} will work")
+
+
+def _computes(checks: _Checks, gpu: str) -> bool:
+    fault = gpu_fault(gpu, checks.deadline.slice(DEVICE_S))
+    if fault:
+        checks.problem(f"GPU {gpu}", fault)
+    else:
+        checks.ok(f"GPU {gpu}", "multiplies")
+    return not fault
+
+
+def _ready(checks: _Checks) -> None:
+    """What would end an engine's first job: its files, its libraries, too little memory."""
+    profile, plan = checks.request.profile, checks.plan
+    for engine in checks.active():
+        model = (plan.model or None) if engine in TAKE_A_MODEL else None
+        try:
+            one = load_config(profile, 1.0, engines=(engine,), devices=plan.devices, model=model)
+            ready_stages(one)
+        except DataError as error:
+            checks.drop([engine], str(error))
 
 
 def _kernels(checks: _Checks) -> None:
@@ -241,25 +239,35 @@ def _kernels(checks: _Checks) -> None:
 def _trial(checks: _Checks) -> None:
     """A tiny task through a whole run with every engine; what fails at it is left out."""
     trial = _tried(checks)
-    if not trial.solved and any(map(needs_model, checks.active())):
-        checks.drop_models(f"the tiny task is not solved ({trial.words})")
+    models = [engine for engine in checks.active() if needs_model(engine)]
+    if trial.code != 0 and models:
+        checks.drop(models, f"the tiny task's run failed ({trial.words})")
         trial = _tried(checks)
-    if not trial.solved:
-        checks.problem("tiny task", f"not solved in its time; last said: {trial.words}")
+    if trial.code != 0:
+        checks.problem("tiny task", f"its run failed; last said: {trial.words}")
         return
     for engine, why in trial.failed.items():
         checks.problem("tiny task", f"{engine} is left out: {why}")
-    kept = tuple(engine for engine in checks.active() if engine not in trial.failed)
     if trial.failed:
-        checks.plan = replace(checks.plan, engines=kept or (SYNTH,))
-    checks.ok("tiny task", f"solved by a run with {', '.join(kept)}")
+        checks.plan = checks.plan.without(trial.failed, checks.active())
+    ended = [engine for engine in checks.active() if engine in trial.ended]
+    late = [engine for engine in checks.active() if engine not in trial.ended]
+    if ended:
+        solved = "solved" if trial.solved else "not solved"
+        checks.ok("tiny task", f"{solved} by a run with {', '.join(ended)}")
+    if late:
+        checks.say(f"  note    tiny task    {', '.join(late)} did not come to an end in its time")
 
 
 def _tried(checks: _Checks) -> Trial:
-    low, high = TRIAL_S
+    low, high = TRIAL_S[0], LOADING_S if checks.plan.model else TRIAL_S[1]
     seconds = min(high, max(low, TRIAL_SHARE * checks.deadline.left()))
-    folder, profile = checks.request.scratch / "trial", checks.request.profile
-    return try_run(folder, profile, checks.active(), 1, seconds, checks.deadline)
+    plan = replace(checks.plan, engines=checks.active(), workers=1)
+    folder = checks.request.scratch / "trial"
+    return try_run(folder, checks.request.profile, plan, seconds, checks.deadline)
+
+
+CHECKS = (_files, _challenges, _model, _memory, _disk, _devices, _ready, _kernels, _trial)
 
 
 def main() -> int:
@@ -269,7 +277,7 @@ def main() -> int:
     parser.add_argument("--scratch", type=Path, required=True, help="folder for the tiny task")
     parser.add_argument("--engines", default="", help="names, those of the profile if left out")
     parser.add_argument("--competition", default="", help="its slug")
-    parser.add_argument("--model", default="", help="datasets/OWNER/SLUG or models/...")
+    parser.add_argument("--model", default="", help="datasets/..., models/..., a folder")
     parser.add_argument("--digest", default="", help="of the kit as it was built")
     parser.add_argument("--input", type=Path, default=INPUT, help="where sources are mounted")
     parser.add_argument("--working", type=Path, default=Path())

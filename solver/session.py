@@ -11,7 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from solver.command import engine_names
@@ -22,7 +22,7 @@ from solver.journal import FILE
 from solver.kit import IMPORTABLE, ROOT
 from solver.launch import follow
 from solver.mounts import CHALLENGES, INPUT, find
-from solver.preflight import SYNTH, Plan, read_plan
+from solver.plan import SYNTH, Plan, read_plan
 from solver.summary import summarize
 
 SCORED = "KAGGLE_IS_COMPETITION_RERUN"  # set where the hidden tasks are mounted
@@ -32,6 +32,7 @@ INSTALL_S = 1200.0
 LATE_S = 60.0  # after which a run that did not keep its budget is ended
 STARTS, MIN_LEFT_S = 5, 3.0  # of the run, should it die
 PLAN, LOCK = "plan.json", "wheels.lock"
+LEAST = "cpu"  # the profile that every notebook has
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Session:
 def install_wheels(session: Session) -> None:
     """Install the attached wheels, if the notebook needs any."""
     if not session.wheels:
-        print("The image has all that this profile needs: nothing to install.")
+        print("There is nothing to install: what the image has must do.")
         return
     install(
         session.wheels,
@@ -107,18 +108,23 @@ def run(session: Session, say: Callable[[str], None] = print) -> None:
         say("There is no challenges file: the first cell's submission is all there can be.")
         return
     _clear(session.working)
-    deadline, engines = session.deadline(), plan.engines or engine_names(session.engines or None)
+    deadline, profile = session.deadline(), session.profile
     for _ in range(STARTS):
         if deadline.left() < MIN_LEFT_S:
             break
         resumed = (session.working / FILE).exists()
-        command = _command(session, challenges, plan, engines, deadline.left(), resumed)
-        code = follow(command, Deadline(deadline.at + LATE_S), _environment(plan), say)
+        command = [
+            *(sys.executable, "-m", "solver", str(challenges), "--run", str(session.working)),
+            *("--profile", profile, "--budget", f"{deadline.left():.1f}s"),
+            *("--seed", str(session.seed), *(["--resume"] if resumed else []), *plan.options()),
+        ]
+        code = follow(command, Deadline(deadline.at + LATE_S), plan.environment(), say)
         if code == 0:
             break
         say(f"The run ended with {code}; {deadline.left():.0f} s are left.")
         if code == 2 and not resumed:
-            engines = (SYNTH,)  # a setting or a file was refused: what needs least
+            # A setting or a file was refused: what needs least.
+            profile, plan = LEAST, Plan(engines=(SYNTH,), visible=plan.visible)
     shutil.rmtree(session.working / "shared", ignore_errors=True)
 
 
@@ -133,10 +139,12 @@ def summary(session: Session) -> tuple[str, ...]:
 
 
 def _plan(session: Session) -> Plan:
+    """What the preflight found; without that, what the notebook says."""
     try:
-        return read_plan(session.scratch / PLAN)
+        plan = read_plan(session.scratch / PLAN)
     except (DataError, TypeError):
-        return Plan()
+        plan = Plan()
+    return replace(plan, engines=plan.engines or engine_names(session.engines or None))
 
 
 def _challenges(session: Session) -> Path | None:
@@ -150,27 +158,3 @@ def _clear(working: Path) -> None:
         with suppress(FileNotFoundError):
             (working / name).unlink()
     shutil.rmtree(working / "shared", ignore_errors=True)
-
-
-def _command(
-    session: Session,
-    challenges: Path,
-    plan: Plan,
-    engines: tuple[str, ...],
-    left_s: float,
-    resumed: bool,
-) -> list[str]:
-    return [
-        *(sys.executable, "-m", "solver", str(challenges), "--run", str(session.working)),
-        *("--profile", session.profile, "--budget", f"{left_s:.1f}s", "--seed", str(session.seed)),
-        *(["--engines", ",".join(engines)] if engines else []),
-        *(["--workers", str(plan.workers)] if plan.workers else []),
-        *(["--resume"] if resumed else []),
-    ]
-
-
-def _environment(plan: Plan) -> dict[str, str]:
-    """With the GPUs that work, where some do not."""
-    if plan.devices is None:
-        return IMPORTABLE
-    return {**IMPORTABLE, "CUDA_VISIBLE_DEVICES": ",".join(map(str, plan.devices))}

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from solver.deadline import Deadline
 from solver.grid import DataError, as_grid, same
 from solver.journal import FILE, replay
-from solver.kit import IMPORTABLE
 from solver.launch import follow, last_words
+from solver.plan import Plan
 from solver.submissions import read_submission
 
 TASK = "upside00"
@@ -24,33 +23,28 @@ _TEST = [[2, 0, 3], [0, 4, 0], [5, 0, 0]]
 
 @dataclass(frozen=True)
 class Trial:
-    """Whether the task was solved, why engines failed, by their names, and the last words."""
+    """How the run ended (its exit code), whether the task was solved, the engines that ended a
+    job, why others failed, by their names, and the last words."""
 
+    code: int
     solved: bool
+    ended: frozenset[str]
     failed: dict[str, str]
     words: str
 
 
-def try_run(
-    folder: Path,
-    profile: str,
-    engines: Sequence[str],
-    workers: int,
-    seconds: float,
-    deadline: Deadline,
-) -> Trial:
+def try_run(folder: Path, profile: str, plan: Plan, seconds: float, deadline: Deadline) -> Trial:
     """Run the solver as the notebook does, for so many seconds, on the tiny task; `folder` is
     made anew for it."""
     shutil.rmtree(folder, ignore_errors=True)
     run = folder / "run"
     command = [
         *(sys.executable, "-m", "solver", str(write_trial(folder)), "--run", str(run)),
-        *("--profile", profile, "--engines", ",".join(engines), "--workers", str(workers)),
-        *("--budget", f"{seconds:.1f}s"),
+        *("--profile", profile, "--budget", f"{seconds:.1f}s", *plan.options()),
     ]
     words: list[str] = []
-    follow(command, deadline.slice(seconds + LATE_S), IMPORTABLE, words.append)
-    return Trial(solved(run), failed_engines(run), last_words(words))
+    code = follow(command, deadline.slice(seconds + LATE_S), plan.environment(), words.append)
+    return Trial(code, solved(run), *_engines(run), last_words(words))
 
 
 def write_trial(folder: Path) -> Path:
@@ -71,12 +65,15 @@ def solved(run: Path) -> bool:
     return any(same(as_grid(_TEST[::-1]), grid) for grid in (first, second))
 
 
-def failed_engines(run: Path) -> dict[str, str]:
-    """The engines whose every job in a run failed, and the last line of why."""
+def _engines(run: Path) -> tuple[frozenset[str], dict[str, str]]:
+    """The engines of a run that ended a job, and those whose every job failed, with the last
+    line of why. One that was still loading its model is neither."""
     try:
         jobs = replay(run / FILE).jobs
     except DataError:
-        return {}
+        return frozenset(), {}
+    ended = frozenset(job.engine for job in jobs if job.outcome in ("finished", "sliced"))
     well = {job.engine for job in jobs if job.outcome not in ("error", "died")}
     failed = (job for job in jobs if job.engine not in well)
-    return {job.engine: last_words((job.error or job.outcome).splitlines()) for job in failed}
+    why = {job.engine: last_words((job.error or job.outcome).splitlines()) for job in failed}
+    return ended, why

@@ -58,6 +58,9 @@ def solve(
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="Worker processes; one a core if left out.")
     ] = None,
+    devices: Annotated[
+        int | None, typer.Option(metavar="N", help="GPUs, in place of the profile's number.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides every draw.")] = 0,
     run: Annotated[
         str | None, typer.Option(metavar="DIR", help="Folder for submission, journal and log.")
@@ -73,7 +76,8 @@ def solve(
 ) -> None:
     """Solve tasks within a budget; leaves a valid submission.json whatever happens."""
     request = Request(
-        source, solutions, budget, tasks, engines, workers, seed, run, resume, profile, model
+        *(source, solutions, budget, tasks, engines, workers, seed, run, resume, profile),
+        *(model, devices),
     )
 
     def action() -> None:

@@ -29,6 +29,9 @@ def notebook(
     budget: Annotated[str, typer.Option(help="Time of the scored run.")] = "10h",
     short_budget: Annotated[str, typer.Option(help="Time of a run that is not scored.")] = "15m",
     seed: Annotated[int, typer.Option(help="Decides every draw.")] = 0,
+    machine: Annotated[
+        str, typer.Option(help="cpu, NvidiaTeslaT4 or NvidiaL4; what the engines want if left out.")
+    ] = "",
     model: Annotated[
         str, typer.Option(metavar="SOURCE", help="datasets/OWNER/SLUG, models/..., or inside.")
     ] = "",
@@ -44,7 +47,8 @@ def notebook(
 
     def action() -> None:
         with extra("notebook"):
-            from submission.notebook import Settings, commit_of, write_notebook
+            from submission.notebook import commit_of, write_notebook
+            from submission.notebook_settings import Settings
         settings = Settings(
             profile=profile,
             engines=engines,
@@ -52,6 +56,7 @@ def notebook(
             budget=budget,
             short_budget=short_budget,
             seed=seed,
+            machine=machine,
             model=model,
             wheels=wheels,
             **({"lock": lock} if lock else {}),
@@ -110,6 +115,9 @@ def rehearse(
         bool, typer.Option("--cold", help="Compile all kernels anew, as a session has to.")
     ] = False,
     network: Annotated[bool, typer.Option("--network", help="Leave the network on.")] = False,
+    at_least: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Fail unless so many tasks are solved.")
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Decides the draw of tasks.")] = 0,
 ) -> None:
     """Run the notebook as Kaggle would: offline, in its own /kaggle, within limits; score it."""
@@ -136,6 +144,7 @@ def rehearse(
             cold=cold,
             network=network,
             seed=seed,
+            at_least=at_least,
         )
         run(request, typer.echo)
 
@@ -146,6 +155,9 @@ def rehearse(
 def preflight(
     profile: Annotated[str, typer.Option(help="What the run may use.")] = "cpu",
     engines: Engines = "",
+    model: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Language model, for profiles that use one.")
+    ] = None,
 ) -> None:
     """Try all that a run needs on this machine: memory, devices, a tiny task by every engine."""
 
@@ -155,7 +167,8 @@ def preflight(
         from solver.preflight import preflight as check
 
         with TemporaryDirectory() as scratch:
-            request = Request(profile, Path(scratch), engines)
+            place = str(Path(model).resolve()) if model else ""
+            request = Request(profile, Path(scratch), engines, model=place)
             plan = check(request, Deadline.after(LONGEST_S), None, typer.echo)
         if plan.problems:
             raise RunError(f"problems: {len(plan.problems)}; a run goes on without what fails")

@@ -70,7 +70,9 @@ def read_settings(path: Path) -> Settings:
     try:
         raw = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}; docs/push.md has one") from None
+        raise DataError(
+            f"{path}: cannot be read: {error.strerror}; docs/kaggle.md has one"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not TOML: {error}") from None
     try:

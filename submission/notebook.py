@@ -7,6 +7,7 @@ time, path or version of this machine goes in.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import subprocess
 from dataclasses import dataclass
@@ -17,14 +18,10 @@ from typing import Any
 import nbformat
 from nbformat.v4 import new_markdown_cell, new_notebook
 
-from solver.command import engine_names
-from solver.config import load_config
-from solver.deadline import parse_duration
 from solver.grid import DataError
 from solver.jsonio import load_json
-from solver.kit import MODEL, ROOT, files_digest, package_files, weights_fault
-from solver.mounts import check_source
-from solver.preflight import needs_model
+from solver.kit import MODEL, ROOT, files_digest, weights_fault
+from submission.kaggle_settings import MACHINES
 from submission.notebook_cells import (
     CELLS,
     code_cell,
@@ -33,32 +30,11 @@ from submission.notebook_cells import (
     rest_cells,
     solver_cells,
 )
+from submission.notebook_files import Files, profile_name, run_files
+from submission.notebook_settings import INSIDE, Settings, settle
 
 TESTED = "requirements.lock"  # what the kit's own tests run with
 MAX_BYTES = 1_000_000  # Kaggle has refused larger sources
-INSIDE = "inside"  # in place of a model's source: it travels in the notebook
-# Kaggle's names for the accelerators of the profiles; every other profile runs without one.
-ACCELERATORS = dict.fromkeys(("nvarc", "poe", "marc"), "nvidiaL4")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a notebook is built with; the fields are the command's options.
-
-    `wheels`: a Kaggle source, or empty where the image has all that is needed; `lock` is the file
-    that names what is installed from it.
-    `model`: a Kaggle source, `inside`, or empty where the profile's engines need none.
-    """
-
-    profile: str = "kaggle-cpu"
-    engines: str = ""
-    competition: str = "arc-prize-2026-arc-agi-2"
-    budget: str = "10h"
-    short_budget: str = "15m"
-    seed: int = 0
-    model: str = ""
-    wheels: str = ""
-    lock: str = str(ROOT / "offline_wheels" / "minimal" / "lock.txt")
 
 
 def write_notebook(path: Path, settings: Settings, commit: str) -> int:
@@ -75,25 +51,44 @@ def write_notebook(path: Path, settings: Settings, commit: str) -> int:
 def build(settings: Settings, commit: str) -> str:
     """The notebook's text. Raises `DataError` for settings that cannot work, and for a notebook
     that Kaggle would refuse for its size."""
-    _check(settings)
-    lock = _lock(settings)
-    cells = [
-        *_first(settings, commit, lock),
-        *solver_cells(),
-        *_attachments(settings, lock),
-        *rest_cells(),
-    ]
-    for number, cell in enumerate(cells):
-        cell["id"] = f"cell-{number:03d}"
-    notebook = new_notebook(cells=cells, metadata=_metadata(settings, commit, lock))
-    nbformat.validate(notebook)
-    # A source as one string, not one a line, takes a fifth less room.
-    text: str = nbformat.writes(notebook, split_lines=False) + "\n"
+    text = _text_of(_content(settings), commit)
     if len(text.encode()) >= MAX_BYTES:
         size = f"{len(text.encode()) / 1e6:.2f} MB, Kaggle takes less than {MAX_BYTES / 1e6:.0f}"
         model = " Attach the model as a dataset: --model datasets/OWNER/SLUG"
         raise DataError(f"the notebook has {size}.{model if settings.model == INSIDE else ''}")
     return text
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What goes into a notebook: settings with no choice left open, the names of the engines, the
+    solver's files and the lock of the wheels (empty if it installs nothing)."""
+
+    settings: Settings
+    engines: tuple[str, ...]
+    files: Files
+    lock: str
+
+
+def _content(settings: Settings) -> _Content:
+    chosen, engines = settle(settings)
+    lock = _text(Path(chosen.lock)) if chosen.wheels else ""
+    return _Content(chosen, engines, run_files(chosen.profile, engines), lock)
+
+
+def _text_of(content: _Content, commit: str) -> str:
+    cells = [
+        *_first(content, commit),
+        *solver_cells(content.files),
+        *_attachments(content),
+        *rest_cells(),
+    ]
+    for number, cell in enumerate(cells):
+        cell["id"] = f"cell-{number:03d}"
+    notebook = new_notebook(cells=cells, metadata=_metadata(content, commit))
+    nbformat.validate(notebook)
+    # Written by nbformat, with blanks and each line by itself, it would take a quarter more room.
+    return json.dumps(notebook, ensure_ascii=False, sort_keys=True, separators=(",", ":")) + "\n"
 
 
 def commit_of(root: Path = ROOT) -> str:
@@ -119,7 +114,7 @@ def about_of(path: Path) -> dict[str, Any]:
     value = load_json(path)
     try:
         about: dict[str, Any] = value["metadata"]["arcsub"]
-        about["commit"], about["profile"], about["lock"], about["budget"], about["sources"]
+        [about[name] for name in ("commit", "profile", "engines", "lock", "budget", "sources")]
     except (KeyError, TypeError):
         raise DataError(f"{path}: no notebook that `arcsub notebook` built") from None
     return about
@@ -129,29 +124,6 @@ def sources_of(path: Path) -> dict[str, str]:
     """The Kaggle sources that a built notebook needs: competition, wheels, model."""
     sources: dict[str, str] = about_of(path)["sources"]
     return sources
-
-
-def _check(settings: Settings) -> None:
-    stages = load_config(
-        settings.profile, 1.0, engines=engine_names(settings.engines or None)
-    ).stages
-    for option in ("budget", "short_budget"):
-        try:
-            parse_duration(getattr(settings, option))
-        except ValueError as error:
-            raise DataError(f"--{option.replace('_', '-')}: {error}") from None
-    check_source(f"competitions/{settings.competition}")
-    for source in (settings.wheels, settings.model):
-        if source not in ("", INSIDE):
-            check_source(source)
-    wanting = [stage.engine for stage in stages if needs_model(stage.engine)]
-    if wanting and not settings.model:
-        raise DataError(f"engine {wanting[0]} needs a model: add --model")
-
-
-def _lock(settings: Settings) -> str:
-    """What the notebook installs; empty if it installs nothing."""
-    return _text(Path(settings.lock)) if settings.wheels else ""
 
 
 def _text(path: Path) -> str:
@@ -164,28 +136,30 @@ def _text(path: Path) -> str:
 # --- cells ----------------------------------------------------------------------------
 
 
-def _first(settings: Settings, commit: str, lock: str) -> list[Any]:
+def _first(content: _Content, commit: str) -> list[Any]:
     """What the notebook is, and the cell that cannot be left out."""
+    settings, lock = content.settings, content.lock
     text = Template((CELLS / "intro.md").read_text("utf-8")).substitute(
-        profile=settings.profile,
+        profile=profile_name(settings.profile),
+        engines=", ".join(content.engines),
         commit=commit,
-        lock=f"`{_sha256(lock)}`" if lock else "none: the image has all it needs",
+        lock=f"`{_sha256(lock)}`" if lock else "none, the image must do",
         tested=_sha256(_text(ROOT / TESTED)),
-        accelerator=ACCELERATORS.get(settings.profile, "none"),
+        machine=settings.machine,
         budget=settings.budget,
         short_budget=settings.short_budget,
     )
     values = {
         "COMPETITION": settings.competition,
-        "PROFILE": settings.profile,
+        "PROFILE": profile_name(settings.profile),
         "ENGINES": settings.engines,
         "BUDGET": settings.budget,
         "SHORT_BUDGET": settings.short_budget,
         "SEED": settings.seed,
         "WHEELS": settings.wheels,
         "MODEL": "" if settings.model == INSIDE else settings.model,
-        "DIGEST": files_digest(),
-        "FOLDERS": _folders(settings),
+        "DIGEST": files_digest(content.files),
+        "FOLDERS": _folders(content),
     }
     source = (CELLS / "first.py").read_text("utf-8")
     for name, value in values.items():
@@ -202,24 +176,24 @@ def _assign(source: str, name: str, value: object) -> str:
     return source
 
 
-def _folders(settings: Settings) -> tuple[str, ...]:
-    folders = {str(Path(name).parent) for name, _ in package_files()}
-    return tuple(sorted(folders | ({"models/pair"} if settings.model == INSIDE else set())))
+def _folders(content: _Content) -> tuple[str, ...]:
+    folders = {str(Path(name).parent) for name, _ in content.files}
+    return tuple(sorted(folders | ({"models/pair"} if content.settings.model == INSIDE else set())))
 
 
-def _attachments(settings: Settings, lock: str) -> list[Any]:
+def _attachments(content: _Content) -> list[Any]:
     cells = []
-    if settings.wheels:
-        cells += [new_markdown_cell("## What is installed"), file_cell("wheels.lock", lock)]
-    if settings.model == INSIDE:
+    if content.settings.wheels:
+        cells += [new_markdown_cell("## What is installed"), file_cell("wheels.lock", content.lock)]
+    if content.settings.model == INSIDE:
         if fault := weights_fault():
             raise DataError(f"--model {INSIDE}: {fault}")
         cells += [new_markdown_cell("## The model's weights"), *model_cells(MODEL)]
     return cells
 
 
-def _metadata(settings: Settings, commit: str, lock: str) -> dict[str, Any]:
-    accelerator = ACCELERATORS.get(settings.profile, "none")
+def _metadata(content: _Content, commit: str) -> dict[str, Any]:
+    settings = content.settings
     sources = {
         "competition": f"competitions/{settings.competition}",
         "wheels": settings.wheels,
@@ -229,18 +203,18 @@ def _metadata(settings: Settings, commit: str, lock: str) -> dict[str, Any]:
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"},
         "kaggle": {
-            "accelerator": accelerator,
+            "accelerator": MACHINES[settings.machine],
             "dataSources": [],
-            "isGpuEnabled": accelerator != "none",
+            "isGpuEnabled": settings.machine != "cpu",
             "isInternetEnabled": False,
             "language": "python",
             "sourceType": "notebook",
         },
         "arcsub": {
             "commit": commit,
-            "profile": settings.profile,
-            "engines": settings.engines,
-            "lock": _sha256(lock) if lock else "",
+            "profile": profile_name(settings.profile),
+            "engines": list(content.engines),
+            "lock": _sha256(content.lock) if content.lock else "",
             "tested": _sha256(_text(ROOT / TESTED)),
             "budget": settings.budget,
             "sources": {k: v for k, v in sources.items() if v not in ("", INSIDE)},

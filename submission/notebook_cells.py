@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
-from solver.kit import package_files
-
 KIT = "/kaggle/temp/kit"  # not the working folder: what lies there is the notebook's output
-WIDTH = 100  # of a line of base64
+WIDTH = 100  # of a line of base85
 CELLS = Path(__file__).parent / "cells"
 _TITLES = {  # of its parts, in this order; others follow under their names
     "solver": "The solver: the run",
@@ -21,15 +20,16 @@ _TITLES = {  # of its parts, in this order; others follow under their names
 }
 
 
-def solver_cells() -> list[Any]:
-    """The package, a file a cell, under a heading for each of its parts."""
+def solver_cells(files_of: Iterable[tuple[str, Path]]) -> list[Any]:
+    """Files of the package, each in a cell, under a heading for each of its parts."""
     files: dict[str, list[Any]] = {part: [] for part in _TITLES}
-    for name, file in package_files():
+    for name, file in files_of:
         cell = file_cell(name, file.read_text("utf-8"))
         files.setdefault(str(Path(name).parent), []).append(cell)
     cells = []
     for part, its_cells in files.items():
-        cells += [new_markdown_cell(f"## {_TITLES.get(part, part)}"), *its_cells]
+        if its_cells:
+            cells += [new_markdown_cell(f"## {_TITLES.get(part, part)}"), *its_cells]
     return cells
 
 
@@ -41,13 +41,12 @@ def model_cells(folder: Path) -> list[Any]:
         if file.suffix == ".json":
             cells.append(file_cell(name, file.read_text("utf-8")))
         elif file.suffix == ".safetensors":
-            raw = base64.b64encode(file.read_bytes()).decode()
+            raw = base64.b85encode(file.read_bytes()).decode()
             lines = "\n".join(raw[i : i + WIDTH] for i in range(0, len(raw), WIDTH))
             code = f'import base64\n\nWEIGHTS = """\n{lines}\n"""\n'
+            decoded = 'base64.b85decode("".join(WEIGHTS.split()))'
             cells.append(
-                code_cell(
-                    "files", f'{code}(KIT / "{name}").write_bytes(base64.b64decode(WEIGHTS));'
-                )
+                _folded(code_cell("files", f'{code}(KIT / "{name}").write_bytes({decoded});'))
             )
     return cells
 
@@ -64,7 +63,10 @@ def rest_cells() -> list[Any]:
 
 def file_cell(name: str, text: str) -> Any:
     """A cell that writes a file of the kit, folded away where the viewer can do that."""
-    cell = code_cell("files", f"%%writefile {KIT}/{name}\n{text}")
+    return _folded(code_cell("files", f"%%writefile {KIT}/{name}\n{text}"))
+
+
+def _folded(cell: Any) -> Any:
     cell["metadata"] |= {"_kg_hide-input": True, "jupyter": {"source_hidden": True}}
     return cell
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from solver.arcio import Source, pick_tasks, read_solutions, read_source
 from solver.command import score_text
-from solver.config import load_config
+from solver.config import recorded_config
 from solver.deadline import format_duration, parse_duration
+from solver.engines import TAKE_A_MODEL
 from solver.grid import DataError
 from solver.journal import FILE, replay
 from solver.jsonio import load_json
 from solver.kit import MODEL
+from solver.plan import SYNTH
 from solver.run import RunError
 from solver.session import OWN_BUDGET, SCORED
 from solver.submissions import check_submission, read_submission, score
 from submission.fake_kaggle import Attached, build_tree
-from submission.notebook import Settings, about_of, commit_of, sources_of, write_notebook
+from submission.notebook import about_of, commit_of, sources_of, write_notebook
+from submission.notebook_settings import Settings
 from submission.sandbox import Ending, Fault, Limits, run_isolated
 from submission.standin import base, cache_folder, make, packages
 from submission.timeline import Times, extrapolation, stage_lines, times_of
@@ -27,12 +30,14 @@ from submission.timeline import Times, extrapolation, stage_lines, times_of
 HERE = Path(__file__).parent / "rehearsal"
 STARTUP_S, LATE_S = 120.0, 180.0  # the kernel's start; what may come after the budget's end
 EXECUTED, VENV = "executed.ipynb", "venv"
-RUNNER = HERE / "runner.py"
+RUNNER, WARM = HERE / "runner.py", HERE / "warm.py"
+WARM_S = 1800.0
 GPU_LIST = "#!/bin/sh\necho 'GPU 0: A GPU that is listed and does not compute (UUID: GPU-0)'\n"
+WRITTEN = ("kaggle", "working", "submission.json")
 RUN_WORDS = ("--run", "/kaggle/working")  # on the command line of the solver
 FAULTS = {
     "kill": "the solver is killed after so many seconds: kill=20s",
-    "end": "the session is killed after so many seconds: end=20s",
+    "end": "the session is killed so many seconds after its first submission: end=20s",
     "no-model": "the model is not mounted",
     "no-input": "the competition is not mounted",
     "slow-disk": "every write that must last takes half a second more",
@@ -61,27 +66,33 @@ class Rehearsal:
     cold: bool = False
     network: bool = False
     seed: int = 0
+    at_least: int = 0
 
 
 def rehearse(request: Rehearsal, say: Callable[[str], None]) -> None:
     """Build the notebook if none is given, run it, then validate, score and extrapolate.
 
-    Raises `DataError` for bad input, `RunError` if the notebook failed or left no valid
-    submission.
+    Raises `DataError` for bad input, `RunError` if the notebook failed, left no valid submission
+    or solved fewer tasks than it should.
     """
     rehearsed = _prepare(request, say)
+    environment = _environment(rehearsed, request)
     try:
+        if SYNTH in about_of(rehearsed.notebook)["engines"] and not request.cold:
+            _warm(rehearsed, environment, request, say)
         ending = run_isolated(
             rehearsed.out,
             [str(rehearsed.python), str(RUNNER), str(rehearsed.notebook), str(rehearsed.executed)],
-            _environment(rehearsed, request),
+            environment,
             _limits(rehearsed.budget_s, request),
             rehearsed.fault,
             request.network,
         )
     finally:
         shutil.rmtree(rehearsed.out / VENV, ignore_errors=True)
-    _report(rehearsed, ending, say)
+    solved = _report(rehearsed, ending, say)
+    if solved < request.at_least:
+        raise RunError(f"{solved} tasks are solved, not {request.at_least} at least")
 
 
 @dataclass(frozen=True)
@@ -107,9 +118,9 @@ class _Rehearsed:
 
 def _prepare(request: Rehearsal, say: Callable[[str], None]) -> _Rehearsed:
     budget_s = _seconds("--budget", request.budget)
-    fault, kind = _fault(request.fault)
-    source = _source(request)
     out = Path(request.out).resolve()
+    fault, kind = _fault(request.fault, out)
+    source = _source(request)
     out.mkdir(parents=True, exist_ok=True)
     notebook = _notebook(request, out)
     build_tree(out / "kaggle", source.tasks, _attached(request, notebook, kind), request.layout)
@@ -132,6 +143,8 @@ def _source(request: Rehearsal) -> Source:
     solutions = source.solutions
     if request.solutions is not None:
         solutions = read_solutions(request.solutions, source.tasks)
+    if request.at_least and not solutions:
+        raise DataError("--at-least: the solutions are not known; add --solutions")
     return Source(source.name, pick_tasks(source.tasks, request.tasks, request.seed), solutions)
 
 
@@ -142,16 +155,16 @@ def _seconds(option: str, text: str) -> float:
         raise DataError(f"{option} {error}") from None
 
 
-def _fault(text: str | None) -> tuple[Fault | None, str]:
+def _fault(text: str | None, out: Path) -> tuple[Fault | None, str]:
     """What is to go wrong: a kill, or the name of something that is broken from the start."""
     kind, _, value = (text or "").partition("=")
     if text and (kind not in FAULTS or bool(value) != (kind in ("kill", "end"))):
         known = ", ".join(f"{name}=20s" if name in ("kill", "end") else name for name in FAULTS)
         raise DataError(f"--fault {text}: there are {known}")
     if kind == "kill":
-        return Fault(_seconds("--fault", value), RUN_WORDS, "the solver"), kind
+        return Fault(_seconds("--fault", value), RUN_WORDS, name="the solver"), kind
     if kind == "end":
-        return Fault(_seconds("--fault", value)), kind
+        return Fault(_seconds("--fault", value), file=out.joinpath(*WRITTEN)), kind
     return None, kind
 
 
@@ -168,7 +181,9 @@ def _notebook(request: Rehearsal, out: Path) -> Path:
 
 def _attached(request: Rehearsal, notebook: Path, kind: str) -> list[Attached]:
     """The sources that the notebook names, as far as they are not missing on purpose."""
-    folders = {"wheels": request.wheels, "model": request.model or str(MODEL)}
+    own_model = set(about_of(notebook)["engines"]) & set(TAKE_A_MODEL)
+    the_kits = None if own_model else str(MODEL)
+    folders = {"wheels": request.wheels, "model": request.model or the_kits}
     sources = sources_of(notebook)
     missing = {"no-model": "model", "no-input": "competition"}.get(kind)
     if missing and not sources.pop(missing, None):
@@ -200,6 +215,22 @@ def _environment(rehearsed: _Rehearsed, request: Rehearsal) -> dict[str, str]:
     }
 
 
+def _warm(
+    rehearsed: _Rehearsed,
+    environment: Mapping[str, str],
+    request: Rehearsal,
+    say: Callable[[str], None],
+) -> None:
+    """Have the synthesizer's kernels compiled: they are kept for the next rehearsal, too."""
+    command = [str(rehearsed.python), str(WARM), str(rehearsed.notebook)]
+    limits = replace(_limits(0.0, request), seconds=WARM_S)
+    ending = run_isolated(rehearsed.out, command, environment, limits)
+    shutil.rmtree(rehearsed.out / "kaggle" / "temp", ignore_errors=True)
+    took = format_duration(ending.seconds)
+    done = "ready after" if ending.code == 0 else "not compiled after"
+    say(f"kernels   {done} {took}; a session compiles them in its own time, as --cold does")
+
+
 def _limits(budget_s: float, request: Rehearsal) -> Limits:
     return Limits(STARTUP_S + budget_s + LATE_S, request.cpus, int(1000 * request.memory_gb))
 
@@ -207,8 +238,10 @@ def _limits(budget_s: float, request: Rehearsal) -> Limits:
 # --- what came of it ------------------------------------------------------------------
 
 
-def _report(rehearsed: _Rehearsed, ending: Ending, say: Callable[[str], None]) -> None:
-    """Say what happened and what is on disk; raise `RunError` unless that is as it must be."""
+def _report(rehearsed: _Rehearsed, ending: Ending, say: Callable[[str], None]) -> int:
+    """Say what happened and what is on disk; how many tasks are solved, as far as that is known.
+    Raises `RunError` unless all is as it must be."""
+    solved = 0
     times = times_of(rehearsed.executed) if rehearsed.executed.exists() else Times({}, 0.0, "")
     say("")
     for line in (*times.text.strip().splitlines(), *ending.events):
@@ -222,11 +255,13 @@ def _report(rehearsed: _Rehearsed, ending: Ending, say: Callable[[str], None]) -
     say(f"valid     {submission}")
     if rehearsed.source.solutions and rehearsed.kind != "no-input":
         result = score(read_submission(submission), rehearsed.source.solutions)
+        solved = sum(map(all, result.solved.values()))
         say(f"score     {score_text(result)}")
     for line in _extrapolated(rehearsed, times):
         say(f"on Kaggle {line}")
     if ending.code != 0 and rehearsed.kind != "end":
         raise RunError(f"the notebook failed ({ending.code}); a scored run would count for nothing")
+    return solved
 
 
 def _valid(rehearsed: _Rehearsed, submission: Path) -> None:
@@ -240,9 +275,11 @@ def _valid(rehearsed: _Rehearsed, submission: Path) -> None:
 
 
 def _extrapolated(rehearsed: _Rehearsed, times: Times) -> list[str]:
-    journal = rehearsed.working / FILE
-    jobs = replay(journal).jobs if journal.exists() else []
-    about = about_of(rehearsed.notebook)
-    config = load_config(about["profile"], 1.0)
-    seconds = parse_duration(about["budget"])
-    return extrapolation(times, jobs, len(rehearsed.source.tasks), config, seconds)
+    if not (rehearsed.working / FILE).exists():
+        return []
+    journal = replay(rehearsed.working / FILE)
+    if not journal.runs:
+        return []
+    config = recorded_config(journal.runs[-1]["config"])
+    seconds = parse_duration(about_of(rehearsed.notebook)["budget"])
+    return extrapolation(times, journal.jobs, len(rehearsed.source.tasks), config, seconds)

@@ -31,11 +31,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Fault:
-    """SIGKILL `after_s` seconds after a process whose command line holds `words` was first seen;
-    without words it is the whole command that ends. `name` is what a report calls it."""
+    """SIGKILL `after_s` seconds after a process whose command line holds `words` was first seen.
+
+    Without words it is the whole command that ends, so long after `file` was there, or after its
+    start. `name` is what a report calls it.
+    """
 
     after_s: float
     words: tuple[str, ...] = ()
+    file: Path | None = None
     name: str = "the session"
 
 
@@ -113,13 +117,13 @@ def _guard(
     ending: Ending,
 ) -> None:
     """Wait for the end; enforce the limits and bring about the fault on the way."""
-    measured, seen = 0.0, 0.0 if fault is None or fault.words else began
+    measured = seen = 0.0
     while process.poll() is None:
         now = time.monotonic()
         if now - began > limits.seconds:
             ending.events.append(f"ended: it took over {limits.seconds:.0f} s")
             return
-        if fault and not seen and _pick(process.pid, fault.words):
+        if fault and not seen and _begun(process.pid, fault):
             seen = now
         if fault and seen and now - seen >= fault.after_s:
             ending.events.append(f"{_strike(process, fault)} after {now - began:.0f} s")
@@ -128,6 +132,12 @@ def _guard(
             measured = now
             _watch_memory(process.pid, limits.memory_mb, ending)
         time.sleep(LOOK_S)
+
+
+def _begun(parent: int, fault: Fault) -> bool:
+    if fault.words:
+        return _pick(parent, fault.words) is not None
+    return fault.file is None or fault.file.exists()
 
 
 def _strike(process: subprocess.Popen[bytes], fault: Fault) -> str:

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from solver.grid import DataError
+from submission.wheels import CONSTRAINTS, FOLDER, read_pins
 
-IMAGE, IMAGE_TORCH = (
-    Path(__file__).parent / "rehearsal" / name for name in ("image.txt", "image-torch.txt")
-)
-TORCH_CPU = "https://download.pytorch.org/whl/cpu"
+# What of the image the solver and the notebook use, in the versions of `CONSTRAINTS`. What comes
+# with torch is apart: not every index has its CPU build.
+IMAGE = ("numba", "numpy", "pandas", "safetensors", "transformers")
+RUNNER = ("ipykernel", "nbclient", "nbformat")  # the image has its own way to run a notebook
+WITH_TORCH = ("accelerate", "peft")
+CPU_INDEX = FOLDER / "torch-cpu-index.txt"
 FOREIGN = ("solver", "submission")  # what must come from the notebook alone
 KIT, KAGGLE = "kit", "image"
 
@@ -80,8 +83,8 @@ def _image(say: Callable[[str], None]) -> Base:
     python = shutil.which("python3.12")
     if python is None:
         raise DataError(f"--standin {KAGGLE}: needs python3.12 on the PATH; or --standin {KIT}")
-    asked = "".join(file.read_text("utf-8") for file in (IMAGE, IMAGE_TORCH))
-    folder = cache_folder() / f"image-{hashlib.sha256(asked.encode()).hexdigest()[:12]}"
+    asked = (FOLDER / CONSTRAINTS).read_bytes() + repr((IMAGE, RUNNER, WITH_TORCH)).encode()
+    folder = cache_folder() / f"image-{hashlib.sha256(asked).hexdigest()[:12]}"
     ready = folder / ".ready"
     if not ready.exists():
         say(f"installing the packages of Kaggle's image into {folder}, once")
@@ -96,9 +99,12 @@ def _install(python: str, folder: Path) -> bool:
     had."""
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([python, "-m", "venv", str(folder)], check=True)
+    constraints = FOLDER / CONSTRAINTS
     pip = [str(folder / "bin" / "pip"), "--disable-pip-version-check", "--retries", "1", "install"]
-    if subprocess.run([*pip, "--quiet", "-r", str(IMAGE)], check=False).returncode != 0:
+    pip += ["--quiet", "--constraint", str(constraints)]
+    if subprocess.run([*pip, *IMAGE, *RUNNER], check=False).returncode != 0:
         shutil.rmtree(folder, ignore_errors=True)
-        raise DataError(f"--standin {KAGGLE}: pip found not all of {IMAGE.name}")
-    torch = [*pip, "--quiet", "--extra-index-url", TORCH_CPU, "-r", str(IMAGE_TORCH)]
-    return subprocess.run(torch, check=False).returncode == 0
+        raise DataError(f"--standin {KAGGLE}: pip found not all of {', '.join((*IMAGE, *RUNNER))}")
+    torch = f"torch=={read_pins(constraints)['torch']}+cpu"
+    index = ["--extra-index-url", CPU_INDEX.read_text("utf-8").strip()]
+    return subprocess.run([*pip, *index, torch, *WITH_TORCH], check=False).returncode == 0

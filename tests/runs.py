@@ -32,6 +32,16 @@ def write_challenges(path: Path, tasks: tuple[Task, ...]) -> Path:
     return path
 
 
+def language_profile(path: Path, engine: str) -> Path:
+    """A profile of an engine, and a small language model on a core: quick to learn and answer."""
+    path.write_text(
+        f"workers = 1\n[[stages]]\nengine = {engine!r}\n"
+        "[[stages]]\nengine = 'llm'\nmax_slice_s = 5\nsettings = { max_seq_length = 2048, "
+        "rank = 8, sequences = 2, views = 1, strategy = 'greedy' }\n"
+    )
+    return path
+
+
 def command(challenges: Path, folder: Path, engine: str, budget: str, *more: str) -> list[str]:
     """The command line of a run; `engine` is a function of `tests.fakes`."""
     name = engine if ":" in engine or engine == "synth" else f"tests.fakes:{engine}"

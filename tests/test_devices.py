@@ -6,13 +6,12 @@ that a library asks before it looks for hardware.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from solver.arcio import Source
-from solver.config import Config, Stage, device_names, load_config
+from solver.config import Config, Stage, device_names, load_config, ready_stages
 from solver.grid import DataError
 from solver.places import places
 from solver.run import solve
@@ -111,7 +110,12 @@ def test_a_stage_for_devices_in_a_profile_without_any_is_refused(
     monkeypatch.setattr("solver.config._profile", lambda name: {**table, "devices": 2})
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert load_config("cpu", 1.0).devices == 2
-    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+    assert load_config("cpu", 1.0, devices=1).devices == 1
+    with pytest.raises(DataError, match="--devices 0: must be 1 to 256"):
+        load_config("cpu", 1.0, devices=0)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
+    with pytest.raises(DataError, match="2 devices are asked for"):
+        ready_stages(load_config("cpu", 1.0))
 
 
 def test_a_run_journals_what_its_jobs_cost(tmp_path: Path) -> None:

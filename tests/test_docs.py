@@ -10,20 +10,30 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup as Group
+from typer.main import get_command
 
 from solver.config import Config, Stage
+from submission.cli import app
 from tests.runs import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "models/README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BIN = Path(sys.executable).parent
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(?:sh)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SETTINGS = re.compile(r"^```toml\n(# kaggle\.toml\n.*?)^```$", re.MULTILINE | re.DOTALL)
 BUDGET = "2s"  # stands in for every budget of the documentation
+
+
+def lines(page: Path, blocks: re.Pattern[str]) -> list[list[str]]:
+    """The words of the `arcsub` lines in a page's blocks."""
+    found = "".join(blocks.findall(page.read_text())).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True) for line in found if line.startswith("arcsub ")]
 
 
 def commands(page: Path) -> list[list[str]]:
     """The `arcsub` lines of a page's shell blocks, with a short budget."""
-    lines = "".join(SHELL.findall(page.read_text())).replace("\\\n", " ").splitlines()
-    found = [shlex.split(line, comments=True) for line in lines if line.startswith("arcsub ")]
+    found = lines(page, SHELL)
     for words in found:
         if "--budget" in words:
             del words[words.index("--budget") : words.index("--budget") + 2]
@@ -38,6 +48,8 @@ def test_the_readme_holds_commands() -> None:
 
 @pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=lambda page: page.name)
 def test_the_commands_of_a_page_run_one_after_the_other(page: Path, tmp_path: Path) -> None:
+    for text in SETTINGS.findall(page.read_text()):
+        (tmp_path / "kaggle.toml").write_text(text)
     for program, *arguments in commands(page):
         done = subprocess.run(
             [str(BIN / program), *arguments],
@@ -49,6 +61,14 @@ def test_the_commands_of_a_page_run_one_after_the_other(page: Path, tmp_path: Pa
         )
         assert (done.returncode, done.stderr) == (0, ""), shlex.join([program, *arguments])
         assert done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_of_a_page_has_the_options_it_is_given(page: Path) -> None:
+    group = get_command(app)
+    assert isinstance(group, Group)
+    for _, name, *words in lines(page, BLOCK):
+        group.commands[name].make_context(name, words)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -53,6 +53,7 @@ LAYERS = (
     "solver.board",
     "solver.run",
     "solver.command",
+    "solver.plan",
     "solver.trial",
     "solver.preflight",
     "solver.summary",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
@@ -18,8 +17,9 @@ import pytest
 
 from solver.grid import DataError
 from solver.kit import package_files
-from submission.notebook import MAX_BYTES, Settings, about_of, build, commit_of, write_notebook
+from submission.notebook import MAX_BYTES, about_of, build, commit_of, write_notebook
 from submission.notebook_cells import model_cells
+from submission.notebook_settings import Settings
 from tests.runs import ROOT
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -40,7 +40,10 @@ def sources(notebook: Any) -> list[str]:
 
 
 def test_the_same_commit_gives_the_same_bytes_anywhere(text: str, tmp_path: Path) -> None:
-    code = f"from submission.notebook import *; print(build(Settings(), {COMMIT!r}), end='')"
+    code = (
+        "from submission.notebook import build; from submission.notebook_settings import Settings; "
+        f"print(build(Settings(), {COMMIT!r}), end='')"
+    )
     again = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
@@ -56,17 +59,88 @@ def test_nothing_of_this_machine_is_inside(text: str) -> None:
     assert str(Path.home()) + "/" not in text.replace("/root/.cache", "")
 
 
-def test_it_holds_every_file_of_the_solver_as_it_is(notebook: Any) -> None:
+def files_in(notebook: Any) -> dict[str, str]:
+    """The files that a notebook's cells write."""
     written = {}
     for source in sources(notebook):
         if found := re.match(r"%%writefile /kaggle/temp/kit/(\S+)\n(.*)", source, re.DOTALL):
             written[found[1]] = found[2] + "\n"
-    assert written == {name: file.read_text() for name, file in package_files()}
-    assert {"solver/run.py", "solver/synth/engine.py", "solver/profiles/cpu.toml"} < written.keys()
+    return written
+
+
+def test_it_holds_files_of_the_solver_as_they_are(notebook: Any) -> None:
+    written, every = files_in(notebook), dict(package_files())
+    assert written == {name: every[name].read_text() for name in written}
+    needed = {"solver/run.py", "solver/worker.py", "solver/synth/grids.py", "solver/__init__.py"}
+    assert needed | {f"solver/profiles/{name}.toml" for name in ("cpu", "kaggle-cpu")} < set(
+        written
+    )
+    assert not [name for name in written if name.startswith("solver/lm/")]
+
+
+MODELS = {"nvarc": "models/o/m/transformers/v/1", "induce": "datasets/o/code-model"}
+RUNS = {
+    "synth": Settings(),
+    "pair": Settings(engines="synth,joint,model"),
+    **{profile: Settings(profile=profile, model=model) for profile, model in MODELS.items()},
+}
+# Every module of a kit can be imported, what its tables name for these engines is there, and what
+# they name for others is refused in words.
+USE = """
+import importlib, sys
+from pathlib import Path
+from solver import engines
+from solver.config import load_config
+from solver.grid import DataError
+for path in Path("solver").rglob("*.py"):
+    if path.name != "__main__.py":
+        importlib.import_module(".".join(path.with_suffix("").parts))
+own = set(sys.argv[2].split(","))
+config = load_config(sys.argv[1], 1.0, engines=tuple(sys.argv[2].split(",")))
+for name in engines.ENGINES:
+    if name in own:
+        engines._function(engines.ENGINES[name])
+    else:
+        try:
+            engines.check_engine(name)
+        except DataError as error:
+            assert "no such engine" in str(error)
+"""
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_what_it_holds_is_enough_for_its_run(run: str, tmp_path: Path) -> None:
+    notebook = json.loads(build(RUNS[run], COMMIT))
+    for name, source in files_in(notebook).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(source)
+    about = notebook["metadata"]["arcsub"]
+    done = subprocess.run(
+        [sys.executable, "-c", USE, about["profile"], ",".join(about["engines"])],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_profile_of_ones_own_comes_along(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("workers = 3\n[[stages]]\nengine = 'synth'\n")
+    notebook = json.loads(build(Settings(profile=str(path)), COMMIT))
+    assert files_in(notebook)["solver/profiles/mine.toml"] == path.read_text()
+    assert 'PROFILE = "mine"' in sources(notebook)[0]
+    assert str(tmp_path) not in json.dumps(notebook)
+    same_name = tmp_path / "cpu.toml"
+    same_name.write_text(path.read_text())
+    with pytest.raises(DataError, match="the kit has one of that name"):
+        build(Settings(profile=str(same_name)), COMMIT)
 
 
 def test_every_folder_of_the_solver_is_made_and_has_a_heading(notebook: Any) -> None:
-    folders = {str(Path(name).parent) for name, _ in package_files()}
+    folders = {str(Path(name).parent) for name in files_in(notebook)}
     made = re.search(r"^FOLDERS: .* = \((.*)\)$", sources(notebook)[0], re.MULTILINE)
     assert made
     assert set(re.findall(r'"([^"]+)"', made[1])) == folders
@@ -90,6 +164,7 @@ def test_its_metadata_is_what_kaggle_needs(text: str, notebook: Any) -> None:
     assert metadata["kaggle"]["accelerator"] == "none"
     assert metadata["arcsub"]["commit"] == COMMIT
     assert metadata["arcsub"]["profile"] == "kaggle-cpu"
+    assert metadata["arcsub"]["engines"] == ["synth"]
     assert metadata["arcsub"]["lock"] == ""  # it installs nothing
     assert re.fullmatch(r"[0-9a-f]{64}", metadata["arcsub"]["tested"])
     ids = [cell["id"] for cell in notebook["cells"]]
@@ -137,7 +212,11 @@ def test_settings_are_constants_of_the_first_cell(tmp_path: Path) -> None:
     [
         ({"profile": "none"}, "no such profile"),
         ({"engines": "nothing"}, "no such engine"),
-        ({"engines": "model"}, "needs a model"),
+        ({"engines": "tests.fakes:instant"}, "is not the kit's"),
+        ({"profile": "nvarc"}, "llm needs a language model"),
+        ({"profile": "nvarc", "model": "inside"}, "llm needs a language model"),
+        ({"engines": "model,llm", "model": "datasets/o/m"}, "want two models"),
+        ({"machine": "NvidiaH100"}, "--machine NvidiaH100: there are cpu, "),
         ({"budget": "long"}, "--budget"),
         ({"short_budget": "0s"}, "--short-budget"),
         ({"competition": "a/b"}, "no name of a Kaggle source"),
@@ -162,12 +241,34 @@ def test_a_model_that_fits_travels_inside(tmp_path: Path) -> None:
     assert config == '%%writefile /kaggle/temp/kit/models/pair/config.json\n{"a": 1}'
     place = tmp_path / "kit"
     (place / "models/pair").mkdir(parents=True)
-    exec(weights, {"KIT": place, "base64": base64})
+    exec(weights, {"KIT": place})
     assert (place / "models/pair/model.safetensors").read_bytes() == bytes(range(256))
 
 
-def test_it_is_small_enough_for_kaggle(text: str) -> None:
-    assert len(text.encode()) < MAX_BYTES
+def test_the_kits_own_model_is_a_dataset_if_it_does_not_fit() -> None:
+    about = json.loads(build(RUNS["pair"], COMMIT))["metadata"]["arcsub"]
+    assert about["sources"]["model"] == "datasets/*/arc-kit-model"
+
+
+@pytest.mark.parametrize(
+    ("profile", "machine", "accelerator"),
+    [
+        ("kaggle-cpu", "", "none"),
+        ("nvarc", "", "nvidiaL4"),
+        ("nvarc", "NvidiaTeslaT4", "nvidiaTeslaT4"),
+        ("induce", "", "nvidiaL4"),
+    ],
+)
+def test_its_machine_is_named(profile: str, machine: str, accelerator: str) -> None:
+    settings = Settings(profile=profile, machine=machine, model=MODELS.get(profile, ""))
+    notebook = json.loads(build(settings, COMMIT))
+    kaggle = notebook["metadata"]["kaggle"]
+    assert (kaggle["accelerator"], kaggle["isGpuEnabled"]) == (accelerator, accelerator != "none")
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_there_is_room_below_kaggles_limit(run: str) -> None:
+    assert len(build(RUNS[run], COMMIT).encode()) < 0.9 * MAX_BYTES
 
 
 def test_a_file_that_is_no_notebook_of_ours(tmp_path: Path) -> None:

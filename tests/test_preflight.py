@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,13 @@ from solver.grid import DataError
 from solver.kit import MODEL, files_digest, link_model, package_files, settle_times, weights_fault
 from solver.lm.model import BUNDLE
 from solver.mounts import CHALLENGES
-from solver.preflight import Plan, Request, preflight, read_plan
-from solver.trial import TASK, failed_engines, solved, try_run, write_trial
+from solver.plan import Plan, read_plan
+from solver.preflight import Request, preflight
+from solver.trial import TASK, Trial, solved, try_run, write_trial
 from tests.fakes import toy_tasks
-from tests.runs import ROOT, write_challenges
+from tests.runs import ROOT, language_profile, write_challenges
 
 COMPETITION = "some-competition"
-GPU_LIST = "#!/bin/sh\necho 'GPU 0: one (UUID: 0)'\n"
 
 
 def checked(tmp_path: Path, seconds: float = 40.0, **values: str) -> tuple[Plan, str]:
@@ -28,7 +29,8 @@ def checked(tmp_path: Path, seconds: float = 40.0, **values: str) -> tuple[Plan,
     place.mkdir(parents=True, exist_ok=True)
     write_challenges(place / CHALLENGES, toy_tasks(2))
     settings = {"engines": "tests.fakes:instant", "competition": COMPETITION, **values}
-    request = Request("cpu", tmp_path, working=tmp_path, input=tmp_path / "input", **settings)
+    profile = settings.pop("profile", "cpu")
+    request = Request(profile, tmp_path, working=tmp_path, input=tmp_path / "input", **settings)
     said: list[str] = []
     plan = preflight(request, Deadline.after(seconds), tmp_path / "plan.json", said.append)
     assert read_plan(tmp_path / "plan.json") == plan
@@ -70,18 +72,89 @@ def test_without_the_competition_the_rest_is_checked(tmp_path: Path) -> None:
     assert problem.startswith("competition: no arc-agi_test_challenges.json")
 
 
-def test_a_gpu_that_is_listed_must_compute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This machine has none: the driver's list is made up, the failure is torch's own."""
-    tools = tmp_path / "bin"
+@pytest.fixture
+def gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A driver that lists two GPUs; this machine has none, so that torch's own failures are met.
+    The folder is the first that Python imports from."""
+    tools = tmp_path / "tools"
     tools.mkdir()
-    (tools / "nvidia-smi").write_text(GPU_LIST)
+    (tools / "nvidia-smi").write_text("#!/bin/sh\nfor i in 0 1; do echo GPU $i: one; done\n")
     (tools / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
-    plan, said = checked(tmp_path, 120.0, engines="tests.fakes:instant,model")
-    assert plan.devices == ()
+    monkeypatch.setenv("PYTHONPATH", str(tools))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return tools
+
+
+def on_devices(tmp_path: Path, devices: int) -> str:
+    """A profile with an engine on cores and one on devices."""
+    path = tmp_path / "own.toml"
+    path.write_text(
+        f"devices = {devices}\nworkers = 1\n[[stages]]\nengine = 'tests.fakes:instant'\n"
+        "[[stages]]\nengine = 'tests.fakes:says_where_too'\ndevice = true\n"
+    )
+    return str(path)
+
+
+def test_gpus_that_are_listed_must_compute(gpus: Path, tmp_path: Path) -> None:
+    plan, said = checked(tmp_path, 240.0, profile=on_devices(tmp_path, 2), engines="")
+    assert (plan.visible, plan.devices) == ((), None)
     assert plan.engines == ("tests.fakes:instant",)
-    assert [problem.split(":")[0] for problem in plan.problems] == ["GPU 0", "engines"]
+    assert [problem.split(":")[0] for problem in plan.problems] == ["GPU 0", "GPU 1", "engines"]
     assert "no GPU works: the run goes on with tests.fakes:instant" in said
+    assert "solved by a run with tests.fakes:instant" in said
+
+
+# Torch of a machine whose second GPU it has no code for.
+HALF = """
+import os, numpy
+float16 = "float16"
+class Tensor(numpy.ndarray):
+    def float(self):
+        return self.astype("float32")
+def ones(height, width, device, dtype):
+    if os.environ["CUDA_VISIBLE_DEVICES"] == "1":
+        raise RuntimeError("no kernel image is available for execution on the device")
+    return numpy.ones((height, width), dtype).view(Tensor)
+"""
+
+
+def test_the_gpus_that_compute_are_used(gpus: Path, tmp_path: Path) -> None:
+    (gpus / "torch.py").write_text(HALF)
+    plan, said = checked(tmp_path, 240.0, profile=on_devices(tmp_path, 2), engines="")
+    assert (plan.visible, plan.devices, plan.engines) == (("0",), 1, ())
+    assert "GPU 1        RuntimeError: no kernel image is available" in said
+    assert "1 of 2 will work" in said
+    assert "solved by a run with tests.fakes:instant, tests.fakes:says_where_too" in said
+    assert plan.options() == ["--devices", "1"]
+    assert plan.environment()["CUDA_VISIBLE_DEVICES"] == "0"
+
+
+def test_without_any_gpu_what_needs_one_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    plan, said = checked(tmp_path, profile=on_devices(tmp_path, 1), engines="")
+    assert (plan.visible, plan.engines) == (None, ("tests.fakes:instant",))
+    assert "there is no GPU: the run goes on with tests.fakes:instant" in said
+
+
+def test_a_language_model_is_named_to_the_run(tmp_path: Path) -> None:
+    from tests.llm import build_model
+
+    mounted = tmp_path / "input" / "datasets" / "someone" / "some-model" / "deep"
+    mounted.mkdir(parents=True)
+    build_model(mounted)
+    profile = language_profile(tmp_path / "own.toml", "tests.fakes:instant")
+    source = "datasets/*/some-model"
+    plan, said = checked(tmp_path, 1500.0, profile=str(profile), engines="", model=source)
+    assert (plan.model, plan.engines, plan.problems) == (str(mounted), (), ())
+    assert plan.options() == ["--model", str(mounted)]
+    assert "solved by a run with tests.fakes:instant, llm" in said
+    (mounted / "tokenizer.json").unlink()
+    plan, said = checked(tmp_path, profile=str(profile), engines="", model=source)
+    assert (plan.model, plan.engines) == ("", ("tests.fakes:instant",))
+    assert "tokenizer.json" in plan.problems[0]
 
 
 def test_an_unknown_profile_is_bad_input(tmp_path: Path) -> None:
@@ -92,12 +165,15 @@ def test_an_unknown_profile_is_bad_input(tmp_path: Path) -> None:
 def test_the_trial_tells_who_failed(tmp_path: Path) -> None:
     challenges = write_trial(tmp_path / "some")
     assert list(json.loads(challenges.read_text())) == [TASK]
-    engines = ("tests.fakes:instant", "tests.fakes:explodes")
-    trial = try_run(tmp_path / "trial", "cpu", engines, 1, 20.0, Deadline.after(60))
+    plan = Plan(engines=("tests.fakes:instant", "tests.fakes:explodes"), workers=1)
+    trial = try_run(tmp_path / "trial", "cpu", plan, 20.0, Deadline.after(60))
     assert trial.solved
+    assert trial.ended == {"tests.fakes:instant"}
     assert list(trial.failed) == ["tests.fakes:explodes"]
+    trial = try_run(tmp_path / "trial", "none", plan, 20.0, Deadline.after(60))
+    assert replace(trial, words="") == Trial(2, False, frozenset(), {}, "")
+    assert "no such profile" in trial.words
     assert not solved(tmp_path / "nothing")
-    assert failed_engines(tmp_path / "nothing") == {}
 
 
 # --- the kit's own files --------------------------------------------------------------
@@ -133,14 +209,14 @@ def test_the_digest_sees_every_change(tmp_path: Path) -> None:
         file = tmp_path / "solver" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(name)
-    before = files_digest(tmp_path)
+    before = files_digest(package_files(tmp_path))
     (tmp_path / "solver" / "__pycache__").mkdir()
     (tmp_path / "solver" / "__pycache__" / "a.pyc").write_text("compiled")
     settle_times(tmp_path)
-    assert files_digest(tmp_path) == before
+    assert files_digest(package_files(tmp_path)) == before
     assert {file.stat().st_mtime for _, file in package_files(tmp_path)} == {0.0}
     (tmp_path / "solver" / "lm" / "b.py").write_text("other")
-    assert files_digest(tmp_path) != before
+    assert files_digest(package_files(tmp_path)) != before
 
 
 def test_the_package_is_more_than_its_modules() -> None:

@@ -19,16 +19,18 @@ import pytest
 
 from solver.arcio import read_source
 from solver.grid import DataError
+from solver.journal import replay
 from solver.mounts import CHALLENGES, find
 from solver.run import RunError
 from solver.submissions import check_submission
 from submission.fake_kaggle import LAYOUTS, Attached, build_tree
-from submission.notebook import Settings, build
+from submission.notebook import build
+from submission.notebook_settings import Settings
 from submission.rehearse import Rehearsal, rehearse
 from submission.sandbox import Ending, Fault, Limits, isolated, run_isolated
 from submission.standin import base, make
 from tests.fakes import toy_tasks
-from tests.runs import ROOT, write_challenges
+from tests.runs import ROOT, language_profile, write_challenges
 
 TASKS = toy_tasks(4)
 
@@ -110,11 +112,16 @@ def test_faults_strike_what_they_name(tmp_path: Path) -> None:
         "done = subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)', 'victim']); "
         "json.dump({'code': done.returncode}, open('/kaggle/working/said.json', 'w'))"
     )
-    ending, said = inside(tmp_path, code, fault=Fault(0.5, ("victim",), "the victim"))
+    ending, said = inside(tmp_path, code, fault=Fault(0.5, ("victim",), name="the victim"))
     assert (ending.code, said) == (0, {"code": -9})
     assert ending.events[0].startswith("the victim was killed after")
     ending, _ = inside(tmp_path, "import time; time.sleep(60)", fault=Fault(0.5))
     assert ending.events[0].startswith("the session was killed after")
+    code = "import time; time.sleep(2); open('/kaggle/working/file', 'w'); time.sleep(60)"
+    file = tmp_path / "kaggle" / "working" / "file"
+    ending, _ = inside(tmp_path, code, fault=Fault(0.5, file=file))
+    assert file.exists()
+    assert 2.5 <= ending.seconds < 50
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -226,13 +233,14 @@ def solutions(tmp_path: Path) -> str:
     return str(path)
 
 
-def toy_notebook() -> Any:
+def toy_notebook(settings: Settings | None = None, more: str = "") -> Any:
     """The notebook with an engine of its own, quick and right, in place of the synthesizer: what
-    it does ends long before its time, on a busy machine, too."""
-    notebook = nbformat.reads(build(Settings(), "some"), as_version=4)
+    it does ends long before its time, on a busy machine, too. `more` engines may not."""
+    notebook = nbformat.reads(build(settings or Settings(), "some"), as_version=4)
     first = notebook.cells[1]
     assert 'ENGINES = ""' in first.source
-    first.source = first.source.replace('ENGINES = ""', 'ENGINES = "toy:flip"')
+    first.source = first.source.replace('ENGINES = ""', f'ENGINES = "toy:flip{more}"')
+    notebook.metadata.arcsub.engines = ["toy:flip", *filter(None, more.split(","))]
     engine = nbformat.v4.new_code_cell(f"%%writefile /kaggle/temp/kit/toy.py{ENGINE}", id="toy")
     notebook.cells.insert(at(notebook, "session"), engine)
     return notebook
@@ -292,6 +300,69 @@ def test_the_notebook_with_its_solver_killed(
     assert "toy:flip: 0." in text
 
 
+def test_with_a_slow_disk_all_is_written(tmp_path: Path, challenges: Path, solutions: str) -> None:
+    text = rehearsed(
+        tmp_path, toy_notebook(), challenges, solutions=solutions, fault="slow-disk", layout="old"
+    )
+    assert "by its short name" in text
+    assert "\nscore     100.0% of 4 tasks" in text
+
+
+def test_a_session_that_ends_early_leaves_its_submission(
+    tmp_path: Path, challenges: Path, solutions: str
+) -> None:
+    text = rehearsed(tmp_path, toy_notebook(), challenges, solutions=solutions, fault="end=1s")
+    assert "the session was killed" in text
+    assert "\nvalid     " in text
+
+
+@pytest.fixture(scope="module")
+def language(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A small language model, and a profile that lets it answer beside another engine."""
+    from tests.llm import build_model
+
+    folder = tmp_path_factory.mktemp("language")
+    (folder / "model").mkdir()
+    return build_model(folder / "model"), language_profile(folder / "small.toml", "synth")
+
+
+MODEL = "datasets/someone/some-model"
+
+
+def test_a_language_model_that_is_attached_is_loaded_without_a_gpu_that_fails(
+    tmp_path: Path, challenges: Path, solutions: str, language: tuple[Path, Path]
+) -> None:
+    model, profile = language
+    notebook = toy_notebook(Settings(profile=str(profile), model=MODEL), ",llm")
+    given = {"solutions": solutions, "model": str(model), "budget": "400s"}
+    text = rehearsed(tmp_path, notebook, challenges, fault="bad-gpu", **given)
+    assert "PROBLEM GPU 0" in text
+    assert f"/kaggle/input/{MODEL} (by its whole name)" in text
+    assert "\nscore     100.0% of 4 tasks" in text
+    jobs = replay(tmp_path / "out" / "kaggle" / "working" / "candidates.jsonl").jobs
+    ended = {job.engine for job in jobs if job.outcome in ("finished", "sliced")}
+    assert ended == {"toy:flip", "llm"}
+
+
+def test_without_its_model_the_notebook_goes_on(
+    tmp_path: Path, challenges: Path, solutions: str, language: tuple[Path, Path]
+) -> None:
+    notebook = toy_notebook(Settings(profile=str(language[1]), model=MODEL), ",llm")
+    text = rehearsed(tmp_path, notebook, challenges, solutions=solutions, fault="no-model")
+    assert f"no model: {MODEL} is not mounted: the run goes on with toy:flip" in text
+    assert "\nscore     100.0% of 4 tasks" in text
+
+
+def test_a_score_that_is_too_low_fails(tmp_path: Path, challenges: Path, solutions: str) -> None:
+    wrong = toy_notebook()
+    wrong.cells[at(wrong, "session") - 1].source += "\n    return iter(())"
+    wrong.cells = wrong.cells[:2]
+    with pytest.raises(RunError, match="0 tasks are solved, not 1 at least"):
+        rehearsed(tmp_path, wrong, challenges, solutions=solutions, at_least=1)
+    with pytest.raises(DataError, match="--at-least: the solutions are not known"):
+        rehearsed(tmp_path, wrong, challenges, at_least=1)
+
+
 def test_without_a_competition_there_is_still_a_file(tmp_path: Path, challenges: Path) -> None:
     text = rehearsed(tmp_path, toy_notebook(), challenges, fault="no-input")
     assert "no challenges file" in text
@@ -314,10 +385,14 @@ def test_a_fault_that_is_none_is_bad_input(fault: str, challenges: Path) -> None
 def test_what_the_notebook_wants_must_be_given(tmp_path: Path, challenges: Path) -> None:
     lock = tmp_path / "some.lock"
     lock.write_text("")
+    nvarc = Settings(profile="nvarc", model="models/o/m/transformers/v/1")
+    language_notebook = nbformat.reads(build(nvarc, "some"), as_version=4)
     settings = Settings(wheels="datasets/a/wheels", lock=str(lock))
     notebook = nbformat.reads(build(settings, "some"), as_version=4)
     with pytest.raises(DataError, match=r"wants datasets/a/wheels: --wheels None"):
         rehearsed(tmp_path, notebook, challenges)
+    with pytest.raises(DataError, match=r"wants models/o/m/transformers/v/1: --model None"):
+        rehearsed(tmp_path, language_notebook, challenges)
     with pytest.raises(DataError, match="this notebook needs no model"):
         rehearsed(tmp_path, notebook, challenges, fault="no-model")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from solver.grid import as_grid, same
 from solver.mounts import CHALLENGES
-from solver.preflight import Plan
+from solver.plan import Plan
 from solver.session import PLAN, Session, install_wheels, run, summary
 from solver.submissions import check_submission, read_submission
 from tests.fakes import toy_tasks
@@ -97,6 +98,32 @@ def test_engines_that_are_refused_leave_the_synthesizer(session: Session) -> Non
     check_submission(session.working / "submission.json", TASKS)
     (begun,) = journal_of(session.working).runs
     assert [stage["engine"] for stage in begun["config"]["stages"]] == ["synth"]
+
+
+def test_a_run_has_the_devices_that_work(session: Session, tmp_path: Path) -> None:
+    profile = tmp_path / "two.toml"
+    profile.write_text(
+        "devices = 2\n[[stages]]\nengine = 'tests.fakes:says_where_too'\ndevice = true\n"
+    )
+    plan(session, visible=("1",), devices=1)
+    run(replace(session, profile=str(profile)))
+    assert right(session) == len(TASKS)
+    found = journal_of(session.working).candidates
+    assert {str(candidate.program).split()[0] for candidate in found} == {"1"}
+
+
+def test_without_a_preflight_too_few_devices_leave_the_synthesizer(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    said: list[str] = []
+    profile = tmp_path / "two.toml"
+    profile.write_text("devices = 2\n[[stages]]\nengine = 'tests.fakes:instant'\ndevice = true\n")
+    run(replace(session, profile=str(profile), short_budget="12s"), said.append)
+    assert any("2 devices are asked for" in line for line in said)
+    check_submission(session.working / "submission.json", TASKS)
+    (begun,) = journal_of(session.working).runs
+    assert (begun["config"]["profile"], begun["config"]["devices"]) == ("cpu", 0)
 
 
 @pytest.mark.parametrize("left", ["nothing", "no JSON", '{"unknown": 1}'])

@@ -1,0 +1,82 @@
+"""Which files of the solver travel in a notebook: what its run may come to use, and no more.
+
+Kaggle limits a notebook's size, and a reader's patience is limited, too.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+from solver.engines import ENGINES, READY, SETTINGS
+from solver.grid import DataError
+from solver.kit import package_files
+from solver.session import LEAST
+
+STARTED = ("solver.session", "solver.__main__")  # by the notebook's own cells
+TABLES = "solver.engines"  # names every engine there is; the run's own are looked up there
+PROFILES = "solver/profiles"
+Files = list[tuple[str, Path]]
+
+
+def run_files(profile: str, engines: Collection[str]) -> Files:
+    """Name in the kit and place on this machine of each file that a run with these engines may
+    use, in the order of the names.
+
+    Modules are followed through their imports and through texts that name a module, as
+    `importlib` and `python -m` take it. A profile of one's own comes along with the kit's.
+    """
+    every = dict(package_files())
+    names = {_module(name): name for name in every if name.endswith(".py")}
+    tables = (ENGINES, SETTINGS, READY)
+    places = [table[e] for e in engines for table in tables if e in table]
+    roots = [*STARTED, *(place.partition(":")[0] for place in places)]
+    used = _reachable(roots, {module: every[name] for module, name in names.items()})
+    files = {names[module]: every[names[module]] for module in used}
+    profiles = {f"{PROFILES}/{LEAST}.toml": every[f"{PROFILES}/{LEAST}.toml"]}
+    profiles |= {f"{PROFILES}/{profile_name(profile)}.toml": _profile(profile, every)}
+    return sorted((files | profiles).items())
+
+
+def profile_name(profile: str) -> str:
+    """What a profile is called in the notebook: its name, or that of the file without `.toml`."""
+    return Path(profile).name.removesuffix(".toml")
+
+
+def _profile(profile: str, every: Mapping[str, Path]) -> Path:
+    of_the_kit = every.get(f"{PROFILES}/{profile_name(profile)}.toml")
+    if not profile.endswith(".toml"):
+        assert of_the_kit, profile
+        return of_the_kit
+    if of_the_kit:
+        raise DataError(f"--profile {profile}: the kit has one of that name; give yours another")
+    return Path(profile)
+
+
+def _module(name: str) -> str:
+    parts = Path(name).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _reachable(roots: Collection[str], modules: Mapping[str, Path]) -> set[str]:
+    found: set[str] = set()
+    todo = list(roots)
+    while todo:
+        module = todo.pop()
+        if module in modules and module not in found:
+            found.add(module)
+            todo += [module.rpartition(".")[0], *_named(module, modules[module])]
+    return found
+
+
+def _named(module: str, path: Path) -> Iterator[str]:
+    """What a module imports, anywhere in it, and texts that may be a module's name."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and module != TABLES:
+            yield node.value
