@@ -25,6 +25,7 @@ from solver.lm.model import BUNDLE, TaskModel, compile_layers, dequantized, load
 from solver.lm.pair_settings import read
 from solver.lm.strategies import STRATEGIES, Options, Question, propose
 from solver.lm.stream import random_view
+from solver.lm.train import give_back_memory
 from solver.lm.ttt import Adaptation, Learner
 from solver.views import View
 
@@ -40,6 +41,7 @@ def model(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidat
     """
     worker, settings = _worker_of(context), read(context.settings)
     worker.learn(task, deadline.slice(settings.learning * deadline.left()), context)
+    give_back_memory()  # of learning: answering needs as much again
     views = views_of(task, context)
     known = PairModel(worker.learner.model, {task.id: 0})
     options = Options(seed=context.seed, probe=PROBE, width=round(WIDTH * context.rung.batch))

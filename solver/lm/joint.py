@@ -48,7 +48,7 @@ from solver.lm.train import Recipe, Step, Trainer, train, world
 ADAPTED = "model"  # in the folder that a run's workers share
 MODEL, VECTORS = "model", "tasks.safetensors"
 RECIPE = Recipe(warmup=20, decay=0.3)
-MIXTURE = Mixture(tokens=4096, longest=2048)  # the longest pair has 1,871 tokens
+MIXTURE = Mixture(tokens=3072, longest=2048)  # the longest pair has 1,871 tokens
 _WRITING_S = 1.0  # what writing the result may take
 
 
