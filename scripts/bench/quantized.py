@@ -2,11 +2,11 @@
 
     python scripts/bench/quantized.py checkpoints/first/model models/pair --data re_arc.zip
 
-Each learns the demonstrations of the training tasks that the bundled model's training held out,
-together and with all weights, as a run does, from the same batches and for as many tokens. Then
-it is asked for their test outputs and for generated pairs of the same tasks that it has not seen,
-under some turns, teacher-forced: an output counts if every token comes first. Prints both parts
-and the difference with its interval over tasks.
+Each learns the demonstrations of the training tasks that the bundled model's training held out
+(those of short pairs), together and with all weights, as a run does, from the same batches and for
+as many tokens. Then it is asked for their test outputs and for generated pairs of the same tasks
+that it has not seen, under some turns, teacher-forced: an output counts if every token comes first.
+Prints both parts and the difference with its interval over tasks.
 """
 
 from __future__ import annotations
@@ -36,13 +36,18 @@ def main() -> None:
     parser.add_argument("models", nargs=2, type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--tokens", type=int, default=600_000)
+    parser.add_argument("--longest", type=int, default=300, help="tokens of a pair")
     parser.add_argument("--pairs", type=int, default=25)
     parser.add_argument("--turns", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    held_out = read_corpus(None, options.seed).held_out
-    asked = questions(held_out, options.data, options.pairs, options.turns)
+    held_out = [
+        held
+        for held in read_corpus(None, options.seed).held_out
+        if all(sequence_length(pair) <= options.longest for pair in held.task.train)
+    ]
+    asked = questions(held_out, options)
     parts = []
     for folder in options.models:
         model = learned(folder, held_out, options.tokens, options.seed)
@@ -54,15 +59,16 @@ def main() -> None:
     )
 
 
-def questions(held_out: Sequence[HeldOut], data: Path, pairs: int, turns: int) -> list[Drawn]:
+def questions(held_out: Sequence[HeldOut], options: argparse.Namespace) -> list[Drawn]:
     """Sequences of pairs that no demonstration holds, and the number of their task."""
-    generated = dict(read_generated(data))
+    generated = dict(read_generated(options.data))
     drawn = []
     for number, held in enumerate(held_out):
         tests = [Pair(i, o) for i, o in zip(held.task.tests, held.outputs, strict=True)]
-        for pair in (*tests, *generated.get(held.task.id, ())[:pairs]):
-            if sequence_length(pair) <= MIXTURE.longest:
-                drawn += [(number, encode(View(d8).apply_pair(pair), d8)) for d8 in range(turns)]
+        more = [p for p in generated.get(held.task.id, ()) if sequence_length(p) <= options.longest]
+        for pair in (*tests, *more[: options.pairs]):
+            for d8 in range(options.turns):
+                drawn.append((number, encode(View(d8).apply_pair(pair), d8)))
     return drawn
 
 
