@@ -133,7 +133,7 @@ def large(number: int) -> Task:
         # Killed by who watches what a worker holds.
         ("workers = 1\nmemory_mb = 900\n", "", 0, "MB, over 900 MB"),
         # Refused by the system, to torch or to what it calls.
-        ("devices = 1\n", "device = true\n", 1900, "ran out of memory: RuntimeError: "),
+        ("devices = 1\n", "device = true\n", 1700, "ran out of memory: RuntimeError: "),
     ],
 )
 def test_a_task_too_large_for_memory_is_answered_one_rung_down(
