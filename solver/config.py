@@ -105,16 +105,12 @@ def load_config(
     if model is not None:
         chosen = _with_model(chosen, model)
     default = table.pop("workers", 0)
-    for option, number in (("workers", workers), ("devices", devices)):
-        if number is not None and not 1 <= number <= MAX_WORKERS:
-            raise DataError(f"--{option} {number}: must be 1 to {MAX_WORKERS}")
+    _check_number("workers", workers)
+    _check_number("devices", devices)
     if devices is not None:
         table["devices"] = devices
     for stage in chosen:
-        check_engine(stage.engine)
-        check_settings(stage.engine, stage.settings)
-        if stage.device and not table.get("devices", 0):
-            raise DataError(f"profile {profile}: {stage.engine} needs a device and there is none")
+        _check_stage(profile, stage, table.get("devices", 0))
     known = {field.name for field in fields(Config)}
     unknown = sorted(table.keys() - known)
     if unknown:
@@ -127,6 +123,18 @@ def load_config(
         profile=profile,
         **table,
     )
+
+
+def _check_number(option: str, number: int | None) -> None:
+    if number is not None and not 1 <= number <= MAX_WORKERS:
+        raise DataError(f"--{option} {number}: must be 1 to {MAX_WORKERS}")
+
+
+def _check_stage(profile: str, stage: Stage, devices: int) -> None:
+    check_engine(stage.engine)
+    check_settings(stage.engine, stage.settings)
+    if stage.device and not devices:
+        raise DataError(f"profile {profile}: {stage.engine} needs a device and there is none")
 
 
 def recorded_config(values: Mapping[str, Any]) -> Config:

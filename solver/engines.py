@@ -69,11 +69,10 @@ def check_engine(name: str) -> None:
     A notebook leaves out the modules of other engines than its own. The module is only looked
     for: importing it is a worker's business.
     """
-    here = [name for name, place in ENGINES.items() if _on_path(place.partition(":")[0])]
-    package = name.partition(":")[0].partition(".")[0]
-    own = name not in ENGINES and ":" in name and _on_path(package)
-    if name not in here and not own:
-        known = ", ".join(here)
+    module, colon, _ = ENGINES.get(name, name).partition(":")
+    # An own engine's parent packages must not be imported to look for it.
+    if not colon or not _on_path(module if name in ENGINES else module.partition(".")[0]):
+        known = ", ".join(e for e, place in ENGINES.items() if _on_path(place.partition(":")[0]))
         raise DataError(f"--engines {name}: no such engine; there are {known}, or module:function")
 
 

@@ -12,20 +12,18 @@ Prints both parts and the difference with its interval over tasks.
 from __future__ import annotations
 
 import argparse
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from solver.grid import Pair
 from solver.lm.corpus import HeldOut, lesson_of, read_corpus, read_generated
-from solver.lm.formats import IGNORED, encode
+from solver.lm.formats import encode
 from solver.lm.joint import MIXTURE, RECIPE
 from solver.lm.model import TaskModel, compile_layers, dequantized, load
 from solver.lm.stream import Drawn, Stream, batch_of, cut, sequence_length
-from solver.lm.train import Trainer, schedule, tensors
+from solver.lm.train import Trainer, measure, schedule
 from solver.views import View
 from submission.stats import difference
 
@@ -52,7 +50,8 @@ def main() -> None:
     for folder in options.models:
         model = learned(folder, held_out, options.tokens, options.seed)
         parts.append(exact(model, asked))
-        print(f"{folder}: {np.mean(parts[-1]):.2%} of {len(asked)} outputs", flush=True)
+        mean = sum(parts[-1]) / len(parts[-1])
+        print(f"{folder}: {mean:.2%}, the mean of {len(parts[-1])} tasks, {len(asked)} outputs")
     change = difference(parts[0], parts[1])
     print(
         f"difference {change.mean:+.2%} of a task's, from {change.low:+.2%} to {change.high:+.2%}"
@@ -88,20 +87,9 @@ def learned(folder: Path, held_out: Sequence[HeldOut], tokens: int, seed: int) -
 
 def exact(model: TaskModel, asked: Sequence[Drawn]) -> list[float]:
     """The part of each task's outputs whose every token comes first."""
-    right: dict[int, list[bool]] = defaultdict(list)
-    for task, hit in _hits(model, asked):
-        right[task].append(hit)
-    return [float(np.mean(right[task])) for task in sorted(right)]
-
-
-@torch.no_grad()
-def _hits(model: TaskModel, asked: Sequence[Drawn]) -> Iterator[tuple[int, bool]]:
-    model.eval()
-    for part in cut(asked, 4 * MIXTURE.tokens):
-        inputs, positions, targets, prompts, tasks = tensors(model, batch_of(part))
-        first = model(inputs, positions, prompts, tasks).argmax(-1)
-        hits = ((first == targets) | (targets == IGNORED)).all(1).tolist()
-        yield from zip(tasks.tolist(), hits, strict=True)
+    by_task = [[one for one in asked if one[0] == task] for task in sorted({t for t, _ in asked})]
+    batches = [map(batch_of, cut(some, 4 * MIXTURE.tokens)) for some in by_task]
+    return [measure(model, some)[1] for some in batches]
 
 
 if __name__ == "__main__":

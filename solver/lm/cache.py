@@ -23,7 +23,7 @@ from solver.lm.model import TaskModel
 from solver.lm.step import Held, Stepper
 from solver.views import View
 
-SCORES_AT_ONCE = 1 << 24  # entries of an attention matrix: a layer's scores stay below 64 MB
+SCORES_AT_ONCE = 1 << 24  # of a layer's attention, whole or not: what a pass works on at once
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,6 @@ model. Nothing here imports torch.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,7 +16,7 @@ from solver.jsonio import load_json
 from solver.kit import CONFIG
 from solver.lm.prompts import STYLES
 from solver.lm.ready import LIBRARIES, PARTS, gpu_mb, quantized_by, tensors_of
-from solver.lm.settings import CHOICES, Checkpoint, fill
+from solver.lm.settings import CHOICES, Checkpoint, fill, require
 from solver.lm.vocabulary import TOKENIZER
 from solver.sandbox import Sandbox, SandboxError
 
@@ -79,9 +78,7 @@ def check(given: Mapping[str, Any], memory_mb: int) -> None:
             f"{settings.model or 'no language model'}: --model names the folder of a code model"
         )
     method = quantized_by(folder)
-    for library in (*NEEDED, *([LIBRARIES.get(method, method)] if method else [])):
-        if importlib.util.find_spec(library) is None:
-            raise DataError(f"{library} is not installed, which {folder} needs")
+    require((*NEEDED, *([LIBRARIES.get(method, method)] if method else [])), str(folder))
     if not (folder / TOKENIZER).is_file():
         raise DataError(f"{folder / TOKENIZER}: no such file")
     limit = load_json(folder / CONFIG).get("max_position_embeddings")

@@ -5,7 +5,6 @@ Read in the process of the run and again by the workers; nothing here imports to
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 from solver.grid import DataError
 from solver.kit import CONFIG, WEIGHTS
-from solver.lm.settings import CHOICES, fill
+from solver.lm.settings import CHOICES, fill, require
 
 NEEDED = ("torch", "transformers", "bitsandbytes", "safetensors")
 TURNS = 8
@@ -51,9 +50,7 @@ def read(given: Mapping[str, Any]) -> PairSettings:
 def check(given: Mapping[str, Any], memory_mb: int) -> None:
     """Raise `DataError` for a library that is missing, or a folder that holds no model; what is in
     the files the worker sees."""
-    for library in NEEDED:
-        if importlib.util.find_spec(library) is None:
-            raise DataError(f"{library} is not installed, which the pair model needs")
+    require(NEEDED, "the pair model")
     folder = read(given).folder
     for file in (CONFIG, WEIGHTS) if folder else ():
         if not (Path(folder) / file).is_file():

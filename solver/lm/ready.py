@@ -19,7 +19,7 @@ from typing import Any
 from solver.grid import DataError
 from solver.jsonio import load_json
 from solver.kit import CONFIG, WEIGHTS
-from solver.lm.settings import Settings, read
+from solver.lm.settings import Settings, read, require
 from solver.lm.vocabulary import FILE, Vocabulary, load_vocabulary, vocabulary_of
 
 INDEX = "model.safetensors.index.json"
@@ -54,9 +54,7 @@ def check(given: Mapping[str, Any], memory_mb: int) -> None:
     folder = Path(settings.model)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; --model names that of the language model")
-    for library in NEEDED:
-        if importlib.util.find_spec(library) is None:
-            raise DataError(f"{library} is not installed, which a language model needs")
+    require(NEEDED, "a language model")
     check_config(folder, settings.max_seq_length)
     tensors = list(tensors_of(folder))
     _check_memory(folder, settings, tensors, memory_mb)

@@ -6,7 +6,8 @@ model. Nothing here imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib.util
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
@@ -102,6 +103,13 @@ def fill(kind: type[Filled], given: Mapping[str, Any]) -> Filled:
             raise DataError(f"setting {name!r}: there is none; there are {', '.join(known)}")
         read_[name] = _typed(name, value, known[name])
     return kind(**read_)
+
+
+def require(libraries: Iterable[str], what: str) -> None:
+    """Raise `DataError` for the first library that is not installed and `what` needs."""
+    for library in libraries:
+        if importlib.util.find_spec(library) is None:
+            raise DataError(f"{library} is not installed, which {what} needs")
 
 
 def _typed(name: str, value: Any, default: Any) -> Any:

@@ -124,11 +124,12 @@ class Stepper:
         """
         turn = self._turn(vectors, positions)
         size, length = turn[0].shape[-1], mask.shape[-1]
+        end, row = at.first + len(mask), at.first + at.row
         for layer, memory in zip(self.layers, memories, strict=True):
             fan = (layer.norm(vectors) @ layer.fan).view(len(vectors), 4, -1, size)  # (M, 4, H, C)
             fan[:, :2] = _turned(layer.turned_norm(fan[:, :2]), *turn)  # queries and keys
-            memory[at.first + at.row, :, :, at.column] = fan[:, 1:3]
-            keys, values = memory[at.first : at.first + len(mask), :, :, :length].unbind(1)
+            memory[row, :, :, at.column] = fan[:, 1:3]
+            keys, values = memory[at.first : end, :, :, :length].unbind(1)
             query = at.padded(fan[:, 0], len(mask), mask.shape[2]).transpose(1, 2)  # (B, H, N, C)
             mixed = scaled_dot_product_attention(query, keys, values, mask, scale=size**-0.5)
             mixed = at.packed(mixed.transpose(1, 2)).flatten(1)  # (M, H * C)
