@@ -57,13 +57,13 @@ def gain_rate(progress: Progress, stage: int, growth: float) -> float:
     return chance * (LAST if progress.hopeless(stage) else 1.0) / (1 + passes) / seconds
 
 
-def slice_for(expected: float, open_expected: float, left_s: float, workers: int) -> float:
+def slice_for(weight: float, open_weight: float, left_s: float, workers: int) -> float:
     """A task's part of the time that is left to its stage, in seconds.
 
-    Time is divided in proportion to expected costs; recomputed for every job, so that what
-    quick tasks leave over goes to the rest.
+    Time is divided in proportion to weights; recomputed for every job, so that what quick tasks
+    leave over goes to the rest.
     """
-    return max(MIN_SLICE_S, left_s * workers * expected / max(open_expected, expected))
+    return max(MIN_SLICE_S, left_s * workers * weight / max(open_weight, weight))
 
 
 def scales(works: Sequence[Work]) -> list[float]:
@@ -74,16 +74,21 @@ def scales(works: Sequence[Work]) -> list[float]:
 
 
 class FirstPasses:
-    """The tasks that wait for a stage's first pass, the longest first by what jobs have shown."""
+    """The tasks that wait for a stage's first pass, the longest first by what jobs have shown.
 
-    def __init__(self, works: Sequence[Work]) -> None:
+    A task's part of the time grows with its expected cost to the `power`. Below 1 that is the
+    cost that was guessed before: an engine that uses all it gets shows nothing of what it needs.
+    """
+
+    def __init__(self, works: Sequence[Work], power: float = 1.0) -> None:
         self.rates = PRIOR
-        self._works = works
+        self._works, self._power = works, power
         self._waiting = set(range(len(works)))
         self._observed: list[Observed] = []
         self._expected: list[float] = []
         self._heap: list[tuple[float, int]] = []  # may hold tasks that wait no more
-        self._sum = 0.0  # of what waits
+        self._weights = [PRIOR.seconds(work) ** power for work in works]
+        self._sum = self._open = 0.0  # of costs and weights that wait
         self._sort()
 
     def __contains__(self, task: int) -> bool:
@@ -94,6 +99,11 @@ class FirstPasses:
         that were fitted to other tasks leave none with next to nothing."""
         least = LEAST * sum(self._expected) / len(self._expected) if self.rates.jobs else 0.0
         return max(self._expected[task], least)
+
+    def slice_s(self, task: int, left_s: float, workers: int) -> float:
+        """A task's part of the time that is left, beside those that wait."""
+        weight = self.expected(task) if self._power == 1 else self._weights[task]
+        return slice_for(weight, self._open + weight, left_s, workers)
 
     @property
     def expected_s(self) -> float:
@@ -114,12 +124,14 @@ class FirstPasses:
         if task in self._waiting:
             self._waiting.remove(task)
             self._sum = self._sum - self._expected[task] if self._waiting else 0.0
+            self._open = self._open - self._weights[task] if self._waiting else 0.0
 
     def put_back(self, task: int) -> None:
         """Let a task wait again."""
         if task not in self._waiting:
             self._waiting.add(task)
             self._sum += self._expected[task]
+            self._open += self._weights[task]
             heapq.heappush(self._heap, (-self._expected[task], task))
 
     def keep(self, tasks: Iterable[int]) -> None:
@@ -139,6 +151,9 @@ class FirstPasses:
 
     def _sort(self) -> None:
         self._expected = [self.rates.seconds(work) for work in self._works]
+        if self._power == 1:
+            self._weights = self._expected
         self._heap = [(-self._expected[task], task) for task in self._waiting]
         heapq.heapify(self._heap)
         self._sum = sum(self._expected[task] for task in self._waiting)
+        self._open = sum(self._weights[task] for task in self._waiting)

@@ -23,7 +23,6 @@ from solver.allocation import (
     Progress,
     gain_rate,
     scales,
-    slice_for,
 )
 from solver.config import Stage
 from solver.cost import PRIOR, Rates, Work
@@ -57,7 +56,7 @@ class Plan:
         self._whole = {i: Progress() for i, stage in enumerate(stages) if stage.whole}
         self._orders = {kind: self._order(kind) for kind in self._places}
         # First passes wait stage by stage, extra passes in one heap for each kind of place.
-        self._first = [FirstPasses([] if stage.whole else works) for stage in stages]
+        self._first = [FirstPasses([] if s.whole else works, s.cost_power) for s in stages]
         self._extra: dict[bool, list[tuple[float, int, int]]] = {False: [], True: []}
         self._rates: dict[tuple[int, int], float] = {}  # (task, stage) -> its place in that heap
         self._fitted: list[list[tuple[float, int]]] = [[] for _ in stages]  # cost, rung
@@ -104,11 +103,9 @@ class Plan:
         queue, kind = self._first[stage], self.stages[stage].device
         while (task := queue.pop()) is not None:
             if self.tasks[task].open(stage):
-                expected = queue.expected(task)
                 later = [i for i in self._orders[kind] if i > stage]
                 mine_s = left_s * self._share(stage, later)
-                waiting = queue.expected_s + expected  # itself too
-                part = slice_for(expected, waiting, mine_s, self._places[kind])
+                part = queue.slice_s(task, mine_s, self._places[kind])
                 return self._slot(task, stage, min(part, self.stages[stage].max_slice_s), left_s)
         return None
 

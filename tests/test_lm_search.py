@@ -35,16 +35,8 @@ from solver.lm.language import LanguageModel, LogProbs, Prompt
 from solver.lm.model import Size, TaskModel, build
 from solver.lm.rescore import rescore
 from solver.lm.rows import Beam, RowSearch, Width, keep, row_order
-from solver.lm.strategies import (
-    STRATEGIES,
-    Guess,
-    Options,
-    Question,
-    Strategy,
-    dfs_search,
-    greedy_search,
-    propose,
-)
+from solver.lm.searches import Guess, Options, Question, dfs_search, greedy_search
+from solver.lm.strategies import DEEPER, STRATEGIES, Strategy, distinct, propose
 from solver.select import SELECTORS
 from solver.views import View, sample_views, turn
 from tests.fakes import toy_tasks
@@ -326,7 +318,7 @@ def test_every_strategy_proposes_measured_grids(name: str) -> None:
 
 
 def test_dfs_falls_back_on_the_likeliest_output() -> None:
-    asked, options = Question(TASK, 0, VIEWS), Options(side=3, threshold=0.999)
+    asked, options = Question(TASK, 0, VIEWS), Options(side=3, threshold=0.999, lowest=0.999)
     found = propose(STRATEGIES["dfs"], TableModel(0, 1.0), asked, LONG, options)
     expected = propose(STRATEGIES["greedy"], TableModel(0, 1.0), asked, LONG, options)
     assert [c.identity for c in found] == [c.identity for c in expected]
@@ -341,6 +333,28 @@ def test_the_likeliest_output_of_one_view_is_there_where_time_was_short() -> Non
     list(greedy_search(model, replace(asked, views=VIEWS[:1]), Deadline(1e9, clock), likely))
     (found,) = dfs_search(model, asked, Deadline(clock.steps + 1.0, StepClock()), likely)
     assert (key(found.grid), found.view) == (key(first.grid), first.view)
+
+
+def test_dfs_goes_deeper_until_there_are_grids_for_both_attempts() -> None:
+    """By quarters of the threshold: what it finds then is all that it would have found there."""
+    model, asked = TableModel(0, 2.0), Question(TASK, 0, VIEWS)
+    shallow = Options(side=2, threshold=0.5, lowest=1e-4)
+    levels = [replace(shallow, threshold=0.5 / DEEPER**n) for n in range(4)]
+    all_there = [list(dfs_search(model, asked, LONG, level)) for level in levels]
+    counts = [
+        distinct(some, level.threshold) for some, level in zip(all_there, levels, strict=True)
+    ]
+    deep = next(n for n, count in enumerate(counts) if count >= 2)
+    assert deep >= 1
+    found = propose(STRATEGIES["dfs"], model, asked, LONG, shallow)
+    least = math.log(levels[deep].threshold)
+    likely = {(key(c.grid), c.view) for c in found if c.logprob is not None and c.logprob >= least}
+    assert likely == {(key(g.grid), g.view.name) for g in all_there[deep]}
+    unmoved = propose(STRATEGIES["dfs"], model, asked, LONG, replace(shallow, lowest=0.5))
+    assert len(unmoved) < len(found)
+    assert {c.identity for c in propose(STRATEGIES["dfs"], model, asked, LONG, levels[deep])} == {
+        c.identity for c in found if (key(c.grid), c.view) in likely
+    }
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def test_a_trial_ends_the_training_where_it_does_harm() -> None:
     learner = Learner(model_of(torch.float32), FAST)
     agreed = learner.learn(Task("one", pairs, ()), steps(500), 0)
     out = stable_seed(0, "one", "held out") % 3
-    odd = Pair(pairs[out].input, as_grid([[1, 2], [5, 6], [7, 8], [1, 9]]))
+    odd = Pair(pairs[out].input, as_grid([[7]]))
     learned = learner.learn(Task("one", (*pairs[:out], odd, *pairs[out + 1 :]), ()), steps(500), 0)
     assert agreed.held_out is not None
     assert learned.held_out is not None
@@ -132,8 +132,16 @@ def test_a_trial_ends_the_training_where_it_does_harm() -> None:
 def test_two_demonstrations_are_both_learned() -> None:
     task = tasks()[0]
     learner = Learner(model_of(), ADAPTATION)
-    assert learner.learn(replace(task, train=task.train[:2]), steps(30), 0).held_out is None
-    assert learner.learn(task, steps(90), 0).held_out is not None
+    assert learner.learn(replace(task, train=task.train[:2]), steps(500), 0).held_out is None
+    assert learner.learn(task, steps(500), 0).held_out is not None
+
+
+def test_a_trial_too_short_to_end_leaves_its_time_to_learning() -> None:
+    learner = Learner(model_of(), ADAPTATION)
+    whole = replace(ADAPTATION, trial=0.0)
+    learned = learner.learn(tasks()[0], steps(100), 0)
+    assert learned.held_out is None
+    assert learned.steps > 0.85 * Learner(model_of(), whole).learn(tasks()[0], steps(100), 0).steps
 
 
 def test_no_time_changes_nothing() -> None:

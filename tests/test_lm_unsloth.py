@@ -15,7 +15,8 @@ if importlib.util.find_spec("unsloth") is None:
 
 from solver.deadline import Deadline, StepClock
 from solver.lm.llm import load_learner, views_of
-from solver.lm.strategies import STRATEGIES, Options, Question, propose
+from solver.lm.searches import Options, Question
+from solver.lm.strategies import STRATEGIES, propose
 from solver.lm.train import measure
 from tests.llm import settings_of
 from tests.test_lm_llm import held_out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,8 +27,28 @@ def test_longest_expected_first() -> None:
 
 
 def test_slices_divide_the_time_in_proportion_to_expected_costs() -> None:
-    assert slice_for(expected=2, open_expected=8, left_s=100, workers=2) == 50
-    assert slice_for(expected=8, open_expected=8, left_s=100, workers=2) == 200
+    assert slice_for(weight=2, open_weight=8, left_s=100, workers=2) == 50
+    assert slice_for(weight=8, open_weight=8, left_s=100, workers=2) == 200
+
+
+def test_less_than_in_proportion_to_what_was_expected_whatever_jobs_have_shown() -> None:
+    """By square roots, costs of 1, 4, 9 and 16 have 1, 2, 3 and 4 tenths of the time."""
+    costs = [1, 4, 9, 16] + [1] * 10
+    plan = _plan(costs, [replace(BASE, cost_power=0.5)], workers=1)
+    left = 200.0
+    for task, slice_s in (
+        (3, 40),
+        (2, 30),
+        (1, 20),
+        (0, 10),
+        *((task, 10) for task in range(4, 14)),
+    ):
+        slot = plan.take(left)
+        assert slot is not None
+        assert slot.task == task
+        assert slot.slice_s == pytest.approx(slice_s)
+        plan.done(slot, "sliced", slot.slice_s, 0.0)
+        left -= slot.slice_s
 
 
 def test_time_that_quick_tasks_leave_over_goes_to_the_rest() -> None:

@@ -23,7 +23,8 @@ from solver.lm.corpus import lesson_of
 from solver.lm.joint import ADAPTED, VECTORS, load_adapted, task_vectors
 from solver.lm.model import BUNDLE, TaskModel, compile_layers, dequantized, load
 from solver.lm.pair_settings import read
-from solver.lm.strategies import STRATEGIES, Options, Question, propose
+from solver.lm.searches import Options, Question
+from solver.lm.strategies import STRATEGIES, propose
 from solver.lm.stream import random_view
 from solver.lm.train import give_back_memory
 from solver.lm.ttt import Adaptation, Learner

@@ -24,8 +24,9 @@ from solver.lm.causal import ContextModel, cut_vocabulary
 from solver.lm.formats import WRITABLE, output_symbols
 from solver.lm.load import load_causal
 from solver.lm.ready import read_vocabulary
+from solver.lm.searches import Options, Question
 from solver.lm.settings import LEAST_LENGTH, Settings, read
-from solver.lm.strategies import STRATEGIES, Options, Question, propose
+from solver.lm.strategies import STRATEGIES, propose
 from solver.lm.tune import ADAPTER, ContextLearner
 from solver.lm.vocabulary import FILE
 from solver.views import View, sample_views

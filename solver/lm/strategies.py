@@ -1,6 +1,5 @@
-"""Search strategies by name: how candidates are found, whether they are measured, how chosen.
+"""Strategies by name: how candidates are searched for, whether they are measured, how chosen.
 
-A search is a function (model, question, deadline, options) -> iterator of `Guess`.
 `propose` runs one and, where the strategy says so, measures each distinct grid by its likelihood
 under fixed views: the model is its own verifier.
 """
@@ -8,190 +7,42 @@ under fixed views: the model is its own verifier.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from solver.deadline import Deadline
-from solver.grid import MAX_SIDE, Candidate, Grid, Task, key, stable_seed
-from solver.lm.decode import Decoded, Sampler, generate
-from solver.lm.dfs import depth_first
-from solver.lm.formats import END, Tokens, decode, output_symbols
+from solver.grid import Candidate, key
 from solver.lm.language import LanguageModel
 from solver.lm.rescore import rescore
-from solver.lm.rows import RowSearch, Width, row_order
+from solver.lm.searches import (
+    Guess,
+    Options,
+    Question,
+    Search,
+    beam_search,
+    dfs_search,
+    dvts_search,
+    greedy_search,
+    sample_search,
+)
 from solver.views import View
 
+ATTEMPTS = 2
+DEEPER = 4.0  # times lower is the next threshold
 SEARCH_SHARE = 0.7  # of the time: what is left is for measuring what was found
 
 
 @dataclass(frozen=True)
-class Options:
-    """How widely to search.
-
-    side: no output is longer a side; what the caller knows of its size saves memory and time.
-    width: sequences decoded at once. samples: of sampling, over all views, at `temperature`.
-    threshold: the lowest probability that depth-first search follows. beams, tries: of beam
-    search and DVTS. finalists: at most so many grids are measured. probe: so many views are
-    asked first, and the others only if those do not agree; 0 asks all at once.
-    """
-
-    side: int = MAX_SIDE
-    width: int = 32
-    samples: int = 32
-    temperature: float = 0.8
-    threshold: float = 0.1
-    beams: int = 4
-    tries: int = 4
-    finalists: int = 24
-    probe: int = 0
-    seed: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class Guess:
-    """An output, turned back from the view it was written in, and its log-probability there."""
-
-    grid: Grid
-    view: View
-    logprob: float
-
-
-@dataclass(frozen=True, eq=False)
-class Question:
-    """A test input, the views to look at it in, and the likeliest guess that others gave."""
-
-    task: Task
-    test: int
-    views: Sequence[View]
-    best: Guess | None = None
-
-
-Search = Callable[[LanguageModel, Question, Deadline, Options], Iterator[Guess]]
-
-
-def greedy_search(
-    model: LanguageModel, asked: Question, deadline: Deadline, options: Options
-) -> Iterator[Guess]:
-    """The likeliest output, symbol by symbol, in each view."""
-    yield from _generate(model, asked, Sampler(), deadline, options)
-
-
-def sample_search(
-    model: LanguageModel, asked: Question, deadline: Deadline, options: Options
-) -> Iterator[Guess]:
-    """Outputs drawn at a temperature, each view in turn."""
-    drawn = [asked.views[i % len(asked.views)] for i in range(options.samples)]
-    sampler = Sampler(options.temperature, _rng(asked, options))
-    yield from _generate(model, replace(asked, views=drawn), sampler, deadline, options)
-
-
-def _generate(
-    model: LanguageModel,
-    asked: Question,
-    sampler: Sampler,
-    deadline: Deadline,
-    options: Options,
-) -> Iterator[Guess]:
-    for start in range(0, len(asked.views), options.width):
-        some = asked.views[start : start + options.width]
-        prompts = [model.prompt(asked.task, asked.test, view) for view in some]
-        written = generate(model, prompts, sampler, deadline, options.side)
-        yield from (_guess(d, v) for d, v in zip(written, some, strict=True) if _ended(d))
-        if deadline.passed():
-            return
-
-
-def dfs_search(
-    model: LanguageModel, asked: Question, deadline: Deadline, options: Options
-) -> Iterator[Guess]:
-    """All outputs above a probability, in each view.
-
-    The likeliest output in the first view is written first: most often it is likely in the others
-    too, so that all read it in one pass, and only what branches off it is written. Where no view
-    finds anything likely enough, the likeliest outputs must do.
-    """
-    first = replace(asked, views=asked.views[:1])
-    best = asked.best or next(greedy_search(model, first, deadline, options), None)
-    found = 0
-    for start in range(0, len(asked.views), options.width):
-        if deadline.passed():  # before memory for a search is laid out
-            break
-        some = asked.views[start : start + options.width]
-        prompts = [model.prompt(asked.task, asked.test, view) for view in some]
-        guesses = _shown(best, some)
-        limits = (options.threshold, deadline, options.side, options.width)
-        for number, decoded in depth_first(model, prompts, *limits, guesses):
-            found += 1
-            yield _guess(decoded, some[number])
-    if not found and not asked.best:
-        yield from [best] if best else []
-        if not deadline.passed():
-            others = replace(asked, views=asked.views[1:])
-            yield from greedy_search(model, others, deadline, options)
-
-
-def _shown(guess: Guess | None, views: Sequence[View]) -> list[Tokens]:
-    """The grid of a guess as each view shows it, in symbols."""
-    return [output_symbols(view.apply(guess.grid)) for view in views] if guess else []
-
-
-def beam_search(
-    model: LanguageModel, asked: Question, deadline: Deadline, options: Options
-) -> Iterator[Guess]:
-    """Beam search by rows, once for each order of rows among the views."""
-    width = Width(1, options.beams, options.tries)
-    yield from _by_rows(model, asked, width, deadline, options)
-
-
-def dvts_search(
-    model: LanguageModel, asked: Question, deadline: Deadline, options: Options
-) -> Iterator[Guess]:
-    """Diverse verifier tree search by rows, once for each order of rows among the views."""
-    width = Width(options.beams, 1, options.tries)
-    yield from _by_rows(model, asked, width, deadline, options)
-
-
-def _by_rows(
-    model: LanguageModel,
-    asked: Question,
-    width: Width,
-    deadline: Deadline,
-    options: Options,
-) -> Iterator[Guess]:
-    """The first view of each row order writes, the others of that order verify."""
-    groups: dict[tuple[int, ...], list[View]] = {}
-    for view in asked.views:
-        groups.setdefault(row_order(view.d8), []).append(view)
-    sampler = Sampler(options.temperature, _rng(asked, options))
-    for writer, *judges in groups.values():
-        if deadline.passed():
-            return
-        search = RowSearch(model, asked.task, asked.test, writer, judges)
-        found = search.run(width, sampler, options.side, deadline)
-        yield from (_guess(decoded, writer) for decoded, _ in found)
-
-
-def _rng(asked: Question, options: Options) -> np.random.Generator:
-    return np.random.default_rng(stable_seed(options.seed, asked.task.id, asked.test))
-
-
-def _ended(decoded: Decoded) -> bool:
-    return bool(len(decoded.tokens)) and int(decoded.tokens[-1]) == END
-
-
-def _guess(decoded: Decoded, view: View) -> Guess:
-    return Guess(view.undo(decode(decoded.tokens)), view, decoded.logprob)
-
-
-@dataclass(frozen=True)
 class Strategy:
-    """A search, whether what it finds is measured under all views, and the selector to use."""
+    """A search, whether what it finds is measured under all views, and the selector to use.
+
+    deepens: it searches again below its threshold where fewer grids than attempts are above it.
+    """
 
     search: Search
     measured: bool
     selector: str
+    deepens: bool = False
 
 
 STRATEGIES = {
@@ -201,7 +52,7 @@ STRATEGIES = {
     "weighted-best-of-n": Strategy(sample_search, True, "weighted"),
     "beam": Strategy(beam_search, True, "experts"),
     "dvts": Strategy(dvts_search, True, "experts"),
-    "dfs": Strategy(dfs_search, True, "experts"),
+    "dfs": Strategy(dfs_search, True, "experts", deepens=True),
 }
 
 
@@ -220,7 +71,8 @@ def propose(
     """
     kept_back = (1 - SEARCH_SHARE) * deadline.left() if strategy.measured else 0.0
     found: dict[tuple[bytes, str], list[Guess]] = {}
-    guesses, views = _find(strategy.search, model, asked, deadline.earlier(kept_back), options)
+    search_by = deadline.earlier(kept_back)
+    guesses, views = _find(strategy, model, asked, search_by, options)
     for guess in guesses:
         found.setdefault((key(guess.grid), guess.view.name), []).append(guess)
     asked = replace(asked, views=views)
@@ -241,16 +93,48 @@ def propose(
 
 
 def _find(
-    search: Search, model: LanguageModel, asked: Question, deadline: Deadline, options: Options
+    strategy: Strategy, model: LanguageModel, asked: Question, deadline: Deadline, options: Options
 ) -> tuple[list[Guess], Sequence[View]]:
     """What is found, and the views that were asked: the first few alone if those agree."""
-    first = asked.views[: options.probe] or asked.views
+    search, first = strategy.search, asked.views[: options.probe] or asked.views
     guesses = list(search(model, replace(asked, views=first), deadline, options))
-    if len(first) == len(asked.views) or deadline.passed() or unanimous(guesses, first):
+    if deadline.passed() or unanimous(guesses, first):
         return guesses, first
-    best = max(guesses, key=lambda guess: guess.logprob, default=None)
-    rest = replace(asked, views=asked.views[len(first) :], best=best)
-    return [*guesses, *search(model, rest, deadline, options)], asked.views
+    if len(first) < len(asked.views):
+        best = max(guesses, key=lambda guess: guess.logprob, default=None)
+        rest = replace(asked, views=asked.views[len(first) :], best=best)
+        guesses += search(model, rest, deadline, options)
+    if strategy.deepens:
+        guesses = _deepen(search, model, asked, guesses, deadline, options)
+    return guesses, asked.views
+
+
+def _deepen(
+    search: Search,
+    model: LanguageModel,
+    asked: Question,
+    guesses: Sequence[Guess],
+    deadline: Deadline,
+    options: Options,
+) -> list[Guess]:
+    """What was found, and what is found below the threshold, which falls until grids above it
+    fill both attempts."""
+    found = {(key(guess.grid), guess.view.name): guess for guess in guesses}
+    threshold = options.threshold
+    while distinct(found.values(), threshold) < ATTEMPTS and threshold > options.lowest:
+        if deadline.passed():
+            break
+        threshold = max(options.lowest, threshold / DEEPER)
+        best = max(found.values(), key=lambda guess: guess.logprob, default=None)
+        deeper = replace(options, threshold=threshold)
+        for guess in search(model, replace(asked, best=best), deadline, deeper):
+            found.setdefault((key(guess.grid), guess.view.name), guess)
+    return list(found.values())
+
+
+def distinct(guesses: Iterable[Guess], threshold: float) -> int:
+    """The number of grids that a view gives such a probability."""
+    return len({key(guess.grid) for guess in guesses if guess.logprob >= math.log(threshold)})
 
 
 def unanimous(guesses: Sequence[Guess], views: Sequence[View]) -> bool:

@@ -25,6 +25,7 @@ from solver.views import View
 
 CHECK = 8  # steps between two looks at the held-out demonstration
 PATIENCE = 4  # looks without a new best that end a trial
+PACE = 4  # steps that show whether a trial has time to end
 RECIPE = Recipe(muon=False, matrix_lr=2e-3, vector_lr=3e-3, weight_decay=0.0, warmup=5, decay=1.0)
 
 
@@ -33,7 +34,8 @@ class Adaptation:
     """How a task is learned.
 
     examples: distinct ones at most. tokens: of one batch, padding included. trial: the part of
-    the slice in which one demonstration is held out, to see when learning more does harm.
+    the slice in which one demonstration is held out, to see when learning more does harm; where
+    that part is too short to show it, all of the slice goes into learning.
     """
 
     lora: Lora = LORA
@@ -137,7 +139,8 @@ class Learner:
 
 
 class _Trial:
-    """Watches the loss on a held-out demonstration; ends the training once it has risen."""
+    """Watches the loss on a held-out demonstration; ends the training once it has risen, or if
+    there is no time to see that."""
 
     def __init__(self, model: TaskModel, watched: list[Batch], deadline: Deadline) -> None:
         self._model, self._watched, self._deadline = model, watched, deadline
@@ -147,7 +150,11 @@ class _Trial:
         self.ended = False
 
     def watch(self, step: Step) -> bool:
-        """False once `PATIENCE` looks in a row were no better than the best."""
+        """False once `PATIENCE` looks in a row were no better than the best, or if so many will
+        not be."""
+        if step.number == PACE:
+            took = self._total - self._deadline.left()
+            return took * CHECK * (PATIENCE + 1) < PACE * self._total
         if step.number % CHECK == 0:
             loss, _ = measure(self._model, self._watched)
             self._missed += 1
