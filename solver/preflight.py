@@ -48,7 +48,8 @@ class Request:
 
     `engines`: their names separated by commas, or none for those of the profile. `model`: a
     Kaggle source, or the absolute path of a local folder. `digest`:
-    `files_digest` of the kit as it was built. `scratch`: a folder for the tiny task.
+    `files_digest` of the kit as it was built. `scratch`: a folder for the tiny task. `run_s`: the
+    time of the run, which may be too short for some engines.
     """
 
     profile: str
@@ -59,6 +60,7 @@ class Request:
     digest: str = ""
     working: Path = Path()
     input: Path = INPUT
+    run_s: float = float("inf")
 
 
 @dataclass
@@ -94,7 +96,7 @@ def preflight(
     Raises `DataError` for an unknown profile or engine.
     """
     named = engine_names(request.engines or None)
-    config = load_config(request.profile, deadline.left(), engines=named)
+    config = load_config(request.profile, request.run_s, engines=named)
     checks = _Checks(request, config, deadline, say)
     for check in CHECKS:
         check(checks)
@@ -162,11 +164,14 @@ def _attached(request: Request, ok: Callable[[str, str], None]) -> Path | None:
 
 
 def _memory(checks: _Checks) -> None:
-    """Fewer workers where memory is short. Few come near their limit: a third of it will do."""
-    available = available_mb()
-    wanted, each_mb = checks.config.workers, checks.config.memory_mb
-    fitting = max(1, 3 * available // each_mb)
+    """Fewer workers where memory is short. Few come near their limit: a third of it will do, and
+    as much of what workers on devices may use."""
+    config = checks.config
+    available, wanted, each_mb = available_mb(), config.workers, config.memory_mb
+    left = available - config.devices * config.device_memory_mb // 3
+    fitting = max(1, 3 * left // each_mb)
     text = f"{available / 1000:.1f} GB for {wanted} workers of at most {each_mb} MB"
+    text += f" beside {config.devices} on devices" if config.devices else ""
     if available == 0 or fitting >= wanted:
         checks.ok("memory", text)
         return
@@ -281,7 +286,8 @@ def main() -> int:
     parser.add_argument("--digest", default="", help="of the kit as it was built")
     parser.add_argument("--input", type=Path, default=INPUT, help="where sources are mounted")
     parser.add_argument("--working", type=Path, default=Path())
-    parser.add_argument("--budget", type=float, default=LONGEST_S, help="seconds the run has left")
+    parser.add_argument("--budget", type=float, default=LONGEST_S, help="seconds for the checks")
+    parser.add_argument("--run-s", type=float, default=float("inf"), help="seconds the run has")
     parser.add_argument("--out", type=Path, help="file for the plan")
     given = vars(parser.parse_args())
     deadline, out = Deadline.after(given.pop("budget")), given.pop("out")

@@ -83,6 +83,7 @@ def check(session: Session) -> None:
         *("--engines", session.engines, "--scratch", str(session.scratch)),
         *("--competition", session.competition, "--model", session.model),
         *("--digest", session.digest, "--working", str(session.working)),
+        *("--run-s", f"{session.deadline().left():.1f}"),
         *(
             "--input",
             str(session.input),

@@ -66,14 +66,14 @@ def solved(run: Path) -> bool:
 
 
 def _engines(run: Path) -> tuple[frozenset[str], dict[str, str]]:
-    """The engines of a run that ended a job, and those whose every job failed, with the last
-    line of why. One that was still loading its model is neither."""
+    """The engines of a run that ended a job, and those whose every job failed or ran out of
+    memory, with the last line of why. One that was still loading its model is neither."""
     try:
         jobs = replay(run / FILE).jobs
     except DataError:
         return frozenset(), {}
     ended = frozenset(job.engine for job in jobs if job.outcome in ("finished", "sliced"))
-    well = {job.engine for job in jobs if job.outcome not in ("error", "died")}
+    well = {job.engine for job in jobs if job.outcome not in ("error", "died", "memory")}
     failed = (job for job in jobs if job.engine not in well)
     why = {job.engine: last_words((job.error or job.outcome).splitlines()) for job in failed}
     return ended, why

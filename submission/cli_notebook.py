@@ -36,7 +36,10 @@ def notebook(
         str, typer.Option(metavar="SOURCE", help="datasets/OWNER/SLUG, models/..., or inside.")
     ] = "",
     wheels: Annotated[
-        str, typer.Option(metavar="SOURCE", help="What is installed: datasets/OWNER/SLUG.")
+        str,
+        typer.Option(
+            metavar="SOURCE", help="What is installed: datasets/OWNER/SLUG; the kit's if left out."
+        ),
     ] = "",
     lock: Annotated[
         str | None,

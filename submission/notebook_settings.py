@@ -16,6 +16,7 @@ from submission.kaggle_settings import MACHINES
 
 INSIDE = "inside"  # in place of a model's source: it travels in the notebook
 KIT_MODEL = "datasets/*/arc-kit-model"  # where the kit's own model is otherwise
+KIT_WHEELS = "datasets/*/arc-kit-wheels"  # where that is which an engine with a model needs
 INSIDE_BYTES = 100_000  # of its weights at most, beside the solver
 
 
@@ -24,8 +25,8 @@ class Settings:
     """What a notebook is built with; the fields are the command's options.
 
     `machine`: one of `MACHINES`, or empty for what the engines want.
-    `wheels`: a Kaggle source, or empty where the image has all that is needed; `lock` is the file
-    that names what is installed from it.
+    `wheels`: a Kaggle source, or empty: none where no engine has a model, else `KIT_WHEELS`; `lock`
+    is the file that names what is installed from it.
     `model`: a Kaggle source, `inside`, or empty: no model where no engine wants one, and the
     kit's own inside if it is so small, else as `KIT_MODEL`.
     """
@@ -51,8 +52,10 @@ def settle(settings: Settings) -> tuple[Settings, tuple[str, ...]]:
     engines = tuple(stage.engine for stage in stages)
     on_gpu = any(stage.device or stage.engine in TAKE_A_MODEL for stage in stages)
     machine = settings.machine or ("NvidiaL4" if on_gpu else "cpu")
-    model = settings.model or (_kit_model() if any(map(needs_model, engines)) else "")
-    return replace(settings, machine=machine, model=model), engines
+    with_model = any(map(needs_model, engines))
+    model = settings.model or (_kit_model() if with_model else "")
+    wheels = settings.wheels or (KIT_WHEELS if with_model else "")
+    return replace(settings, machine=machine, model=model, wheels=wheels), engines
 
 
 def _kit_model() -> str:

@@ -24,7 +24,7 @@ from submission.fake_kaggle import Attached, build_tree
 from submission.notebook import about_of, commit_of, sources_of, write_notebook
 from submission.notebook_settings import Settings
 from submission.sandbox import Ending, Fault, Limits, run_isolated
-from submission.standin import base, cache_folder, make, packages
+from submission.standin import KIT, base, cache_folder, make, packages
 from submission.timeline import Times, extrapolation, stage_lines, times_of
 
 HERE = Path(__file__).parent / "rehearsal"
@@ -191,6 +191,8 @@ def _attached(request: Rehearsal, notebook: Path, kind: str) -> list[Attached]:
     attached = []
     for name, source in sources.items():
         folder = folders.get(name)
+        if name == "wheels" and folder is None and request.standin == KIT:
+            continue  # the stand-in has all that the wheels would bring
         if name in folders and (folder is None or not Path(folder).is_dir()):
             raise DataError(f"the notebook wants {source}: --{name} {folder}: no such folder")
         attached.append(Attached(source, Path(folder) if folder else None))

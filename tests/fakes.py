@@ -221,6 +221,11 @@ def out_of_memory_unless_thrifty(
     yield from right(task)
 
 
+def never_has_memory(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    raise OutOfMemoryError("CUDA out of memory")
+    yield from right(task)
+
+
 def huge_unless_thrifty(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
     """One allocation beyond the limit on addresses."""
     np.zeros(2**36 if without_memory(task, context) else 1, dtype=np.uint8)

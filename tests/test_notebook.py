@@ -68,7 +68,8 @@ def files_in(notebook: Any) -> dict[str, str]:
     return written
 
 
-def test_it_holds_files_of_the_solver_as_they_are(notebook: Any) -> None:
+def test_it_holds_files_of_the_solver_as_they_are() -> None:
+    notebook = json.loads(build(RUNS["synth"], COMMIT))
     written, every = files_in(notebook), dict(package_files())
     assert written == {name: every[name].read_text() for name in written}
     needed = {"solver/run.py", "solver/worker.py", "solver/synth/grids.py", "solver/__init__.py"}
@@ -80,8 +81,8 @@ def test_it_holds_files_of_the_solver_as_they_are(notebook: Any) -> None:
 
 MODELS = {"nvarc": "models/o/m/transformers/v/1", "induce": "datasets/o/code-model"}
 RUNS = {
-    "synth": Settings(),
-    "pair": Settings(engines="synth,joint,model"),
+    "synth": Settings(engines="synth"),
+    "pair": Settings(),
     **{profile: Settings(profile=profile, model=model) for profile, model in MODELS.items()},
 }
 # Every module of a kit can be imported, what its tables name for these engines is there, and what
@@ -140,12 +141,12 @@ def test_a_profile_of_ones_own_comes_along(tmp_path: Path) -> None:
 
 
 def test_every_folder_of_the_solver_is_made_and_has_a_heading(notebook: Any) -> None:
-    folders = {str(Path(name).parent) for name in files_in(notebook)}
+    folders = {str(Path(name).parent) for name in files_in(notebook)} - {"."}
     made = re.search(r"^FOLDERS: .* = \((.*)\)$", sources(notebook)[0], re.MULTILINE)
     assert made
     assert set(re.findall(r'"([^"]+)"', made[1])) == folders
     headings = [c["source"] for c in notebook["cells"] if c["cell_type"] == "markdown"]
-    assert len(headings) == 1 + len(folders) + 5
+    assert len(headings) == 1 + len(folders) + 6
 
 
 def test_its_cells_are_python_and_end_without_a_blank_line(notebook: Any) -> None:
@@ -164,8 +165,9 @@ def test_its_metadata_is_what_kaggle_needs(text: str, notebook: Any) -> None:
     assert metadata["kaggle"]["accelerator"] == "none"
     assert metadata["arcsub"]["commit"] == COMMIT
     assert metadata["arcsub"]["profile"] == "kaggle-cpu"
-    assert metadata["arcsub"]["engines"] == ["synth"]
-    assert metadata["arcsub"]["lock"] == ""  # it installs nothing
+    assert metadata["arcsub"]["engines"] == ["synth", "joint", "model"]
+    lock = (ROOT / "offline_wheels" / "minimal" / "lock.txt").read_bytes()
+    assert metadata["arcsub"]["lock"] == hashlib.sha256(lock).hexdigest()
     assert re.fullmatch(r"[0-9a-f]{64}", metadata["arcsub"]["tested"])
     ids = [cell["id"] for cell in notebook["cells"]]
     assert len(set(ids)) == len(ids)
@@ -245,9 +247,13 @@ def test_a_model_that_fits_travels_inside(tmp_path: Path) -> None:
     assert (place / "models/pair/model.safetensors").read_bytes() == bytes(range(256))
 
 
-def test_the_kits_own_model_is_a_dataset_if_it_does_not_fit() -> None:
-    about = json.loads(build(RUNS["pair"], COMMIT))["metadata"]["arcsub"]
+def test_the_kits_own_model_is_a_dataset_if_it_does_not_fit(notebook: Any) -> None:
+    about = notebook["metadata"]["arcsub"]
+    assert about["engines"] == ["synth", "joint", "model"]
     assert about["sources"]["model"] == "datasets/*/arc-kit-model"
+    assert about["sources"]["wheels"] == "datasets/*/arc-kit-wheels"
+    synth = json.loads(build(RUNS["synth"], COMMIT))["metadata"]["arcsub"]
+    assert synth["sources"].keys() == {"competition"}
 
 
 @pytest.mark.parametrize(

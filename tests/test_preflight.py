@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from solver.deadline import Deadline
 from solver.grid import DataError
 from solver.kit import MODEL, files_digest, link_model, package_files, settle_times, weights_fault
 from solver.lm.model import BUNDLE
+from solver.machine import available_mb
 from solver.mounts import CHALLENGES
 from solver.plan import Plan, read_plan
 from solver.preflight import Request, preflight
@@ -23,7 +25,7 @@ from tests.runs import ROOT, language_profile, write_challenges
 COMPETITION = "some-competition"
 
 
-def checked(tmp_path: Path, seconds: float = 40.0, **values: str) -> tuple[Plan, str]:
+def checked(tmp_path: Path, seconds: float = 40.0, **values: Any) -> tuple[Plan, str]:
     """The plan and all that was said, for a machine with the competition mounted."""
     place = tmp_path / "input" / "competitions" / COMPETITION
     place.mkdir(parents=True, exist_ok=True)
@@ -60,6 +62,40 @@ def test_without_a_model_the_others_go_on(tmp_path: Path) -> None:
     )
     assert plan.engines == ("tests.fakes:instant",)
     assert "no model: datasets/someone/arc-model is not mounted" in said
+
+
+def test_an_engine_that_runs_out_of_memory_on_every_rung_is_left_out(tmp_path: Path) -> None:
+    stages = "".join(
+        f"[[stages]]\nengine = 'tests.fakes:{engine}'\nladder = ['batch']\n"
+        for engine in ("instant", "never_has_memory")
+    )
+    (tmp_path / "own.toml").write_text(f"workers = 1\n{stages}")
+    plan, said = checked(tmp_path, profile=str(tmp_path / "own.toml"), engines="")
+    assert plan.engines == ("tests.fakes:instant",)
+    assert "never_has_memory is left out" in said
+
+
+def test_engines_that_the_run_is_too_short_for_are_not_tried(tmp_path: Path) -> None:
+    profile = tmp_path / "own.toml"
+    profile.write_text(
+        "workers = 1\n[[stages]]\nengine = 'tests.fakes:instant'\n"
+        "[[stages]]\nengine = 'tests.fakes:explodes'\nleast_s = 600\n"
+    )
+    plan, _ = checked(tmp_path, profile=str(profile), engines="", run_s=599.0)
+    assert (plan.engines, plan.problems) == ((), ())
+    plan, _ = checked(tmp_path, profile=str(profile), engines="", run_s=600.0)
+    assert plan.engines == ("tests.fakes:instant",)
+
+
+def test_what_workers_on_devices_take_is_not_there_for_the_others(tmp_path: Path) -> None:
+    profile = tmp_path / "own.toml"
+    for device_mb, workers in ((3, None), (6 * available_mb(), 1)):
+        profile.write_text(
+            f"devices = 1\nworkers = 4\nmemory_mb = 100\ndevice_memory_mb = {device_mb}\n"
+            "[[stages]]\nengine = 'tests.fakes:instant'\n"
+        )
+        plan, _ = checked(tmp_path, profile=str(profile), engines="")
+        assert plan.workers == workers
 
 
 def test_without_the_competition_the_rest_is_checked(tmp_path: Path) -> None:

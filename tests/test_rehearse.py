@@ -236,10 +236,11 @@ def solutions(tmp_path: Path) -> str:
 def toy_notebook(settings: Settings | None = None, more: str = "") -> Any:
     """The notebook with an engine of its own, quick and right, in place of the synthesizer: what
     it does ends long before its time, on a busy machine, too. `more` engines may not."""
-    notebook = nbformat.reads(build(settings or Settings(), "some"), as_version=4)
-    first = notebook.cells[1]
-    assert 'ENGINES = ""' in first.source
-    first.source = first.source.replace('ENGINES = ""', f'ENGINES = "toy:flip{more}"')
+    chosen = settings or Settings(engines="synth")
+    notebook = nbformat.reads(build(chosen, "some"), as_version=4)
+    first, asked = notebook.cells[1], f'ENGINES = "{chosen.engines}"'
+    assert asked in first.source
+    first.source = first.source.replace(asked, f'ENGINES = "toy:flip{more}"')
     notebook.metadata.arcsub.engines = ["toy:flip", *filter(None, more.split(","))]
     engine = nbformat.v4.new_code_cell(f"%%writefile /kaggle/temp/kit/toy.py{ENGINE}", id="toy")
     notebook.cells.insert(at(notebook, "session"), engine)
@@ -387,10 +388,10 @@ def test_what_the_notebook_wants_must_be_given(tmp_path: Path, challenges: Path)
     lock.write_text("")
     nvarc = Settings(profile="nvarc", model="models/o/m/transformers/v/1")
     language_notebook = nbformat.reads(build(nvarc, "some"), as_version=4)
-    settings = Settings(wheels="datasets/a/wheels", lock=str(lock))
+    settings = Settings(engines="synth", wheels="datasets/a/wheels", lock=str(lock))
     notebook = nbformat.reads(build(settings, "some"), as_version=4)
     with pytest.raises(DataError, match=r"wants datasets/a/wheels: --wheels None"):
-        rehearsed(tmp_path, notebook, challenges)
+        rehearsed(tmp_path, notebook, challenges, standin="image")
     with pytest.raises(DataError, match=r"wants models/o/m/transformers/v/1: --model None"):
         rehearsed(tmp_path, language_notebook, challenges)
     with pytest.raises(DataError, match="this notebook needs no model"):
