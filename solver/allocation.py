@@ -17,6 +17,7 @@ MIN_SLICE_S = 0.02
 HOPELESS_CONFIDENCE = 0.2  # below it hardly two views agree
 HOPELESS_SCALE = 2.0  # times the cost of the median task
 LEAST = 0.1  # of the mean cost is expected of any task
+DOUBT = 0.25  # the part of its time that a flexible engine has at least for a task that is settled
 LAST = 1e-3  # what comes after all else still comes, where time is left
 
 
@@ -76,18 +77,20 @@ def scales(works: Sequence[Work]) -> list[float]:
 class FirstPasses:
     """The tasks that wait for a stage's first pass, the longest first by what jobs have shown.
 
-    A task's part of the time grows with its expected cost to the `power`. Below 1 that is the
-    cost that was guessed before: an engine that uses all it gets shows nothing of what it needs.
+    Time is divided in proportion to expected costs. A `flexible` engine uses whatever it gets, so
+    that its jobs show nothing of what they need: there it goes by the square root of the cost that
+    was guessed before, and by the doubt that is left about the task's answer.
     """
 
-    def __init__(self, works: Sequence[Work], power: float = 1.0) -> None:
+    def __init__(self, works: Sequence[Work], flexible: bool = False) -> None:
         self.rates = PRIOR
-        self._works, self._power = works, power
+        self._works, self._flexible = works, flexible
         self._waiting = set(range(len(works)))
         self._observed: list[Observed] = []
         self._expected: list[float] = []
         self._heap: list[tuple[float, int]] = []  # may hold tasks that wait no more
-        self._weights = [PRIOR.seconds(work) ** power for work in works]
+        self._roots = [PRIOR.seconds(work) ** 0.5 for work in works]
+        self._weights = list(self._roots)
         self._sum = self._open = 0.0  # of costs and weights that wait
         self._sort()
 
@@ -102,7 +105,7 @@ class FirstPasses:
 
     def slice_s(self, task: int, left_s: float, workers: int) -> float:
         """A task's part of the time that is left, beside those that wait."""
-        weight = self.expected(task) if self._power == 1 else self._weights[task]
+        weight = self._weights[task] if self._flexible else self.expected(task)
         return slice_for(weight, self._open + weight, left_s, workers)
 
     @property
@@ -134,6 +137,13 @@ class FirstPasses:
             self._open += self._weights[task]
             heapq.heappush(self._heap, (-self._expected[task], task))
 
+    def weigh(self, task: int, confidence: float) -> None:
+        """Heed what is known of a task's answer."""
+        if self._flexible:
+            before, weight = self._weights[task], self._roots[task] * max(DOUBT, 1 - confidence)
+            self._weights[task] = weight
+            self._open += weight - before if task in self._waiting else 0.0
+
     def keep(self, tasks: Iterable[int]) -> None:
         """Let no others wait."""
         self._waiting &= set(tasks)
@@ -151,7 +161,7 @@ class FirstPasses:
 
     def _sort(self) -> None:
         self._expected = [self.rates.seconds(work) for work in self._works]
-        if self._power == 1:
+        if not self._flexible:
             self._weights = self._expected
         self._heap = [(-self._expected[task], task) for task in self._waiting]
         heapq.heapify(self._heap)

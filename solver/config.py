@@ -30,8 +30,8 @@ class Stage:
 
     share: its part of the time, against the shares of the stages beside it.
     max_slice_s: no first pass over a task gets more than this.
-    cost_power: a first pass gets time in proportion to its expected cost to this power; below 1
-    for an engine that uses all it gets, so that large tasks do not take most of it.
+    flexible: the engine uses whatever time it gets; so large tasks, and those that are settled,
+    get less of it than in proportion to their expected cost.
     growth: each further pass over a task may take this many times the pass before.
     repeats: a pass that finished leaves more to find (an engine that samples).
     whole: one job over all tasks instead of one for each; beside other workers it comes first.
@@ -47,7 +47,7 @@ class Stage:
     engine: str
     share: float = 1.0
     max_slice_s: float = 60.0
-    cost_power: float = 1.0
+    flexible: bool = False
     growth: float = 3.0
     repeats: bool = False
     whole: bool = False

@@ -56,7 +56,7 @@ class Plan:
         self._whole = {i: Progress() for i, stage in enumerate(stages) if stage.whole}
         self._orders = {kind: self._order(kind) for kind in self._places}
         # First passes wait stage by stage, extra passes in one heap for each kind of place.
-        self._first = [FirstPasses([] if s.whole else works, s.cost_power) for s in stages]
+        self._first = [FirstPasses([] if s.whole else works, s.flexible) for s in stages]
         self._extra: dict[bool, list[tuple[float, int, int]]] = {False: [], True: []}
         self._rates: dict[tuple[int, int], float] = {}  # (task, stage) -> its place in that heap
         self._fitted: list[list[tuple[float, int]]] = [[] for _ in stages]  # cost, rung
@@ -211,9 +211,10 @@ class Plan:
         heapq.heappush(self._extra[self.stages[stage].device], (-rate, task, stage))
 
     def _reconsider(self, task: int) -> None:
-        """With another confidence, what waits for a task waits in another place: behind all
-        others, where a stage is for tasks that are less sure."""
+        """With another confidence, what waits for a task gets another part of the time, or waits in
+        another place: behind all others, where a stage is for tasks that are less sure."""
         for stage, queue in enumerate(self._first):
+            queue.weigh(task, self.tasks[task].confidence)
             settled = self.tasks[task].confidence >= self.stages[stage].settled
             if settled and task in queue:
                 queue.leave_out(task)

@@ -34,7 +34,7 @@ def test_slices_divide_the_time_in_proportion_to_expected_costs() -> None:
 def test_less_than_in_proportion_to_what_was_expected_whatever_jobs_have_shown() -> None:
     """By square roots, costs of 1, 4, 9 and 16 have 1, 2, 3 and 4 tenths of the time."""
     costs = [1, 4, 9, 16] + [1] * 10
-    plan = _plan(costs, [replace(BASE, cost_power=0.5)], workers=1)
+    plan = _plan(costs, [replace(BASE, flexible=True)], workers=1)
     left = 200.0
     for task, slice_s in (
         (3, 40),
@@ -49,6 +49,22 @@ def test_less_than_in_proportion_to_what_was_expected_whatever_jobs_have_shown()
         assert slot.slice_s == pytest.approx(slice_s)
         plan.done(slot, "sliced", slot.slice_s, 0.0)
         left -= slot.slice_s
+
+
+def test_a_flexible_engine_has_less_time_for_what_is_settled() -> None:
+    stages = [Stage("quick"), replace(BASE, engine="flexible", flexible=True)]
+    plan = _plan([1, 1, 1, 1], stages, workers=1)
+    for slot in [plan.take(200) for _ in range(4)]:
+        assert slot is not None
+        plan.done(slot, "finished", 0.0, {1: 0.99, 2: 0.5}.get(slot.task, 0.0))
+    slices = {}
+    left = 275.0
+    for _ in range(4):
+        slot = plan.take(left)
+        assert slot is not None
+        slices[slot.task] = slot.slice_s
+        left -= slot.slice_s
+    assert slices == pytest.approx({0: 100, 1: 25, 2: 50, 3: 100})
 
 
 def test_time_that_quick_tasks_leave_over_goes_to_the_rest() -> None:
