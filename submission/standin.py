@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from solver.grid import DataError
-from submission.wheels import CONSTRAINTS, FOLDER, read_pins
+from submission.tools import find_python
+from submission.wheels import CONSTRAINTS, FOLDER, PYTHON, read_pins
 
 # What of the image the solver and the notebook use, in the versions of `CONSTRAINTS`. What comes
 # with torch is apart: not every index has its CPU build.
@@ -80,9 +81,12 @@ def packages(folder: Path) -> Path:
 
 def _image(say: Callable[[str], None]) -> Base:
     """The packages of Kaggle's image on Python 3.12, torch's CPU build in place of its own."""
-    python = shutil.which("python3.12")
-    if python is None:
-        raise DataError(f"--standin {KAGGLE}: needs python3.12 on the PATH; or --standin {KIT}")
+    try:
+        python = find_python(PYTHON)
+    except DataError:
+        raise DataError(
+            f"--standin {KAGGLE}: needs Python {PYTHON} on the PATH; or --standin {KIT}"
+        ) from None
     asked = (FOLDER / CONSTRAINTS).read_bytes() + repr((IMAGE, RUNNER, WITH_TORCH)).encode()
     folder = cache_folder() / f"image-{hashlib.sha256(asked).hexdigest()[:12]}"
     ready = folder / ".ready"
@@ -94,11 +98,11 @@ def _image(say: Callable[[str], None]) -> Base:
     return Base(folder / "bin" / "python", packages(folder), about)
 
 
-def _install(python: str, folder: Path) -> bool:
+def _install(python: Path, folder: Path) -> bool:
     """Make the environment; True if it has torch. Raises `DataError` if the rest is not to be
     had."""
     shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run([python, "-m", "venv", str(folder)], check=True)
+    subprocess.run([python, "-m", "venv", folder], check=True)
     constraints = FOLDER / CONSTRAINTS
     pip = [str(folder / "bin" / "pip"), "--disable-pip-version-check", "--retries", "1", "install"]
     pip += ["--quiet", "--constraint", str(constraints)]

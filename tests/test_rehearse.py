@@ -398,6 +398,21 @@ def test_what_the_notebook_wants_must_be_given(tmp_path: Path, challenges: Path)
         rehearsed(tmp_path, notebook, challenges, fault="no-model")
 
 
+@pytest.mark.skipif(sys.version_info[:2] == (3, 12), reason="this very Python would do")
+def test_a_python_that_does_not_start_stands_in_for_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version manager leaves such a file for every version that is not the chosen one."""
+    shim = tmp_path / "python3.12"
+    shim.write_text("#!/bin/sh\nexit 127\n")
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(DataError, match=r"--standin image: needs Python 3\.12 on the PATH"):
+        base("image", print)
+
+
 def test_nothing_of_the_kit_can_be_imported_from_a_standin(tmp_path: Path) -> None:
     kit = base("kit", print)
     make(kit, tmp_path / "venv")
