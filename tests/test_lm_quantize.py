@@ -15,6 +15,7 @@ pytest.importorskip("torch")
 
 import torch
 from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from solver.grid import DataError, Pair, as_grid
 from solver.lm.checkpoint import export
@@ -51,6 +52,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("models")
     export(folder / "plain", TaskModel(build(Size(64, 2), 0), 1).to(torch.bfloat16))
     quantize(folder / "plain", folder / "small")
+    four_bits = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+    )
+    AutoModelForCausalLM.from_pretrained(
+        folder / "plain", dtype=torch.bfloat16, quantization_config=four_bits
+    ).save_pretrained(folder / "nf4")
     return folder / "plain", folder / "small"
 
 
@@ -69,7 +76,7 @@ def batch() -> Batch:
 def test_it_is_small_and_computes_nearly_the_same(folders: tuple[Path, Path]) -> None:
     plain, small = (TaskModel(load(folder), 1) for folder in folders)
     stored = [(folder / WEIGHTS).stat().st_size for folder in folders]
-    assert stored[1] < 0.4 * stored[0]
+    assert stored[1] < 0.6 * stored[0]
     before, after = (measure(model, [batch()])[0] for model in (plain, small))
     assert before != after == pytest.approx(before, rel=0.05)
 
@@ -90,7 +97,7 @@ def test_dequantized_it_trains_whole(folders: tuple[Path, Path], dtype: torch.dt
     assert dequantized(lm) is lm
     assert {p.dtype for p in lm.parameters()} == {lm.dtype} == {dtype}
     losses = [measure(TaskModel(model, 1), [batch()])[0] for model in (quantized, lm)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5 if dtype == torch.float32 else 1e-2)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4 if dtype == torch.float32 else 1e-2)
     trainer = Trainer(TaskModel(lm, 1), Recipe(warmup=1))
     before = {name: p.clone() for name, p in trainer.masters.items()}
     trainer.step(batch(), 1.0)
@@ -124,18 +131,20 @@ def adapted(lm: Any) -> Any:
     return lm
 
 
+@pytest.mark.parametrize("form", ["small", "nf4"])
 def test_adapters_on_it_have_the_gradients_of_the_dequantized_model(
-    folders: tuple[Path, Path],
+    folders: tuple[Path, Path], form: str
 ) -> None:
     """Before and after a forward pass that evaluates: there the library may repack weights."""
-    expected = adapter_gradients(adapted(dequantized(load(folders[1], torch.float32))))
-    lm = adapted(load(folders[1], torch.float32))
+    folder = folders[0].parent / form
+    expected = adapter_gradients(adapted(dequantized(load(folder, torch.float32))))
+    lm = adapted(load(folder, torch.float32))
     for _ in range(2):
         found = adapter_gradients(lm)
         assert found.keys() == expected.keys()
         assert len(found) == 2 * 2 * 7  # factors, layers, matrices of a layer
         for name, gradient in expected.items():
-            # Dequantized weights are rounded to bfloat16: 0.2 %. Repacked ones are off by 60 %.
+            # Eight bits round what comes in, four what is computed. Repacked ones are 60 % off.
             assert (found[name] - gradient).norm() < 0.01 * gradient.norm()
         measure(TaskModel(lm, 1), [batch()])
 

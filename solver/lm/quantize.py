@@ -1,7 +1,7 @@
-"""The bundled model's form: matrices in four bits, everything else in bfloat16.
+"""The bundled model's form: matrices in eight bits, everything else in bfloat16.
 
-NormalFloat (NF4, Dettmers 2023, arXiv:2305.14314): blocks of 64 weights share a scale and take
-the nearest of 16 values. Only the stored weights are rounded; what is computed with them is not.
+LLM.int8 (Dettmers 2022, arXiv:2208.07339): the weights of a row share a scale and take the nearest
+of 255 values. Four bits would save 2 MB and cost exact outputs (`docs/model.md`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from solver.grid import DataError
 from solver.lm.model import CONFIG, PROVENANCE, WEIGHTS, load
 
-METHOD = "NF4"
+METHOD = "int8"
 
 
 def quantize(source: Path, out: Path) -> None:
@@ -32,11 +32,7 @@ def quantize(source: Path, out: Path) -> None:
         local_files_only=True,
         dtype=torch.bfloat16,
         device_map="cpu",
-        quantization_config=BitsAndBytesConfig(  # type: ignore[no-untyped-call]
-            load_in_4bit=True,
-            bnb_4bit_quant_type=METHOD.lower(),
-            bnb_4bit_compute_dtype=torch.bfloat16,
-        ),
+        quantization_config=BitsAndBytesConfig(load_in_8bit=True),  # type: ignore[no-untyped-call]
     )
     out.mkdir(parents=True, exist_ok=True)
     (out / PROVENANCE).unlink(missing_ok=True)  # it was about what is replaced now
