@@ -40,15 +40,18 @@ class Worker:
 def places(config: Config, tasks: int) -> list[Worker]:
     """A worker for each core and device that a stage of the run can use, none started yet.
 
-    Workers of cores see no device in a run that has workers for devices. Raises `DataError` if
-    there are fewer devices than the configuration says.
+    Workers that fill all cores are pinned to one each; fewer are not, since another run's may be
+    there. Workers of cores see no device in a run that has workers for devices. Raises `DataError`
+    if there are fewer devices than the configuration says.
     """
     kinds = {stage.device for stage in config.stages}
     hidden = "" if config.devices else None
     usable, found = cores(), []
     if False in kinds:
-        for i in range(min(config.workers, tasks)):
-            found.append(Worker(i, Place(usable[i % len(usable)], config.memory_mb, hidden)))
+        count = min(config.workers, tasks)
+        for i in range(count):
+            core = usable[i % len(usable)] if count >= len(usable) else -1
+            found.append(Worker(i, Place(core, config.memory_mb, hidden)))
     if True in kinds:
         for name in device_names(config.devices)[:tasks]:
             place = Place(-1, config.device_memory_mb, name)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from solver.arcio import Source
-from solver.config import Config, Stage, device_names, load_config, ready_stages
+from solver.config import Config, Stage, cores, device_names, load_config, ready_stages
 from solver.grid import DataError
 from solver.places import places
 from solver.run import solve
@@ -73,12 +73,20 @@ def test_workers_stand_only_where_a_stage_can_use_them(monkeypatch: pytest.Monke
     assert [worker.place.visible for worker in plain] == [None, None]
 
 
+def test_workers_are_pinned_where_they_fill_all_cores() -> None:
+    every = cores()
+    for workers in range(1, 2 * len(every) + 1):
+        pinned = [worker.place.core for worker in places(Config(1, (ON_CORES,), workers), 99)]
+        full = [every[i % len(every)] for i in range(workers)]
+        assert pinned == (full if workers >= len(every) else [-1] * workers)
+
+
 def test_a_worker_on_a_device_may_reserve_what_it_likes_and_use_what_it_is_given() -> None:
     config = Config(1, (ON_CORES, ON_DEVICES), devices=1, memory_mb=100, device_memory_mb=300)
     core, device = (worker.place for worker in places(config, 9))
     assert (core.memory_mb, device.memory_mb) == (100, 300)
     assert core.addresses_mb > 100
-    assert (core.core >= 0, device.core) == (True, -1)
+    assert device.core == -1
     assert device.addresses_mb == 0
 
 
