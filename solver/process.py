@@ -29,6 +29,9 @@ OFFLINE = {
     "WANDB_DISABLED": "true",
     "TOKENIZERS_PARALLELISM": "false",
 }
+# oneDNN compiles products for each shape and keeps a thousand: for grids of ever other sizes that
+# is a gigabyte that brings no speed.
+SPARING = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}
 
 
 class GarbageError(Exception):
@@ -165,8 +168,8 @@ class WorkerProcess:
 
 def _environment(place: Place) -> dict[str, str]:
     """The parent's environment with one thread a library, no network for libraries that would
-    look for one, this package importable, and the devices of the place: they must be named
-    before the first library that looks for them."""
+    look for one, little memory for what they compiled, this package importable, and the devices
+    of the place: they must be named before the first library that looks for them."""
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
     root = str(Path(__file__).resolve().parent.parent)
     path = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
@@ -176,6 +179,7 @@ def _environment(place: Place) -> dict[str, str]:
         **visible,
         **dict.fromkeys(threads, "1"),
         **OFFLINE,
+        **SPARING,
         "PYTHONPATH": os.pathsep.join(path),
         "PYTHONUNBUFFERED": "1",
     }
