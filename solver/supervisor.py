@@ -192,7 +192,10 @@ class Supervisor:
         elif kind == "candidate":
             self._candidate(worker, worker.slot, candidate_of(message))
         elif kind == "done":
+            whole = worker.slot.task == WHOLE
             self._end(worker, "finished" if message["finished"] is True else "sliced")
+            if whole and not worker.device:  # what all tasks took stays behind in its process
+                self._remove(worker)
         elif kind == "failed" or (kind == "exhausted" and not self._stage(worker.slot).ladder):
             self._end(worker, "error", str(message["error"])[-ERROR_CHARS:])
             if worker.device:  # after most errors of a device its process can compute no more

@@ -52,6 +52,7 @@ def learn_all(tasks: tuple[Task, ...], deadline: Deadline, context: Context) -> 
     context.folder.mkdir(exist_ok=True)
     time.sleep(0.3)
     (context.folder / "ids").write_text(" ".join(task.id for task in tasks))
+    (context.folder / "process").write_text(str(os.getpid()))
 
 
 def learn_all_in_two_tries(tasks: tuple[Task, ...], deadline: Deadline, context: Context) -> None:
@@ -68,6 +69,12 @@ def learn_all_in_two_tries(tasks: tuple[Task, ...], deadline: Deadline, context:
 def fall_over_all(tasks: tuple[Task, ...], deadline: Deadline, context: Context) -> None:
     """A job over all tasks that kills its worker."""
     os._exit(9)
+
+
+def use_learned_elsewhere(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """Fails in the process that did the job over all tasks."""
+    assert (context.folder / "process").read_text() != str(os.getpid())
+    yield from right(task)
 
 
 def use_learned(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:

@@ -97,6 +97,18 @@ def test_jobs_for_each_task_wait_for_the_one_over_all(
     assert {job.task for job in jobs if job.engine == each} == {task.id for task in tasks}
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_process_does_nothing_after_a_job_over_all(tmp_path: Path, workers: int) -> None:
+    """What that job took would otherwise stay with it, beside what the next ones take."""
+    stages = (
+        Stage("tests.fakes:learn_all", whole=True),
+        Stage("tests.fakes:use_learned_elsewhere", needs="tests.fakes:learn_all"),
+    )
+    result = solve(Source("toys", toy_tasks(4)), Config(20, stages, workers), tmp_path / "run")
+    assert {answer.state for answer in result.answers.values()} == {"program"}
+    assert {job.outcome for job in journal_of(tmp_path / "run").jobs} == {"finished"}
+
+
 def test_a_flood_of_candidates_is_cut(tmp_path: Path) -> None:
     result = run_here(tmp_path, "floods_candidates")
     assert all(is_right(result, task) for task in TASKS)
