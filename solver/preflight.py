@@ -168,8 +168,7 @@ def _memory(checks: _Checks) -> None:
     as much of what workers on devices may use."""
     config = checks.config
     available, wanted, each_mb = available_mb(), config.workers, config.memory_mb
-    left = available - config.devices * config.device_memory_mb // 3
-    fitting = max(1, 3 * left // each_mb)
+    fitting = max(1, (3 * available - config.devices * config.device_memory_mb) // each_mb)
     text = f"{available / 1000:.1f} GB for {wanted} workers of at most {each_mb} MB"
     text += f" beside {config.devices} on devices" if config.devices else ""
     if available == 0 or fitting >= wanted:

@@ -214,14 +214,10 @@ class Supervisor:
 
     def _candidate(self, worker: Worker, slot: Slot, candidate: Candidate) -> None:
         (task, *others), _ = self._about(slot)
-        mine = candidate.task == task.id and candidate.engine == self._stage(slot).engine
+        named = candidate.task == task.id and candidate.engine == self._stage(slot).engine
+        mine = named and not others and candidate.test < len(task.tests)
         worker.candidates += 1
-        if (
-            others
-            or not mine
-            or candidate.test >= len(task.tests)
-            or worker.candidates > MAX_CANDIDATES
-        ):
+        if not mine or worker.candidates > MAX_CANDIDATES:
             raise ValueError("a candidate of another job, or too many")
         self._events.candidate(slot, candidate)
 
