@@ -91,7 +91,7 @@ class FirstPasses:
         self._heap: list[tuple[float, int]] = []  # may hold tasks that wait no more
         self._roots = [PRIOR.seconds(work) ** 0.5 for work in works]
         self._weights = list(self._roots)
-        self._sum = self._open = 0.0  # of costs and weights that wait
+        self._open = 0.0  # of the weights that wait
         self._sort()
 
     def __contains__(self, task: int) -> bool:
@@ -111,7 +111,7 @@ class FirstPasses:
     @property
     def expected_s(self) -> float:
         """Of all that wait."""
-        return self._sum
+        return sum(self._expected[task] for task in self._waiting)
 
     def pop(self) -> int | None:
         """The longest, which then waits no more."""
@@ -126,14 +126,12 @@ class FirstPasses:
         """Let a task wait no more."""
         if task in self._waiting:
             self._waiting.remove(task)
-            self._sum = self._sum - self._expected[task] if self._waiting else 0.0
             self._open = self._open - self._weights[task] if self._waiting else 0.0
 
     def put_back(self, task: int) -> None:
         """Let a task wait again."""
         if task not in self._waiting:
             self._waiting.add(task)
-            self._sum += self._expected[task]
             self._open += self._weights[task]
             heapq.heappush(self._heap, (-self._expected[task], task))
 
@@ -165,5 +163,4 @@ class FirstPasses:
             self._weights = self._expected
         self._heap = [(-self._expected[task], task) for task in self._waiting]
         heapq.heapify(self._heap)
-        self._sum = sum(self._expected[task] for task in self._waiting)
         self._open = sum(self._weights[task] for task in self._waiting)

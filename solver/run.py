@@ -107,9 +107,8 @@ def _work(
         confidence = board.job(slot.task, record)
         if plan.done(slot, record.outcome, record.cost_s, confidence):
             board.end(slot.task)
-        left_s = deadline.left()
-        first_s = deadline.clock.now() - began + plan.first_passes_s(left_s)
         for engine, rates in plan.calibrated():
+            first_s = deadline.clock.now() - began + plan.first_passes_s(deadline.left())
             board.calibrated(engine, rates, first_s)
 
     def report() -> None:

@@ -77,21 +77,15 @@ def install_wheels(session: Session) -> None:
 
 def check(session: Session) -> None:
     """The preflight, in a process of its own; it leaves its plan for the run."""
-    left = PREFLIGHT_SHARE * session.deadline().left()
+    run_s = session.deadline().left()
+    left = PREFLIGHT_SHARE * run_s
     command = [
         *(sys.executable, "-m", "solver.preflight", "--profile", session.profile),
         *("--engines", session.engines, "--scratch", str(session.scratch)),
         *("--competition", session.competition, "--model", session.model),
         *("--digest", session.digest, "--working", str(session.working)),
-        *("--run-s", f"{session.deadline().left():.1f}"),
-        *(
-            "--input",
-            str(session.input),
-            "--budget",
-            f"{left:.1f}",
-            "--out",
-            str(session.scratch / PLAN),
-        ),
+        *("--run-s", f"{run_s:.1f}", "--budget", f"{left:.1f}"),
+        *("--input", str(session.input), "--out", str(session.scratch / PLAN)),
     ]
     (session.scratch / PLAN).unlink(missing_ok=True)
     code = follow(command, Deadline.after(max(left, MIN_LEFT_S)), IMPORTABLE)

@@ -15,11 +15,12 @@ pytest.importorskip("torch")
 
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM
 
 from solver.grid import DataError, Pair, as_grid
 from solver.lm.checkpoint import export
 from solver.lm.formats import Batch, collate, encode
+from solver.lm.load import quantization
 from solver.lm.model import CONFIG, WEIGHTS, Size, TaskModel, build, dequantized, load
 from solver.lm.quantize import quantize
 from solver.lm.train import Recipe, Trainer, batch_loss, measure
@@ -52,9 +53,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("models")
     export(folder / "plain", TaskModel(build(Size(64, 2), 0), 1).to(torch.bfloat16))
     quantize(folder / "plain", folder / "small")
-    four_bits = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
-    )
+    four_bits = quantization("nf4", torch.bfloat16)
     AutoModelForCausalLM.from_pretrained(
         folder / "plain", dtype=torch.bfloat16, quantization_config=four_bits
     ).save_pretrained(folder / "nf4")

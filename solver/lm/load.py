@@ -87,7 +87,7 @@ def _with_transformers(checkpoint: Checkpoint, device: torch.device) -> Any:
     options: dict[str, Any] = {"dtype": fast_dtype(device), "device_map": {"": device}}
     if checkpoint.quantization != "none" and not quantized_by(path):
         importlib.import_module("bitsandbytes")
-        options["quantization_config"] = _quantization(checkpoint.quantization, options["dtype"])
+        options["quantization_config"] = quantization(checkpoint.quantization, options["dtype"])
     lm, info = from_folder(path, **options)
     wrong = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
     if wrong:
@@ -162,7 +162,8 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _quantization(name: str, dtype: torch.dtype) -> BitsAndBytesConfig:
+def quantization(name: str, dtype: torch.dtype) -> BitsAndBytesConfig:
+    """What bitsandbytes is told for `int8` or `nf4`. `dtype`: what four bits are computed in."""
     if name == "int8":
         return BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
     return BitsAndBytesConfig(  # type: ignore[no-untyped-call]

@@ -11,9 +11,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM
 
 from solver.grid import DataError
+from solver.lm.load import quantization
 from solver.lm.model import CONFIG, PROVENANCE, WEIGHTS, load
 
 METHOD = "int8"
@@ -32,7 +33,7 @@ def quantize(source: Path, out: Path) -> None:
         local_files_only=True,
         dtype=torch.bfloat16,
         device_map="cpu",
-        quantization_config=BitsAndBytesConfig(load_in_8bit=True),  # type: ignore[no-untyped-call]
+        quantization_config=quantization(METHOD, torch.bfloat16),
     )
     out.mkdir(parents=True, exist_ok=True)
     (out / PROVENANCE).unlink(missing_ok=True)  # it was about what is replaced now

@@ -101,8 +101,7 @@ def _find(
     if deadline.passed() or unanimous(guesses, first):
         return guesses, first
     if len(first) < len(asked.views):
-        best = max(guesses, key=lambda guess: guess.logprob, default=None)
-        rest = replace(asked, views=asked.views[len(first) :], best=best)
+        rest = replace(asked, views=asked.views[len(first) :], best=likeliest(guesses))
         guesses += search(model, rest, deadline, options)
     if strategy.deepens:
         guesses = _deepen(search, model, asked, guesses, deadline, options)
@@ -121,15 +120,21 @@ def _deepen(
     fill both attempts."""
     found = {(key(guess.grid), guess.view.name): guess for guess in guesses}
     threshold = options.threshold
-    while distinct(found.values(), threshold) < ATTEMPTS and threshold > options.lowest:
-        if deadline.passed():
-            break
+    while (
+        distinct(found.values(), threshold) < ATTEMPTS
+        and threshold > options.lowest
+        and not deadline.passed()
+    ):
         threshold = max(options.lowest, threshold / DEEPER)
-        best = max(found.values(), key=lambda guess: guess.logprob, default=None)
-        deeper = replace(options, threshold=threshold)
-        for guess in search(model, replace(asked, best=best), deadline, deeper):
+        again = replace(asked, best=likeliest(found.values()))
+        for guess in search(model, again, deadline, replace(options, threshold=threshold)):
             found.setdefault((key(guess.grid), guess.view.name), guess)
     return list(found.values())
+
+
+def likeliest(guesses: Iterable[Guess]) -> Guess | None:
+    """The guess that its view gives the highest probability."""
+    return max(guesses, key=lambda guess: guess.logprob, default=None)
 
 
 def distinct(guesses: Iterable[Guess], threshold: float) -> int:
