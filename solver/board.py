@@ -15,7 +15,7 @@ from pathlib import Path
 
 from solver.cost import Rates
 from solver.deadline import Clock, format_duration
-from solver.ensemble import Answer, answer
+from solver.ensemble import Answer, Evidence, answer, by_test, fused
 from solver.grid import Candidate, Task
 from solver.journal import JobRecord, Journal, Replay, candidate_record
 from solver.schedule import WHOLE
@@ -23,6 +23,7 @@ from solver.submissions import dump_task, write_submission
 from solver.template import template
 
 WRITE_EVERY_S = 1.0
+KNOWN = 8  # grids for a test input, at most, that a later job is told of
 WRITE_SHARE = 0.005  # of one core, at most, goes into rewriting the submission
 
 log = logging.getLogger("solver")
@@ -168,6 +169,12 @@ class Board:
             self._entries[self.tasks[task].id] = dump_task(self._answers[task].attempts)
             self._unwritten = True
         return self._answers[task]
+
+    def known(self, task: int) -> list[Candidate]:
+        """The best grids so far for each test input, programs' and guesses by turns."""
+        found = by_test(self.tasks[task], self._found[task])
+        weighed = [Evidence(some, self._selector) for some in found]
+        return [ranked.support[0] for each in weighed for ranked in fused(each)[:KNOWN]]
 
     def answers(self) -> dict[str, Answer]:
         """Every task's answer, by id."""

@@ -36,7 +36,8 @@ def of_guesses(ranked: Sequence[Ranked]) -> float:
     """
     found = [candidate for grid in ranked for candidate in grid.support]
     votes: dict[str | None, Candidate] = {}
-    for candidate in sorted(found, key=lambda c: (c.votes, c.logprob or 0.0, key(c.grid))):
+    voters = [candidate for candidate in found if candidate.votes]
+    for candidate in sorted(voters, key=lambda c: (c.votes, c.logprob or 0.0, key(c.grid))):
         votes[candidate.view] = candidate
     views = max(len(votes), *(len(candidate.scores) for candidate in found))
     agree = sum(same(candidate.grid, ranked[0].grid) for candidate in votes.values())

@@ -23,14 +23,15 @@ from solver.ladder import FULL, Rung
 @dataclass(frozen=True)
 class Context:
     """What an engine may know besides the task: the pass (0 first), its own seed, the folder
-    where the run's workers leave things for one another, how far to spare memory, and its
-    stage's settings."""
+    where the run's workers leave things for one another, how far to spare memory, its stage's
+    settings, and what earlier jobs found for the task: distinct grids, the best first."""
 
     pass_: int
     seed: int
     folder: Path = Path()
     rung: Rung = FULL
     settings: Mapping[str, Any] = field(default_factory=dict)
+    known: tuple[Candidate, ...] = ()
 
 
 Engine = Callable[[Task, Deadline, Context], Iterator[Candidate]]

@@ -7,6 +7,7 @@ each gets an attempt where both have an answer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -55,6 +56,14 @@ class Evidence:
     def together(self) -> list[Ranked]:
         """Programs and guesses in one list, by the selector."""
         return SELECTORS[self.selector](self.found)
+
+    def likelihood(self, ranked: Ranked) -> float:
+        """Of a grid, in nats a view, as a model measured it; -inf where none did."""
+        return self._likelihoods[key(ranked.grid)]
+
+    @cached_property
+    def _likelihoods(self) -> dict[bytes, float]:
+        return {key(ranked.grid): ranked.score for ranked in SELECTORS["experts"](self.found)}
 
     @cached_property
     def agree(self) -> bool:
@@ -112,6 +121,15 @@ def each_first(evidence: Evidence) -> list[Ranked]:
     return _distinct([*programs[:1], *guesses[:1], *programs[1:], *guesses[1:]])
 
 
+def judged(evidence: Evidence) -> list[Ranked]:
+    """As `each_first`, but for the second attempt a model that measured other programs' grids
+    may find one likelier than its own best guess: then both speak for it."""
+    programs, guesses = evidence.programs, evidence.guesses
+    bar = evidence.likelihood(guesses[0]) if guesses else math.inf
+    likelier = [ranked for ranked in programs[1:] if evidence.likelihood(ranked) > bar]
+    return _distinct([*programs[:1], *likelier, *guesses[:1], *programs[1:], *guesses[1:]])
+
+
 def programs_first(evidence: Evidence) -> list[Ranked]:
     """All programs, then all guesses."""
     return _distinct([*evidence.programs, *evidence.guesses])
@@ -150,6 +168,7 @@ def together(evidence: Evidence) -> list[Ranked]:
 
 RULES: dict[str, Callable[[Evidence], list[Ranked]]] = {
     "each": each_first,
+    "judged": judged,
     "programs-first": programs_first,
     "guesses-first": guesses_first,
     "lone-program": lone_program,

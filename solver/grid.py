@@ -153,7 +153,8 @@ class Candidate:
     made it, `logprob` the model's log-likelihood; each is None where it does not apply.
     `cost_s` is the seconds from the start of the job to this candidate. `scores` are the
     grid's log-likelihoods under views that are the same for all candidates of a test input
-    (empty where it was not measured); `votes` counts the draws that gave this grid.
+    (empty where it was not measured); `votes` counts the draws that gave this grid: none where
+    an engine only measured what another job had found.
     """
 
     task: str
@@ -170,7 +171,9 @@ class Candidate:
     @property
     def identity(self) -> tuple[object, ...]:
         """Equal for two reports of one and the same piece of evidence (a repeated job's)."""
-        return (self.task, self.test, self.engine, self.view, self.program, key(self.grid))
+        measured = None if self.votes else self.scores
+        grid = key(self.grid)
+        return (self.task, self.test, self.engine, self.view, self.program, grid, measured)
 
 
 @dataclass(frozen=True, eq=False)

@@ -166,7 +166,7 @@ def candidate_of(record: dict[str, Any]) -> Candidate:
     test, votes = record["test"], record.get("votes", 1)
     if type(test) is not int or test < 0:
         raise ValueError(f"test {test!r}")
-    if type(votes) is not int or not 1 <= votes <= 10**9:
+    if type(votes) is not int or not 0 <= votes <= 10**9:
         raise ValueError(f"votes {votes!r}")
     return Candidate(
         task=_text(record["task"]),

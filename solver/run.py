@@ -26,7 +26,7 @@ from solver.config import Config
 from solver.cost import work_of
 from solver.deadline import Budget, Clock, Deadline, RealClock
 from solver.ensemble import Answer
-from solver.grid import DataError, Task, key
+from solver.grid import Candidate, DataError, Task, key
 from solver.journal import ALL, FILE, FORMAT, JobRecord, Journal, Replay, replay
 from solver.schedule import WHOLE, Plan, Slot
 from solver.supervisor import Events, Supervisor
@@ -118,7 +118,13 @@ def _work(
         board.write_if_due()
         report()
 
-    events = Events(lambda slot, found: board.candidate(slot.task, found), ended, tick, log.info)
+    def found(slot: Slot, candidate: Candidate) -> None:
+        board.candidate(slot.task, candidate)
+
+    def known(slot: Slot) -> list[Candidate]:
+        return [] if slot.task == WHOLE else board.known(slot.task)
+
+    events = Events(found, ended, tick, log.info, known)
     supervisor = Supervisor(config, tuple(tasks), plan, events, deadline.clock, folder / SHARED)
     supervisor.run(deadline, stop)
     report()

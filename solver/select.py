@@ -1,7 +1,8 @@
 """Selection: many candidates for one test input in, a ranked list of distinct grids out.
 
 Each selector is a pure function in `SELECTORS`; ties are broken by the grid itself, so the
-order in which candidates arrive never matters.
+order in which candidates arrive never matters. What nobody found is not ranked, whoever measured
+it.
 """
 
 from __future__ import annotations
@@ -125,16 +126,18 @@ def _rank(
     for candidate in sorted(candidates, key=_strength):  # so that float sums come out the same
         if unique.setdefault(candidate.identity, candidate) is candidate:
             groups.setdefault(key(candidate.grid), []).append(candidate)
-    scored = [(score(group), grid_key, group) for grid_key, group in groups.items()]
+    found = {name: group for name, group in groups.items() if any(c.votes for c in group)}
+    scored = [(score(group), grid_key, group) for grid_key, group in found.items()]
     scored.sort(key=lambda item: ([-points for points in item[0]], item[1]))
     return [Ranked(group[0].grid, points[0], tuple(group)) for points, _, group in scored]
 
 
 def _strength(candidate: Candidate) -> tuple[object, ...]:
-    """Sorts the likeliest first, then by name, then the one with more evidence."""
+    """Sorts who found it before who measured it, the likeliest first, then by name, then the one
+    with more evidence."""
     texts = (candidate.engine, candidate.view or "", candidate.program or "")
     evidence = (-len(candidate.scores), candidate.scores, -candidate.votes)
-    return (-_logprob(candidate), *texts, *evidence)
+    return (not candidate.votes, -_logprob(candidate), *texts, *evidence)
 
 
 def _logprob(candidate: Candidate) -> float:

@@ -8,7 +8,7 @@ no engine and holds no model: nothing a task does can take it down.
 from __future__ import annotations
 
 import selectors
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from solver.config import Config, Stage
 from solver.deadline import Clock, Deadline, format_duration
 from solver.grid import Candidate, Task, stable_seed
-from solver.journal import ALL, JobRecord, candidate_of
+from solver.journal import ALL, JobRecord, candidate_of, candidate_record
 from solver.ladder import says_out_of_memory, step_down
 from solver.places import Worker, places
 from solver.process import GarbageError, WorkerProcess
@@ -39,12 +39,14 @@ class Policy(Protocol):
 
 @dataclass(frozen=True)
 class Events:
-    """What the supervisor reports: each candidate, each job's end, and lines for the log."""
+    """What the supervisor reports: each candidate, each job's end, and lines for the log; and
+    what it asks: what is known of a job's task."""
 
     candidate: Callable[[Slot, Candidate], None]
     job: Callable[[Slot, JobRecord], None]
     tick: Callable[[], None]
     log: Callable[[str], None]
+    known: Callable[[Slot], Sequence[Candidate]]
 
 
 class Supervisor:
@@ -133,6 +135,7 @@ class Supervisor:
                 "seed": stable_seed(self._config.seed, name, stage.engine, again),
                 "slice_s": slot.slice_s,
                 "without": stage.ladder[: slot.rung],
+                "known": list(map(candidate_record, self._events.known(slot))),
             }
         )
 

@@ -23,7 +23,7 @@ from typing import Any, TextIO
 from solver.deadline import Deadline
 from solver.engines import Context, Engine, load_engine
 from solver.grid import Candidate, Pair, Task, is_grid
-from solver.journal import candidate_record, pack_grid, unpack_grid
+from solver.journal import candidate_of, candidate_record, pack_grid, unpack_grid
 from solver.ladder import Rung, is_out_of_memory, rung_of
 
 MAX_CANDIDATES = 2000  # a job that yields more is cut: nobody reads ten thousand guesses
@@ -73,7 +73,8 @@ def _run(engine: Engine, job: dict[str, Any], messages: TextIO) -> bool:
     start = time.monotonic()
     deadline = Deadline.after(job["slice_s"])
     folder, rung = Path(job["folder"]), rung_of(job["without"])
-    context = Context(job["pass_"], job["seed"], folder, rung, job["settings"])
+    known = tuple(map(candidate_of, job["known"]))
+    context = Context(job["pass_"], job["seed"], folder, rung, job["settings"], known)
     if job["whole"]:
         engine(tasks, deadline, context)  # type: ignore[arg-type]
         return not deadline.passed()

@@ -198,7 +198,7 @@ class EngineFinding:
 def engines(run: Recorded, found: Sequence[Finding]) -> list[EngineFinding]:
     """A finding for each engine, in the order of their first jobs."""
     who = [proposers(output) for finding in found for output in finding.outputs]
-    proposed = Counter(c.engine for c in run.replay.candidates)
+    proposed = Counter(c.engine for c in run.replay.candidates if c.votes)
     names = dict.fromkeys([job.engine for job in run.replay.jobs] + list(proposed))
     known = run.solutions is not None
     result = []
@@ -220,7 +220,7 @@ def engines(run: Recorded, found: Sequence[Finding]) -> list[EngineFinding]:
 def proposers(output: Output) -> set[str]:
     """The engines that proposed the truth."""
     place = output.rank
-    return set() if place is None else {c.engine for c in output.ballots[place].support}
+    return set() if place is None else {c.engine for c in output.ballots[place].support if c.votes}
 
 
 def outputs_of(found: Iterable[Finding]) -> list[Output]:

@@ -150,12 +150,14 @@ class Lab:
     def engines(self) -> list[Part]:
         """Each engine's candidates alone, then those of all."""
         parts = [self._part(by_engine, engine) for engine in self.run.engines]
-        everything = Part("all", sum(map(len, self.pool)), self.own)
+        everything = Part("all", _count(self.pool), self.own)
         return [*parts, everything] if len(parts) != 1 else parts
 
     def shares(self, label: Label) -> list[Share]:
         """What each group of candidates adds to all the others, the most precious first."""
-        labels = {label(job, c) for jobs in self.run.jobs for job in jobs for c in job.found}
+        labels = {
+            label(job, c) for jobs in self.run.jobs for job in jobs for c in job.found if c.votes
+        }
         shares = []
         for name in labels:
             part, rest = self._part(label, name), self.score(self._group(label, name, False))
@@ -175,7 +177,7 @@ class Lab:
 
     def _part(self, label: Label, name: str) -> Part:
         pool = self._group(label, name, True)
-        return Part(name, sum(map(len, pool)), self.score(pool))
+        return Part(name, _count(pool), self.score(pool))
 
     def _group(self, label: Label, name: str, inside: bool) -> Pool:
         """The candidates of this label, or all others."""
@@ -241,6 +243,11 @@ class Lab:
             found += [(spent + min(c.cost_s, record.cost_s), c) for c in job.found]
             spent += record.cost_s
         return found, spent
+
+
+def _count(pool: Pool) -> int:
+    """The candidates that somebody found."""
+    return sum(candidate.votes > 0 for found in pool for candidate in found)
 
 
 def by_engine(job: Job, candidate: Candidate) -> str:

@@ -105,7 +105,7 @@ def _output(output: Output, grids: _Grids, steps: Steps) -> dict[str, Any]:
 
 def _ballot(place: int, ballot: Ballot, grids: _Grids, steps: Steps) -> dict[str, Any]:
     views: dict[tuple[str, str], list[float | int | None]] = {}
-    for candidate in ballot.support:
+    for candidate in (c for c in ballot.support if c.votes):
         entry = views.setdefault((candidate.engine, candidate.view or ""), [0, None])
         entry[0] = (entry[0] or 0) + candidate.votes
         if entry[1] is None and candidate.logprob is not None:

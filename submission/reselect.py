@@ -81,7 +81,7 @@ def _judge(
     one = [same(first.grid, output) for (first, _), output in pairs]
     two = [any(same(attempt.grid, output) for attempt in both) for both, output in pairs]
     seen = [
-        any(c.test == test and same(c.grid, output) for c in found)
+        any(c.test == test and c.votes and same(c.grid, output) for c in found)
         for test, output in enumerate(outputs)
     ]
     covered = [hit or there for hit, there in zip(two, seen, strict=True)]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -38,6 +39,13 @@ def right(task: Task) -> Iterator[Candidate]:
 
 def instant(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
     yield from right(task)
+
+
+def tells_what_it_knows(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """Measures what earlier jobs found, and finds a grid of its own."""
+    for known in context.known:
+        yield replace(known, scores=(-0.25,), votes=0)
+    yield Candidate(task.id, 0, task.tests[0], "fake", scores=(-4.0,))
 
 
 def steady(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:

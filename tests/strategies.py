@@ -46,7 +46,7 @@ def views(demos: int) -> st.SearchStrategy[View]:
 
 
 def candidates(task: str = "t", tests: int = 1) -> st.SearchStrategy[Candidate]:
-    """Candidates with few distinct grids, so that many of them agree."""
+    """Candidates with few distinct grids, so that many of them agree; some only measured."""
     few = st.integers(0, 3).map(lambda color: freeze(np.full((1, 2), color, dtype=np.uint8)))
     return st.builds(
         Candidate,
@@ -59,7 +59,7 @@ def candidates(task: str = "t", tests: int = 1) -> st.SearchStrategy[Candidate]:
         program=st.none() | st.sampled_from(["input", "crop"]),
         cost_s=st.integers(0, 9).map(float),
         scores=st.lists(st.floats(-50, 0), max_size=3).map(tuple),
-        votes=st.integers(1, 4),
+        votes=st.integers(0, 4),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -130,12 +132,21 @@ def test_each_rule_has_its_order() -> None:
     orders = {rule: order(rule, DISPUTED) for rule in RULES}
     assert orders == {
         "each": [5, 7, 6, 8],
+        "judged": [5, 7, 6, 8],  # -0.5 is less than -0.1
         "programs-first": [5, 6, 7, 8],
         "guesses-first": [7, 6, 8, 5],
         "lone-program": [7, 6, 8, 5],
         "fused": [5, 6, 7, 8],  # 1, 1/2 + 1/2, 1, 1/3
         "together": [7, 6, 8, 5],  # what was never measured comes last
     }
+
+
+def test_a_program_that_the_model_finds_likelier_than_its_guesses_is_second() -> None:
+    likelier = replace(found(0, 6, -3.0), engine="model", scores=(-0.05,), votes=0)
+    assert order("judged", [*DISPUTED, likelier])[:2] == [5, 6]
+    assert order("each", [*DISPUTED, likelier])[:2] == [5, 7]
+    assert order("judged", [*DISPUTED, replace(likelier, scores=(-0.2,))])[:2] == [5, 7]
+    assert order("judged", [likelier, *LONE]) == order("judged", LONE)  # nobody found it
 
 
 def test_a_lone_program_and_an_agreed_one_come_first() -> None:
@@ -174,4 +185,6 @@ def test_a_rule_orders_every_grid_once_whatever_the_order_of_arrival(
         for each in (some, shuffled)
     ]
     assert orders[0] == orders[1]
-    assert sorted(orders[0]) == sorted({key(candidate.grid) for candidate in some})
+    assert sorted(orders[0]) == sorted(
+        {key(candidate.grid) for candidate in some if candidate.votes}
+    )

@@ -109,6 +109,21 @@ def test_a_process_does_nothing_after_a_job_over_all(tmp_path: Path, workers: in
     assert {job.outcome for job in journal_of(tmp_path / "run").jobs} == {"finished"}
 
 
+def test_an_engine_is_told_what_others_found(tmp_path: Path) -> None:
+    names = ("tests.fakes:instant", "tests.fakes:tells_what_it_knows")
+    config = Config(20, (Stage(names[0]), Stage(names[1])), 1)
+    result = solve(Source("toys", TASKS), config, tmp_path / "run")
+    found = journal_of(tmp_path / "run").candidates
+    assert {(c.engine, c.votes, c.scores) for c in found} == {
+        (names[0], 1, ()),
+        (names[1], 1, (-4.0,)),
+        (names[1], 0, (-0.25,)),
+    }
+    told = {c.task: c for c in found if not c.votes}
+    assert all(same(told[task.id].grid, as_grid(task.tests[0][::-1])) for task in TASKS)
+    assert all(two[0].source == names[0] for a in result.answers.values() for two in a.attempts)
+
+
 def test_a_flood_of_candidates_is_cut(tmp_path: Path) -> None:
     result = run_here(tmp_path, "floods_candidates")
     assert all(is_right(result, task) for task in TASKS)

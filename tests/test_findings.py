@@ -43,6 +43,14 @@ def recorded(
     return replace(run, **changes)  # type: ignore[arg-type]
 
 
+def test_who_only_measured_the_truth_did_not_propose_it() -> None:
+    truth = TRUTH[TASKS[0].id][0]
+    run = recorded(guess(0, truth, "synth"), replace(guess(0, truth, "model"), votes=0))
+    told = {engine.engine: engine for engine in engines(run, findings(run))}
+    assert (told["synth"].covered, told["synth"].alone) == (1, 1)
+    assert "model" not in told
+
+
 def test_every_fate_of_a_test_input() -> None:
     right = [task_truth[0] for task_truth in TRUTH.values()]
     run = recorded(

@@ -244,7 +244,7 @@ def test_lines_from_before_scores_and_votes_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"votes": 0}, {"votes": True}, {"scores": [None]}, {"scores": 3}]
+    "change", [{"votes": -1}, {"votes": True}, {"scores": [None]}, {"scores": 3}]
 )
 def test_a_candidate_with_senseless_scores_is_broken(change: dict[str, Any]) -> None:
     with pytest.raises((ValueError, TypeError)):

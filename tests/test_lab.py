@@ -249,6 +249,23 @@ def test_engines_alone_by_hand(lab: Lab) -> None:
     assert parts["all"].outcome.two.tolist() == [1, 1, 1, 0]
 
 
+def measured_program(task: Task, truth: Grid) -> Iterable[Heard]:
+    """A program is right; the model guesses wrong and measures the program's grid."""
+    found = program(task, truth, "p")
+    yield job(task, "synth"), [found]
+    told = replace(found, engine="model", scores=(-0.5,), votes=0)
+    yield job(task, "model"), [guess(task, wrong(truth, 0), "d0", (-1.0,)), told]
+
+
+def test_what_an_engine_only_measured_is_no_finding_of_its(tmp_path: Path) -> None:
+    lab = lab_of(write_run(tmp_path / "run", measured_program, toy_tasks(2)))
+    parts = {part.label: part for part in lab.engines()}
+    assert [part.count for part in parts.values()] == [2, 2, 4]
+    assert parts["model"].outcome.covered.tolist() == [0, 0]
+    assert parts["all"].outcome.two.tolist() == [1, 1]
+    assert [share.label for share in lab.shares(by_view)] == ["synth grids", "model d0"]
+
+
 def test_the_worth_of_engines_views_and_seeds_by_hand(lab: Lab) -> None:
     def worth(shares: Iterable[object]) -> dict[str, tuple[float, float]]:
         return {s.label: (s.worth.mean, s.covered) for s in shares}  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ pytest.importorskip("torch")
 import torch
 
 from solver.deadline import Deadline, FakeClock, StepClock
-from solver.grid import COLORS, Grid, Task, as_grid, freeze, key
+from solver.grid import COLORS, Candidate, Grid, Task, as_grid, freeze, key
 from solver.lm.cache import PairModel
 from solver.lm.decode import Draft, Sampler
 from solver.lm.dfs import Branch, Row, depth_first, share
@@ -315,6 +315,27 @@ def test_every_strategy_proposes_measured_grids(name: str) -> None:
         assert set(measured.values()) == {0}
     ranked = SELECTORS[strategy.selector](found)
     assert len({key(r.grid) for r in ranked}) == len(ranked) == len(measured)
+
+
+def test_what_earlier_jobs_found_is_measured_under_the_same_views_and_has_no_vote() -> None:
+    program = Candidate("t", 0, as_grid([[1, 2]]), "synth", "grids", -9.0, program="crop(input)")
+    elsewhere = replace(program, test=1)
+    asked = Question(TASK, 0, VIEWS, known=(program, elsewhere))
+    model = TableModel(0, 6.0)
+    *own, told = propose(STRATEGIES["dfs"], model, asked, LONG, OPTIONS, "model")
+    alone = propose(STRATEGIES["dfs"], model, replace(asked, known=()), LONG, OPTIONS, "model")
+    assert [(c.identity, c.scores) for c in own] == [(c.identity, c.scores) for c in alone]
+    assert all(candidate.votes for candidate in own)
+    scores = rescore(model, TASK, 0, [program.grid], VIEWS, LONG)
+    assert (
+        told.identity
+        == replace(program, engine="model", scores=tuple(scores[0].tolist()), votes=0).identity
+    )
+    assert (told.program, told.logprob) == (program.program, program.logprob)
+    (unmeasured,) = propose(
+        STRATEGIES["greedy"], model, replace(asked, views=VIEWS[:1]), LONG, OPTIONS
+    )
+    assert unmeasured.votes == 1
 
 
 def test_dfs_falls_back_on_the_likeliest_output() -> None:

@@ -48,7 +48,7 @@ def model(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidat
     options = Options(seed=context.seed, probe=PROBE, width=round(WIDTH * context.rung.batch))
     for test in range(len(task.tests)):
         part = deadline.slice(deadline.left() / (len(task.tests) - test))
-        asked = Question(task, test, views)
+        asked = Question(task, test, views, known=context.known)
         strategy = STRATEGIES[settings.strategy]
         yield from propose(strategy, known, asked, part, options, engine="model")
 

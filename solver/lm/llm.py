@@ -57,7 +57,7 @@ def llm(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]
     options = Options(width=settings.width, threshold=settings.threshold, seed=context.seed)
     for test in range(len(task.tests)):
         part = deadline.slice(deadline.left() / (len(task.tests) - test))
-        asked = Question(task, test, views)
+        asked = Question(task, test, views, known=context.known)
         strategy = STRATEGIES[settings.strategy]
         yield from propose(strategy, worker.learner.model, asked, part, options, engine="llm")
 

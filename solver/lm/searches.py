@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from solver.deadline import Deadline
-from solver.grid import MAX_SIDE, Grid, Task, stable_seed
+from solver.grid import MAX_SIDE, Candidate, Grid, Task, stable_seed
 from solver.lm.decode import Decoded, Sampler, generate
 from solver.lm.dfs import depth_first
 from solver.lm.formats import END, Tokens, decode, output_symbols
@@ -57,12 +57,14 @@ class Guess:
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """A test input, the views to look at it in, and the likeliest guess that others gave."""
+    """A test input, the views to look at it in, the likeliest guess that others gave, and what
+    earlier jobs found for the task."""
 
     task: Task
     test: int
     views: Sequence[View]
     best: Guess | None = None
+    known: tuple[Candidate, ...] = ()
 
 
 Search = Callable[[LanguageModel, Question, Deadline, Options], Iterator[Guess]]

@@ -64,7 +64,8 @@ def propose(
     options: Options,
     engine: str = "lm",
 ) -> list[Candidate]:
-    """Candidates for a test input, one for each distinct grid and view.
+    """Candidates for a test input, one for each distinct grid and view; then, without a vote,
+    those that earlier jobs found, as far as they were measured too.
 
     `votes` counts how often a view gave the grid; `scores` are its log-likelihoods under all
     the views that were asked, where the strategy measures and there was time.
@@ -77,7 +78,7 @@ def propose(
         found.setdefault((key(guess.grid), guess.view.name), []).append(guess)
     asked = replace(asked, views=views)
     scores = _measure(model, asked, found, deadline, options) if strategy.measured else {}
-    return [
+    own = [
         Candidate(
             asked.task.id,
             asked.test,
@@ -90,6 +91,16 @@ def propose(
         )
         for (grid, view), guesses in found.items()
     ]
+    others = [
+        replace(known, engine=engine, scores=scores[key(known.grid)], votes=0)
+        for known in _known(asked)
+        if scores.get(key(known.grid))
+    ]
+    return own + others
+
+
+def _known(asked: Question) -> list[Candidate]:
+    return [candidate for candidate in asked.known if candidate.test == asked.test]
 
 
 def _find(
@@ -156,13 +167,16 @@ def _measure(
     deadline: Deadline,
     options: Options,
 ) -> dict[bytes, tuple[float, ...]]:
-    """Scores of the grids found most often, the likelier first among equals."""
+    """Scores of the grids found most often, the likelier first among equals, and then of those
+    that earlier jobs found."""
     by_grid: dict[bytes, list[Guess]] = {}
     for (grid, _), guesses in found.items():
         by_grid.setdefault(grid, []).extend(guesses)
     ranked = sorted(
         by_grid, key=lambda g: (-len(by_grid[g]), -max(x.logprob for x in by_grid[g]), g)
     )[: options.finalists]
-    grids = [by_grid[name][0].grid for name in ranked]
-    scores = rescore(model, asked.task, asked.test, grids, asked.views, deadline, options.width)
-    return {name: tuple(row.tolist()) for name, row in zip(ranked, scores, strict=False)}
+    grids = {name: by_grid[name][0].grid for name in ranked}
+    grids |= {key(known.grid): known.grid for known in _known(asked)}
+    measured = list(grids.values())
+    scores = rescore(model, asked.task, asked.test, measured, asked.views, deadline, options.width)
+    return {name: tuple(row.tolist()) for name, row in zip(grids, scores, strict=False)}
