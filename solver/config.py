@@ -77,7 +77,7 @@ class Config:
     grace_s: float = 2.0
     load_s: float = 600.0
     selector: str = "experts"
-    ensemble: str = "each"
+    ensemble: str = "judged"
     seed: int = 0
     profile: str = "cpu"
 
@@ -140,14 +140,17 @@ def _check_stage(profile: str, stage: Stage, devices: int) -> None:
         raise DataError(f"profile {profile}: {stage.engine} needs a device and there is none")
 
 
+BEFORE: dict[str, Any] = {"ensemble": "each"}  # what journals without a setting were run with
+
+
 def recorded_config(values: Mapping[str, Any]) -> Config:
-    """The settings that a journal recorded, for older and newer ones too: what they lack has its
-    default, what this version does not know is left out.
+    """The settings that a journal recorded, for older and newer ones too: what they lack is what
+    it was at their time or has its default, what this version does not know is left out.
 
     Raises `KeyError`, `TypeError` or `ValueError` if they are no settings.
     """
     stages = tuple(Stage(**_known(Stage, stage)) for stage in values["stages"])
-    return Config(**_known(Config, values) | {"stages": stages})
+    return Config(**BEFORE | _known(Config, values) | {"stages": stages})
 
 
 def _known(kind: type[Config] | type[Stage], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Programs reproduce every demonstration, a model's predictions were voted for and measured; the
 two fail for different reasons. `RULES` holds the ways to bring both into one order; by default
-each gets an attempt where both have an answer.
+each gets an attempt where both have an answer, unless the model prefers another program's.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def answer(
     candidates: Sequence[Candidate],
     fallback: Sequence[Attempts],
     selector: str = "experts",
-    rule: str = "each",
+    rule: str = "judged",
 ) -> Answer:
     """Fill two distinct attempts for every test input, best supported first.
 
@@ -98,7 +98,7 @@ def by_test(task: Task, candidates: Sequence[Candidate]) -> list[tuple[Candidate
 
 
 def decide(
-    evidence: Sequence[Evidence], fallback: Sequence[Attempts], rule: str = "each"
+    evidence: Sequence[Evidence], fallback: Sequence[Attempts], rule: str = "judged"
 ) -> Answer:
     """The answer that the evidence for each test input of a task amounts to."""
     orders = [RULES[rule](each) for each in evidence]
