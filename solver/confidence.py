@@ -1,52 +1,70 @@
-"""How sure an answer is: a number from 0 to 1 that decides where the rest of the time goes.
+"""How sure an answer is: a number from 0 to 1 that decides what is handed in and where the rest
+of the time goes.
 
-A program is believed for the others that agree with it, a model's prediction for the views
-that agree on it and for its likelihood beside the next best. All by Laplace's rule: one lone
-voice is no certainty, many that agree nearly are.
+A program is believed for its shortness, a model's prediction for the views that agree on it (by
+Laplace's rule: one lone voice is no certainty, many that agree nearly are) and for its likelihood
+beside the next best.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 
 from solver.grid import Candidate, key, same
 from solver.select import Ranked, mean_score
 
+# Measured on training tasks, with demonstrations hidden from the synthesizer (docs/synth.md).
+EVEN_BITS = 30.0  # a program of this length is as likely right as wrong
+HALVING_BITS = 8.0  # so many more halve its odds
+NEXT = 0.25  # the chance of the next best program's grid, of the one's before it
 
-def of_programs(ranked: Sequence[Ranked]) -> float:
-    """Confidence in the first of some grids that programs gave.
 
-    A grid counts once for each kind of search that found it, and once more each time that the
-    number of its programs has doubled; only the strongest other grid counts against it.
+def program_chances(ranked: Sequence[Ranked]) -> list[float]:
+    """The chance of each of some grids that programs gave, the best first.
+
+    The first one's follows from the length of the shortest program behind it. Beside length,
+    it adds nothing how many programs or kinds of search agree.
     """
-    strengths = [_strength(grid) for grid in ranked]
-    rival = max(strengths[1:], default=0)
-    return (strengths[0] + 1) / (strengths[0] + rival + 2)
+    if not ranked:
+        return []
+    bits = -max(c.logprob or 0.0 for c in ranked[0].support) / math.log(2)
+    first = 1.0 / (1.0 + 2.0 ** min(1000.0, (bits - EVEN_BITS) / HALVING_BITS))
+    return [first * NEXT**place for place in range(len(ranked))]
 
 
-def of_guesses(ranked: Sequence[Ranked]) -> float:
-    """Confidence in the first of some grids that a model gave: agreement over views, times the
-    margin in likelihood.
+def guess_chances(ranked: Sequence[Ranked]) -> list[float]:
+    """The chance of each of some grids that a model gave: agreement over views, times the margin
+    in likelihood.
 
     Each view votes for what it found most often, the likeliest first; a view that was only
-    measured, since it found nothing itself, votes for nothing. The margin is the first grid's
-    part of the probability (the geometric mean over views) that it and the strongest other
-    measured grid have together.
+    measured, since it found nothing itself, votes for nothing. The margin is a grid's part of the
+    probability (the geometric mean over views) that it and the strongest other measured grid have
+    together. No grid has more than the one before it: their order is the selector's.
     """
     found = [candidate for grid in ranked for candidate in grid.support]
     votes: dict[str | None, Candidate] = {}
     voters = [candidate for candidate in found if candidate.votes]
     for candidate in sorted(voters, key=lambda c: (c.votes, c.logprob or 0.0, key(c.grid))):
         votes[candidate.view] = candidate
-    views = max(len(votes), *(len(candidate.scores) for candidate in found))
-    agree = sum(same(candidate.grid, ranked[0].grid) for candidate in votes.values())
-    first = mean_score(ranked[0])
-    rival = max(map(mean_score, ranked[1:]), default=-math.inf)
-    margin = 1.0
-    if math.isfinite(first) and math.isfinite(rival):
-        margin = 1.0 / (1.0 + math.exp(min(700.0, rival - first)))
-    return (agree + 1) / (views + 2) * margin
+    views = max(len(votes), *(len(candidate.scores) for candidate in found), 0)
+    scores = list(map(mean_score, ranked))
+    rivals = sorted([-math.inf, *scores])[-2:]
+    chances = [
+        (sum(same(c.grid, grid.grid) for c in votes.values()) + 1)
+        / (views + 2)
+        * _margin(score, rivals[0] if score == rivals[1] else rivals[1])
+        for grid, score in zip(ranked, scores, strict=True)
+    ]
+    return list(accumulate(chances, min))
+
+
+def _margin(score: float, rival: float) -> float:
+    """1 where there is nothing to compare, 0 for what was not measured beside what was."""
+    if not math.isfinite(rival):
+        return 1.0
+    return 1.0 / (1.0 + math.exp(min(700.0, rival - score))) if math.isfinite(score) else 0.0
 
 
 def of_both(program: float, guess: float, *, agree: bool) -> float:
@@ -56,9 +74,3 @@ def of_both(program: float, guess: float, *, agree: bool) -> float:
     if agree:
         return 1.0 - (1.0 - program) * (1.0 - guess)
     return program * (1.0 - guess) / (1.0 - program * guess)
-
-
-def _strength(ranked: Ranked) -> int:
-    kinds: set[str | None] = {candidate.view for candidate in ranked.support}
-    programs = {candidate.program for candidate in ranked.support}
-    return len(kinds) + len(programs).bit_length() - 1

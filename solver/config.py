@@ -77,7 +77,7 @@ class Config:
     grace_s: float = 2.0
     load_s: float = 600.0
     selector: str = "experts"
-    ensemble: str = "judged"
+    ensemble: str = "likeliest"
     seed: int = 0
     profile: str = "cpu"
 

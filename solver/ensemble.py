@@ -2,17 +2,16 @@
 
 Programs reproduce every demonstration, a model's predictions were voted for and measured; the
 two fail for different reasons. `RULES` holds the ways to bring both into one order; by default
-each gets an attempt where both have an answer, unless the model prefers another program's.
+the likeliest grids are handed in, whoever found them.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from solver.confidence import of_both, of_guesses, of_programs
+from solver.confidence import guess_chances, of_both, program_chances
 from solver.grid import Attempt, Attempts, Candidate, Task, key, same
 from solver.select import SELECTORS, Ranked
 
@@ -38,7 +37,7 @@ class Answer:
 class Evidence:
     """The candidates for one test input, and what a selector makes of them.
 
-    `selector` ranks what is no program's output.
+    `selector` ranks what is no program's output: a model's guesses, and what else it measured.
     """
 
     found: tuple[Candidate, ...]
@@ -50,20 +49,13 @@ class Evidence:
 
     @cached_property
     def guesses(self) -> list[Ranked]:
-        return SELECTORS[self.selector]([c for c in self.found if c.program is None])
+        """The grids that a model knows, those of programs that it only measured among them."""
+        return SELECTORS[self.selector]([c for c in self.found if c.program is None or not c.votes])
 
     @cached_property
     def together(self) -> list[Ranked]:
         """Programs and guesses in one list, by the selector."""
         return SELECTORS[self.selector](self.found)
-
-    def likelihood(self, ranked: Ranked) -> float:
-        """Of a grid, in nats a view, as a model measured it; -inf where none did."""
-        return self._likelihoods[key(ranked.grid)]
-
-    @cached_property
-    def _likelihoods(self) -> dict[bytes, float]:
-        return {key(ranked.grid): ranked.score for ranked in SELECTORS["experts"](self.found)}
 
     @cached_property
     def agree(self) -> bool:
@@ -77,7 +69,7 @@ def answer(
     candidates: Sequence[Candidate],
     fallback: Sequence[Attempts],
     selector: str = "experts",
-    rule: str = "judged",
+    rule: str = "likeliest",
 ) -> Answer:
     """Fill two distinct attempts for every test input, best supported first.
 
@@ -90,15 +82,18 @@ def answer(
 
 
 def by_test(task: Task, candidates: Sequence[Candidate]) -> list[tuple[Candidate, ...]]:
-    """A task's candidates for each of its test inputs."""
+    """A task's candidates for each of its test inputs; what nobody found, whoever measured it, is
+    left out."""
+    there = {(c.test, key(c.grid)) for c in candidates if c.votes}
     found: list[list[Candidate]] = [[] for _ in task.tests]
     for candidate in candidates:
-        found[candidate.test].append(candidate)
+        if (candidate.test, key(candidate.grid)) in there:
+            found[candidate.test].append(candidate)
     return [tuple(some) for some in found]
 
 
 def decide(
-    evidence: Sequence[Evidence], fallback: Sequence[Attempts], rule: str = "judged"
+    evidence: Sequence[Evidence], fallback: Sequence[Attempts], rule: str = "likeliest"
 ) -> Answer:
     """The answer that the evidence for each test input of a task amounts to."""
     orders = [RULES[rule](each) for each in evidence]
@@ -121,13 +116,19 @@ def each_first(evidence: Evidence) -> list[Ranked]:
     return _distinct([*programs[:1], *guesses[:1], *programs[1:], *guesses[1:]])
 
 
-def judged(evidence: Evidence) -> list[Ranked]:
-    """As `each_first`, but for the second attempt a model that measured other programs' grids
-    may find one likelier than its own best guess: then both speak for it."""
-    programs, guesses = evidence.programs, evidence.guesses
-    bar = evidence.likelihood(guesses[0]) if guesses else math.inf
-    likelier = [ranked for ranked in programs[1:] if evidence.likelihood(ranked) > bar]
-    return _distinct([*programs[:1], *likelier, *guesses[:1], *programs[1:], *guesses[1:]])
+def likeliest(evidence: Evidence) -> list[Ranked]:
+    """By the chance that a grid is right, of which programs and model are two witnesses: a short
+    program is believed, a long one gives way to guesses that views agree on."""
+    wrong: dict[bytes, float] = {}
+    witnesses = (
+        (evidence.programs, program_chances(evidence.programs)),
+        (evidence.guesses, guess_chances(evidence.guesses)),
+    )
+    for ranking, chances in witnesses:
+        for ranked, chance in zip(ranking, chances, strict=True):
+            grid = key(ranked.grid)
+            wrong[grid] = wrong.get(grid, 1.0) * (1.0 - chance)
+    return sorted(each_first(evidence), key=lambda ranked: wrong[key(ranked.grid)])
 
 
 def programs_first(evidence: Evidence) -> list[Ranked]:
@@ -168,7 +169,7 @@ def together(evidence: Evidence) -> list[Ranked]:
 
 RULES: dict[str, Callable[[Evidence], list[Ranked]]] = {
     "each": each_first,
-    "judged": judged,
+    "likeliest": likeliest,
     "programs-first": programs_first,
     "guesses-first": guesses_first,
     "lone-program": lone_program,
@@ -198,12 +199,12 @@ def _state(evidence: Evidence, order: Sequence[Ranked]) -> str:
 def _confidence(evidence: Evidence) -> float:
     """How sure the answer is, whatever rule orders it: what is believed is the best program and
     the best guess, and whether they agree."""
-    programs, guesses = evidence.programs, evidence.guesses
+    programs, guesses = program_chances(evidence.programs), guess_chances(evidence.guesses)
     if not guesses:
-        return of_programs(programs) if programs else 0.0
+        return programs[0] if programs else 0.0
     if not programs:
-        return of_guesses(guesses)
-    return of_both(of_programs(programs), of_guesses(guesses), agree=evidence.agree)
+        return guesses[0]
+    return of_both(programs[0], guesses[0], agree=evidence.agree)
 
 
 def _fill(ranked: list[Ranked], fallback: Attempts) -> Attempts:

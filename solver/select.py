@@ -1,8 +1,7 @@
 """Selection: many candidates for one test input in, a ranked list of distinct grids out.
 
 Each selector is a pure function in `SELECTORS`; ties are broken by the grid itself, so the
-order in which candidates arrive never matters. What nobody found is not ranked, whoever measured
-it.
+order in which candidates arrive never matters.
 """
 
 from __future__ import annotations
@@ -126,8 +125,7 @@ def _rank(
     for candidate in sorted(candidates, key=_strength):  # so that float sums come out the same
         if unique.setdefault(candidate.identity, candidate) is candidate:
             groups.setdefault(key(candidate.grid), []).append(candidate)
-    found = {name: group for name, group in groups.items() if any(c.votes for c in group)}
-    scored = [(score(group), grid_key, group) for grid_key, group in found.items()]
+    scored = [(score(group), grid_key, group) for grid_key, group in groups.items()]
     scored.sort(key=lambda item: ([-points for points in item[0]], item[1]))
     return [Ranked(group[0].grid, points[0], tuple(group)) for points, _, group in scored]
 
@@ -175,4 +173,5 @@ def _logsumexp(group: list[Candidate]) -> float:
     beliefs = [_belief(candidate) for candidate in group]
     best = max(beliefs)
     weights = zip(group, beliefs, strict=True)
-    return best + math.log(math.fsum(c.votes * math.exp(b - best) for c, b in weights))
+    total = math.fsum(c.votes * math.exp(b - best) for c, b in weights)
+    return best + math.log(total) if total else -math.inf

@@ -21,7 +21,7 @@ from tests.fakes import toy_tasks
 from tests.runs import write_challenges
 
 STAGES = (Stage("synth"), Stage("model", repeats=True))
-CONFIG = Config(budget_s=60, stages=STAGES)
+CONFIG = Config(budget_s=60, stages=STAGES, ensemble="each")  # worked by hand
 
 Heard = tuple[JobRecord, Sequence[Candidate]]  # a job and what it found
 Script = Callable[[Task, Grid], Iterable[Heard]]  # from a task and its truth

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
-from solver.confidence import of_both, of_guesses, of_programs
+from solver.confidence import EVEN_BITS, HALVING_BITS, guess_chances, of_both, program_chances
 from solver.grid import Candidate, as_grid
 from solver.select import SELECTORS
 
@@ -22,29 +23,42 @@ def guess(color: int, view: int, p: float = 0.5, scores: tuple[float, ...] = ())
     return Candidate("t", 0, as_grid([[color]]), "model", f"d{view}", math.log(p), scores=logs)
 
 
-def programs(*found: Candidate) -> float:
-    return of_programs(SELECTORS["programs"](found))
+def programs(*found: Candidate) -> list[float]:
+    return program_chances(SELECTORS["programs"](found))
 
 
 def guesses(*found: Candidate) -> float:
-    return of_guesses(SELECTORS["experts"](found))
+    return guess_chances(SELECTORS["experts"](found))[0]
 
 
-def test_a_program_is_believed_for_those_that_agree_with_it() -> None:
-    lone = programs(program(1, "grids"))
-    assert lone == pytest.approx(2 / 3)
-    one_kind = programs(*(program(1, "grids", str(i)) for i in range(3)))
-    two_kinds = programs(program(1, "grids"), program(1, "parts"))
-    assert lone < one_kind == pytest.approx(3 / 4)
-    assert one_kind < two_kinds < programs(*(program(1, str(i)) for i in range(8))) < 1
+def of_length(color: int, bits: float, name: str = "") -> Candidate:
+    return program(color, "grids", name, bits * math.log(2))
 
 
-def test_only_the_strongest_other_program_counts_against_one() -> None:
-    mine = [program(1, kind) for kind in ("grids", "parts")]
-    one = programs(*mine, program(2, "cells"))
-    many = programs(*mine, *(program(color, "cells") for color in (2, 3, 4)))
-    assert many == one < programs(*mine)
-    assert programs(program(1, "grids"), program(2, "cells")) == pytest.approx(1 / 2)
+def test_a_short_program_is_believed_and_a_long_one_is_not() -> None:
+    assert programs(of_length(1, EVEN_BITS)) == [pytest.approx(1 / 2)]
+    assert programs(of_length(1, EVEN_BITS - HALVING_BITS)) == [pytest.approx(2 / 3)]
+    assert programs(of_length(1, EVEN_BITS + 2 * HALVING_BITS)) == [pytest.approx(1 / 5)]
+    assert programs(of_length(1, 1e9)) == [pytest.approx(0.0)]
+    longer_too = (of_length(1, EVEN_BITS), of_length(1, EVEN_BITS + 9, "another"))
+    assert programs(*longer_too) == [pytest.approx(1 / 2)]
+    assert programs() == []
+
+
+def test_each_next_program_is_believed_a_quarter_as_much() -> None:
+    found = [of_length(color, EVEN_BITS + color) for color in range(3)]
+    first, second, third = programs(*found)
+    assert [second, third] == pytest.approx([first / 4, first / 16])
+    assert first == pytest.approx(1 / 2)
+
+
+def test_what_was_only_measured_has_no_views_behind_it() -> None:
+    own = [guess(1, view, scores=(0.5,) * 4) for view in range(4)]
+    told = replace(program(2, "grids"), engine="model", votes=0, scores=(math.log(0.5),) * 4)
+    chances = guess_chances(SELECTORS["experts"]([*own, told]))
+    assert sorted(chances) == [pytest.approx(1 / 6 / 2), pytest.approx(5 / 6 / 2)]
+    unmeasured = guess(3, 9, 0.9)
+    assert guess_chances(SELECTORS["experts"]([*own, unmeasured]))[1] == 0.0
 
 
 def test_views_that_agree_settle_a_guess_and_views_that_do_not_leave_it_open() -> None:

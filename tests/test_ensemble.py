@@ -106,13 +106,13 @@ def test_a_task_half_answered_is_a_fallback_without_confidence() -> None:
 def test_agreement_gives_more_confidence_than_a_lone_program_and_dispute_gives_less() -> None:
     task = Task("t", TWO_TESTS.train, TWO_TESTS.tests[:1])
     grid = as_grid([[4]])
-    agreed = [Candidate("t", 0, grid, "synth", program=p) for p in ("a", "b", "c")]
+    lone = [Candidate("t", 0, grid, "synth", program="a")]
 
     def confidence(guesses: list[Candidate]) -> float:
         return answer(task, guesses, template(task)).confidence
 
-    disputed = [agreed[0], found(0, 5, 0.0)]
-    assert confidence(disputed) < confidence(agreed[:1]) < confidence(agreed) < 1
+    disputed, agreed = [*lone, guess(5, -0.1)], [*lone, guess(4, -0.1)]
+    assert confidence(disputed) < confidence(lone) < confidence(agreed) < 1
 
 
 # --- rules ----------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def test_each_rule_has_its_order() -> None:
     orders = {rule: order(rule, DISPUTED) for rule in RULES}
     assert orders == {
         "each": [5, 7, 6, 8],
-        "judged": [5, 7, 6, 8],  # -0.5 is less than -0.1
+        "likeliest": [5, 7, 6, 8],
         "programs-first": [5, 6, 7, 8],
         "guesses-first": [7, 6, 8, 5],
         "lone-program": [7, 6, 8, 5],
@@ -143,10 +143,26 @@ def test_each_rule_has_its_order() -> None:
 
 def test_a_program_that_the_model_finds_likelier_than_its_guesses_is_second() -> None:
     likelier = replace(found(0, 6, -3.0), engine="model", scores=(-0.05,), votes=0)
-    assert order("judged", [*DISPUTED, likelier])[:2] == [5, 6]
-    assert order("each", [*DISPUTED, likelier])[:2] == [5, 7]
-    assert order("judged", [*DISPUTED, replace(likelier, scores=(-0.2,))])[:2] == [5, 7]
-    assert order("judged", [likelier, *LONE]) == order("judged", LONE)  # nobody found it
+    assert order("each", DISPUTED)[:2] == [5, 7]
+    assert order("each", [*DISPUTED, likelier])[:2] == [5, 6]
+    assert order("each", [*DISPUTED, replace(likelier, scores=(-0.2,))])[:2] == [5, 7]
+
+
+def test_what_nobody_found_is_not_handed_in() -> None:
+    measured = replace(found(0, 6, -3.0), engine="model", scores=(-0.05,), votes=0)
+    one, other = (answer(ONE_TEST, some, template(ONE_TEST)) for some in (LONE, [measured, *LONE]))
+    assert one.confidence == other.confidence
+    assert [a.grid.tolist() for a in one.attempts[0]] == [
+        a.grid.tolist() for a in other.attempts[0]
+    ]
+
+
+def test_a_long_program_gives_way_to_guesses_that_views_agree_on() -> None:
+    agreed = [replace(guess(7, -0.6), view=f"d{i}") for i in range(4)]
+    other = [replace(guess(8, -0.8), view=f"d{i}") for i in range(4, 7)]
+    assert order("likeliest", [found(0, 5, -10.0), *agreed, *other]) == [5, 7, 8]
+    assert order("likeliest", [found(0, 5, -60.0), *agreed, *other]) == [7, 8, 5]
+    assert order("each", [found(0, 5, -60.0), *agreed, *other]) == [5, 7, 8]
 
 
 def test_a_lone_program_and_an_agreed_one_come_first() -> None:
@@ -185,6 +201,4 @@ def test_a_rule_orders_every_grid_once_whatever_the_order_of_arrival(
         for each in (some, shuffled)
     ]
     assert orders[0] == orders[1]
-    assert sorted(orders[0]) == sorted(
-        {key(candidate.grid) for candidate in some if candidate.votes}
-    )
+    assert sorted(orders[0]) == sorted({key(candidate.grid) for candidate in some})

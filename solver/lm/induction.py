@@ -24,8 +24,8 @@ from solver.sandbox import Sandbox
 
 RUNNING = 0.1  # of the time left is kept to run what was written last
 # Description lengths: Python says with many words what the synthesizer's language says with few,
-# so that a token counts little beside the first constant. Bits.
-PYTHON_BITS, TOKEN_BITS = 40.0, 0.05
+# so that a token counts little. Most that reproduce the demonstrations are right. Bits.
+PYTHON_BITS, TOKEN_BITS = 15.0, 0.05
 
 
 class Writer(Protocol):
