@@ -168,8 +168,8 @@ def test_without_solutions_the_confidence_is_shown(
     run_simulate(str(run.folder), source=str(bare))
     shown = capsys.readouterr().out
     assert "confidence %" in shown
-    # A lone program has a confidence of 2/3.
-    assert "66.7 [67, 67]" in shown
+    # A program of 10 nats, 14.4 bits: the odds of one of 30 bits, doubled twice but for a bit.
+    assert "79.4 [79, 79]" in shown
 
 
 @pytest.mark.parametrize(
