@@ -9,8 +9,8 @@ TORCH_CPU := $(shell cat offline_wheels/torch-cpu-index.txt)
 
 .PHONY: solve test lint rehearse lock clean
 
-solve: $(READY)  ## solve 40 public evaluation tasks on this machine, at most 10 minutes
-	$(BIN)/arcsub solve arc-agi-1:evaluation --tasks 40 --budget 10m
+solve: $(READY)  ## solve 40 public evaluation tasks on this machine, at most 5 minutes
+	$(BIN)/arcsub solve arc-agi-1:evaluation --tasks 40 --budget 5m
 
 test: $(READY)  ## every test
 	$(BIN)/python -m pytest
