@@ -75,8 +75,8 @@ def test_a_short_run_does_without_stages_that_need_longer() -> None:
     def engines(budget_s: float, *named: str) -> list[str]:
         return [stage.engine for stage in load_config("cpu", budget_s, engines=named).stages]
 
-    assert engines(1199.0) == ["synth"]
-    assert engines(1200.0) == ["synth", "joint", "model"]
+    assert engines(599.0) == ["synth"]
+    assert engines(600.0) == ["synth", "joint", "model"]
     assert engines(1.0, "model") == ["model"]
 
 
