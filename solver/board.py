@@ -23,8 +23,8 @@ from solver.submissions import dump_task, write_submission
 from solver.template import template
 
 WRITE_EVERY_S = 1.0
-KNOWN = 8  # grids for a test input, at most, that a later job is told of
 WRITE_SHARE = 0.005  # of one core, at most, goes into rewriting the submission
+KNOWN = 8  # grids for a test input, at most, that a later job is told of
 
 log = logging.getLogger("solver")
 

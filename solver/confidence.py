@@ -9,11 +9,12 @@ beside the next best.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
 
-from solver.grid import Candidate, key, same
-from solver.select import Ranked, mean_score
+from solver.grid import Candidate, key
+from solver.select import Ranked, bits, mean_score
 
 # Measured on training tasks, with demonstrations hidden from the synthesizer (docs/synth.md).
 EVEN_BITS = 30.0  # a program of this length is as likely right as wrong
@@ -29,8 +30,7 @@ def program_chances(ranked: Sequence[Ranked]) -> list[float]:
     """
     if not ranked:
         return []
-    bits = -max(c.logprob or 0.0 for c in ranked[0].support) / math.log(2)
-    first = 1.0 / (1.0 + 2.0 ** min(1000.0, (bits - EVEN_BITS) / HALVING_BITS))
+    first = 1.0 / (1.0 + 2.0 ** min(1000.0, (bits(ranked[0]) - EVEN_BITS) / HALVING_BITS))
     return [first * NEXT**place for place in range(len(ranked))]
 
 
@@ -49,10 +49,11 @@ def guess_chances(ranked: Sequence[Ranked]) -> list[float]:
     for candidate in sorted(voters, key=lambda c: (c.votes, c.logprob or 0.0, key(c.grid))):
         votes[candidate.view] = candidate
     views = max(len(votes), *(len(candidate.scores) for candidate in found), 0)
+    agree = Counter(key(candidate.grid) for candidate in votes.values())
     scores = list(map(mean_score, ranked))
     rivals = sorted([-math.inf, *scores])[-2:]
     chances = [
-        (sum(same(c.grid, grid.grid) for c in votes.values()) + 1)
+        (agree[key(grid.grid)] + 1)
         / (views + 2)
         * _margin(score, rivals[0] if score == rivals[1] else rivals[1])
         for grid, score in zip(ranked, scores, strict=True)

@@ -114,10 +114,7 @@ def load_config(
         table["devices"] = devices
     for stage in chosen:
         _check_stage(profile, stage, table.get("devices", 0))
-    known = {field.name for field in fields(Config)}
-    unknown = sorted(table.keys() - known)
-    if unknown:
-        raise DataError(f"profile {profile}: unknown setting {unknown[0]!r}")
+    _check_names(profile, table)
     return Config(
         budget_s=budget_s,
         stages=chosen,
@@ -126,6 +123,12 @@ def load_config(
         profile=profile,
         **table,
     )
+
+
+def _check_names(profile: str, table: Mapping[str, Any]) -> None:
+    unknown = sorted(table.keys() - {field.name for field in fields(Config)})
+    if unknown:
+        raise DataError(f"profile {profile}: unknown setting {unknown[0]!r}")
 
 
 def _check_number(option: str, number: int | None) -> None:

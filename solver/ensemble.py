@@ -53,6 +53,14 @@ class Evidence:
         return SELECTORS[self.selector]([c for c in self.found if c.program is None or not c.votes])
 
     @cached_property
+    def program_chances(self) -> list[float]:
+        return program_chances(self.programs)
+
+    @cached_property
+    def guess_chances(self) -> list[float]:
+        return guess_chances(self.guesses)
+
+    @cached_property
     def together(self) -> list[Ranked]:
         """Programs and guesses in one list, by the selector."""
         return SELECTORS[self.selector](self.found)
@@ -120,14 +128,10 @@ def likeliest(evidence: Evidence) -> list[Ranked]:
     """By the chance that a grid is right, of which programs and model are two witnesses: a short
     program is believed, a long one gives way to guesses that views agree on."""
     wrong: dict[bytes, float] = {}
-    witnesses = (
-        (evidence.programs, program_chances(evidence.programs)),
-        (evidence.guesses, guess_chances(evidence.guesses)),
-    )
-    for ranking, chances in witnesses:
-        for ranked, chance in zip(ranking, chances, strict=True):
-            grid = key(ranked.grid)
-            wrong[grid] = wrong.get(grid, 1.0) * (1.0 - chance)
+    grids = [key(ranked.grid) for ranked in (*evidence.programs, *evidence.guesses)]
+    chances = [*evidence.program_chances, *evidence.guess_chances]
+    for grid, chance in zip(grids, chances, strict=True):
+        wrong[grid] = wrong.get(grid, 1.0) * (1.0 - chance)
     return sorted(each_first(evidence), key=lambda ranked: wrong[key(ranked.grid)])
 
 
@@ -199,7 +203,7 @@ def _state(evidence: Evidence, order: Sequence[Ranked]) -> str:
 def _confidence(evidence: Evidence) -> float:
     """How sure the answer is, whatever rule orders it: what is believed is the best program and
     the best guess, and whether they agree."""
-    programs, guesses = program_chances(evidence.programs), guess_chances(evidence.guesses)
+    programs, guesses = evidence.program_chances, evidence.guess_chances
     if not guesses:
         return programs[0] if programs else 0.0
     if not programs:

@@ -103,7 +103,7 @@ AGREEMENT_BITS = 12.0  # what another kind's agreement is worth, measured on tra
 def _program_bits(group: list[Candidate]) -> float:
     kinds = {candidate.view for candidate in group}
     doublings = len({candidate.program for candidate in group}).bit_length() - 1
-    return _best(group) / math.log(2) + AGREEMENT_BITS * (len(kinds) - 1) + doublings
+    return -_length(group) + AGREEMENT_BITS * (len(kinds) - 1) + doublings
 
 
 SELECTORS: dict[str, Callable[[Sequence[Candidate]], list[Ranked]]] = {
@@ -142,7 +142,7 @@ def _logprob(candidate: Candidate) -> float:
     return 0.0 if candidate.logprob is None else candidate.logprob
 
 
-def _best(group: list[Candidate]) -> float:
+def _best(group: Sequence[Candidate]) -> float:
     return max(map(_logprob, group))
 
 
@@ -158,6 +158,15 @@ def _belief(candidate: Candidate) -> float:
 def _over_views(group: Sequence[Candidate], average: Callable[[Sequence[float]], float]) -> float:
     """The best of the group's averages, each over one measurement; -inf without any."""
     return max((average(c.scores) for c in group if c.scores), default=-math.inf)
+
+
+def bits(ranked: Ranked) -> float:
+    """Description length of the shortest program behind a grid."""
+    return _length(ranked.support)
+
+
+def _length(group: Sequence[Candidate]) -> float:
+    return -_best(group) / math.log(2)
 
 
 def mean_score(ranked: Ranked) -> float:

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from solver.ensemble import RULES, Answer, answer
+from solver.config import BEFORE
+from solver.ensemble import RULES, Answer, Evidence, answer
 from solver.grid import Attempt, Candidate, Grid, Task, key, same
 from solver.journal import ALL, JobRecord, Replay
 from solver.select import SELECTORS
@@ -128,9 +129,10 @@ def _finding(
 ) -> Finding:
     selector = str(run.config.get("selector"))
     selector = selector if selector in SELECTORS else "experts"
-    rule = str(run.config.get("ensemble", "each"))
+    rule = str(run.config.get("ensemble"))
+    rule = rule if rule in RULES else BEFORE["ensemble"]
     valid = [c for c in candidates if c.test < len(task.tests)]
-    given = answer(task, valid, template(task), selector, rule if rule in RULES else "each")
+    given = answer(task, valid, template(task), selector, rule)
     outputs = [_output(run, task, test, valid, given, selector) for test in range(len(task.tests))]
     records = [run.replay.jobs[i] for i in jobs]
     return Finding(
@@ -171,9 +173,8 @@ def _ballots(
 ) -> tuple[Ballot, ...]:
     """Every distinct grid with all its support: those handed in, then programs', then others."""
     support: dict[bytes, dict[object, Candidate]] = {key(a.grid): {} for a in given}
-    ranked = SELECTORS["programs"]([c for c in found if c.program is not None])
-    ranked += SELECTORS[selector]([c for c in found if c.program is None])
-    for candidate in (c for group in ranked for c in group.support):
+    weighed = Evidence(tuple(found), selector)
+    for candidate in (c for group in (*weighed.programs, *weighed.guesses) for c in group.support):
         support.setdefault(key(candidate.grid), {}).setdefault(candidate.identity, candidate)
     groups = [tuple(group.values()) for group in support.values()]
     return tuple(Ballot(group[0].grid, group) for group in groups if group)

@@ -19,7 +19,7 @@ from solver.arcio import pick_tasks, read_source
 from solver.deadline import CpuClock, Deadline
 from solver.engines import Context
 from solver.grid import Task, same, stable_seed
-from solver.select import Ranked, programs
+from solver.select import Ranked, bits, programs
 from solver.synth.engine import prepare, synth
 
 EDGES = (-math.inf, 10, 20, 30, 40, 60, 80, math.inf)  # bits
@@ -64,11 +64,6 @@ def answers(
         for grids, pair in zip(ranked, hidden, strict=True)
         if grids
     ]
-
-
-def bits(ranked: Ranked) -> float:
-    """The length of the shortest program behind a grid."""
-    return -max(c.logprob or 0.0 for c in ranked.support) / math.log(2)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ under fixed views: the model is its own verifier.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from solver.deadline import Deadline
@@ -78,8 +78,18 @@ def propose(
         found.setdefault((key(guess.grid), guess.view.name), []).append(guess)
     asked = replace(asked, views=views)
     scores = _measure(model, asked, found, deadline, options) if strategy.measured else {}
-    own = [
-        Candidate(
+    return [*_own(asked, found, scores, engine), *_told(asked, scores, engine)]
+
+
+def _own(
+    asked: Question,
+    found: Mapping[tuple[bytes, str], Sequence[Guess]],
+    scores: Mapping[bytes, tuple[float, ...]],
+    engine: str,
+) -> Iterator[Candidate]:
+    """What the search found."""
+    for (grid, view), guesses in found.items():
+        yield Candidate(
             asked.task.id,
             asked.test,
             guesses[0].grid,
@@ -89,14 +99,15 @@ def propose(
             scores=scores.get(grid, ()),
             votes=len(guesses),
         )
-        for (grid, view), guesses in found.items()
-    ]
-    others = [
-        replace(known, engine=engine, scores=scores[key(known.grid)], votes=0)
-        for known in _known(asked)
-        if scores.get(key(known.grid))
-    ]
-    return own + others
+
+
+def _told(
+    asked: Question, scores: Mapping[bytes, tuple[float, ...]], engine: str
+) -> Iterator[Candidate]:
+    """What earlier jobs found, with this engine's measurements and without a vote."""
+    for known in _known(asked):
+        if measured := scores.get(key(known.grid)):
+            yield replace(known, engine=engine, scores=measured, votes=0)
 
 
 def _known(asked: Question) -> list[Candidate]:
