@@ -142,13 +142,19 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     width: Annotated[int, typer.Option(help="Of the model; a multiple of 64.")] = 256,
     layers: Annotated[int, typer.Option(help="Of the model.")] = 6,
+    start: Annotated[
+        str | None, typer.Option(metavar="DIR", help="A trained model to go on from.")
+    ] = None,
+    originals: Annotated[
+        float, typer.Option(min=0, max=1, help="Part of a task's own pairs beside RE-ARC's.")
+    ] = 0.3,
 ) -> None:
     """Train the bundled model from nothing, or go on training it, within a budget."""
 
     def action() -> None:
         with extra("model"):
             from submission.training import Training, run_training
-        request = Training(out, budget, data, seed, resume, width, layers)
+        request = Training(out, budget, data, seed, resume, width, layers, start, originals)
         run_training(request, STARTED, typer.echo)
 
     _exit(action)

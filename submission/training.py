@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from transformers import Qwen3_5ForCausalLM
 
 from solver.deadline import Budget, Deadline, format_duration, parse_duration
 from solver.grid import DataError
@@ -23,9 +24,18 @@ from solver.lm.checkpoint import CHECKPOINT, Place, export, read_place, restore,
 from solver.lm.corpus import Corpus, read_corpus
 from solver.lm.formats import Batch, collate, encode
 from solver.lm.load import fast_dtype
-from solver.lm.model import Size, TaskModel, build, compile_layers
+from solver.lm.model import (
+    PROVENANCE,
+    Size,
+    TaskModel,
+    build,
+    compile_layers,
+    dequantized,
+    load,
+)
 from solver.lm.stream import Mixture, Stream, sequence_length
 from solver.lm.train import Recipe, Step, Trainer, measure, train, world
+from submission.provenance import read
 
 SAVE_S, MEASURE_S, SAY_S = 120.0, 600.0, 20.0  # at most; short budgets do it more often
 WATCHED, WATCHED_TOKENS = 120, 512  # sequences that the held-out loss is measured on
@@ -43,6 +53,17 @@ class Training:
     resume: bool = False
     width: int = 256
     layers: int = 6
+    start: str | None = None
+    originals: float = Mixture.originals
+
+
+@dataclass(frozen=True)
+class Before:
+    """What the model that a training starts from had been trained for."""
+
+    steps: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
 
 
 def run_training(request: Training, started: float, say: Callable[[str], None]) -> None:
@@ -53,7 +74,7 @@ def run_training(request: Training, started: float, say: Callable[[str], None]) 
     if checkpoint.exists() != request.resume:
         raise DataError(f"{checkpoint}: " + ("no such file" if request.resume else _OCCUPIED))
     with _processes():
-        run = _prepare(request, out, deadline, say)
+        run = prepare(request, out, deadline, say)
         run.measure()
         train(run.trainer, run.stream, deadline.earlier(1.0 + 2 * run.measure_s), run.watch)
         run.measure()
@@ -89,12 +110,15 @@ def _processes() -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def _prepare(request: Training, out: Path, deadline: Deadline, say: Callable[[str], None]) -> _Run:
+def prepare(request: Training, out: Path, deadline: Deadline, say: Callable[[str], None]) -> _Run:
     """The run at its first step, or where its checkpoint stands."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    size, mixture = _size(request), Mixture()
+    size, mixture = _size(request), Mixture(originals=request.originals)
     corpus = read_corpus(request.data, request.seed)
-    lm = build(size, request.seed)
+    lm, before = build(size, request.seed), Before()
+    if request.start is not None:
+        lm, before = _started(Path(request.start), device)
+        size = Size(lm.config.hidden_size, lm.config.num_hidden_layers)
     model = TaskModel(lm, len(corpus.lessons)).to(device, fast_dtype(device))
     trainer = Trainer(model, Recipe())
     stream = Stream(corpus.lessons, mixture, request.seed, *world())
@@ -108,7 +132,9 @@ def _prepare(request: Training, out: Path, deadline: Deadline, say: Callable[[st
     if request.resume:
         place = read_place(out / CHECKPOINT, about)
         restore(out / CHECKPOINT, trainer, stream, place)
+        before = Before(**place.about.get("before", {}))
         run.best, run.before_s, run.said_tokens = place.best, place.seconds, place.tokens
+    run.earlier, run.about = before, {**about, "before": asdict(before)}
     compile_layers(lm)
     out.mkdir(parents=True, exist_ok=True)
     parameters = sum(p.numel() for p in lm.parameters())
@@ -116,6 +142,13 @@ def _prepare(request: Training, out: Path, deadline: Deadline, say: Callable[[st
         f"{parameters / 1e6:.2f} M parameters, {len(corpus.lessons)} tasks, {world()[1]} processes"
     )
     return run
+
+
+def _started(folder: Path, device: torch.device) -> tuple[Qwen3_5ForCausalLM, Before]:
+    """A trained model to go on from, its tasks forgotten, and what its provenance tells of it."""
+    lm = dequantized(load(folder, fast_dtype(device)))
+    told = read(folder) if (folder / PROVENANCE).exists() else None
+    return lm, Before(told.steps, told.tokens, told.seconds) if told else Before()
 
 
 def _size(request: Training) -> Size:
@@ -151,6 +184,7 @@ class _Run:
     watched: list[Batch]
     deadline: Deadline
     tell: Callable[[str], None]
+    earlier: Before = Before()
     best: float = float("inf")
     before_s: float = 0.0
     measure_s: float = 0.0
@@ -173,7 +207,7 @@ class _Run:
         if decaying != self.decaying or (
             not decaying and now - self.saved >= min(SAVE_S, self.total / 20)
         ):
-            self._save(now)
+            self.save(now)
         self.decaying = decaying
         if now - self.measured >= min(MEASURE_S, self.total / 5):
             self.measure()
@@ -208,14 +242,19 @@ class _Run:
         """A line of the curve."""
         if world()[0] != 0:
             return
-        line = {"step": self.trainer.steps, "tokens": self.trainer.tokens, **self._seconds()}
+        earlier, seconds = self.earlier, self._seconds()["seconds"]
+        line = {
+            "step": earlier.steps + self.trainer.steps,
+            "tokens": earlier.tokens + self.trainer.tokens,
+            "seconds": round(earlier.seconds + seconds, 1),
+        }
         with open(self.out / CURVE, "a", encoding="utf-8") as file:
             file.write(json.dumps({**line, **{k: round(v, 5) for k, v in values.items()}}) + "\n")
 
     def _seconds(self) -> dict[str, float]:
         return {"seconds": round(self.before_s + self.deadline.clock.now() - self.begun, 1)}
 
-    def _save(self, now: float) -> None:
+    def save(self, now: float) -> None:
         """Keep a place to go on from. It lies before the decay: from there any length goes on."""
         self.saved = now
         if world()[0] == 0:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -21,8 +21,9 @@ from safetensors.torch import load_file, save_file
 
 from solver.deadline import Deadline, FakeClock
 from solver.grid import DataError
-from solver.lm.checkpoint import CHECKPOINT, Place, read_place, restore, save
-from solver.lm.model import Size, TaskModel, build
+from solver.kit import sha256
+from solver.lm.checkpoint import CHECKPOINT, Place, export, read_place, restore, save
+from solver.lm.model import BUNDLE, WEIGHTS, Size, TaskModel, build
 from solver.lm.stream import Mixture, Stream
 from solver.lm.train import (
     Recipe,
@@ -34,7 +35,8 @@ from solver.lm.train import (
     schedule,
     train,
 )
-from submission.training import CURVE, Training, run_training
+from submission import provenance
+from submission.training import CURVE, Before, Training, prepare, run_training
 from tests.lm import run_together, toy_lessons
 from tests.runs import finish, start
 
@@ -201,6 +203,31 @@ def test_no_time_does_no_harm(tmp_path: Path) -> None:
     assert not (tmp_path / CHECKPOINT).exists()
     with pytest.raises(DataError, match="no such file"):
         run_training(replace(request, resume=True), time.monotonic(), print)
+
+
+def test_a_training_goes_on_from_a_trained_model(tmp_path: Path) -> None:
+    """Its weights and its size, with the tasks forgotten; what it took so far is counted in."""
+    folder = tmp_path / "model"
+    lm = build(Size(64, 1), 5).to(torch.bfloat16)
+    export(folder, TaskModel(lm, 1))
+    old = Before(100, 20_000, 50.0)
+    some = provenance.read(BUNDLE)
+    told = replace(some, sha256=sha256(folder / WEIGHTS), **asdict(old))
+    provenance.write(folder, told)
+    request = Training(str(tmp_path / "out"), "100s", start=str(folder), originals=0.6)
+    run = prepare(request, tmp_path / "out", Deadline.after(100, FakeClock()), print)
+    weights = run.trainer.model.lm.model.layers[0].mlp.up_proj.weight
+    assert torch.equal(weights, lm.model.layers[0].mlp.up_proj.weight)
+    run.measure()
+    batch = next(run.stream)
+    run.watch(run.trainer.step(batch, 1.0))
+    run.save(0.0)
+    begun = json.loads((tmp_path / "out" / CURVE).read_text().splitlines()[0])
+    assert (begun["step"], begun["tokens"], begun["seconds"]) == (100, 20_000, 50.0)
+    place = read_place(tmp_path / "out" / CHECKPOINT, {"width": 64, "originals": 0.6})
+    assert (place.steps, place.about["before"]) == (1, asdict(old))
+    again = prepare(replace(request, resume=True), tmp_path / "out", run.deadline, print)
+    assert (again.trainer.steps, again.earlier) == (1, old)
 
 
 def test_processes_average_their_gradients(tmp_path: Path) -> None:
