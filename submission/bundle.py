@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from solver.grid import DataError
-from solver.lm.checkpoint import CHECKPOINT, Place, read_place
+from solver.lm.checkpoint import CHECKPOINT, VECTORS, Place, read_place
 from solver.lm.corpus import TRAINING, Corpus, read_corpus
 from solver.lm.formats import Batch
 from solver.lm.model import WEIGHTS, TaskModel, load
@@ -43,6 +44,9 @@ def run_bundle(
     watched = watched_batches(corpus)
     before = _unknown_task_loss(source, watched)
     quantize(source, target)
+    (target / VECTORS).unlink(missing_ok=True)
+    if (source / VECTORS).exists():
+        shutil.copyfile(source / VECTORS, target / VECTORS)
     after = _unknown_task_loss(target, watched)
     provenance = _provenance(source, target, place, exported, corpus, (before, after), data)
     write(target, provenance)

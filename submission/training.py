@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,7 +20,17 @@ from transformers import Qwen3_5ForCausalLM
 
 from solver.deadline import Budget, Deadline, format_duration, parse_duration
 from solver.grid import DataError
-from solver.lm.checkpoint import CHECKPOINT, Place, export, read_place, restore, save
+from solver.lm.checkpoint import (
+    CHECKPOINT,
+    VECTORS,
+    Place,
+    export,
+    read_place,
+    read_tasks,
+    restore,
+    save,
+    save_tasks,
+)
 from solver.lm.corpus import Corpus, read_corpus
 from solver.lm.formats import Batch, collate, encode
 from solver.lm.load import fast_dtype
@@ -120,6 +130,9 @@ def prepare(request: Training, out: Path, deadline: Deadline, say: Callable[[str
         lm, before = _started(Path(request.start), device)
         size = Size(lm.config.hidden_size, lm.config.num_hidden_layers)
     model = TaskModel(lm, len(corpus.lessons)).to(device, fast_dtype(device))
+    ids = tuple(lesson.id for lesson in corpus.lessons)
+    if request.start is not None:
+        _remember(model, ids, Path(request.start))
     trainer = Trainer(model, Recipe())
     stream = Stream(corpus.lessons, mixture, request.seed, *world())
     about = {
@@ -128,7 +141,7 @@ def prepare(request: Training, out: Path, deadline: Deadline, say: Callable[[str
         "seed": request.seed,
         "data": fingerprint(corpus),
     }
-    run = _Run(out, trainer, stream, about, watched_batches(corpus), deadline, say)
+    run = _Run(out, trainer, stream, about, watched_batches(corpus), ids, deadline, say)
     if request.resume:
         place = read_place(out / CHECKPOINT, about)
         restore(out / CHECKPOINT, trainer, stream, place)
@@ -145,10 +158,19 @@ def prepare(request: Training, out: Path, deadline: Deadline, say: Callable[[str
 
 
 def _started(folder: Path, device: torch.device) -> tuple[Qwen3_5ForCausalLM, Before]:
-    """A trained model to go on from, its tasks forgotten, and what its provenance tells of it."""
+    """A trained model to go on from, and what its provenance tells of it."""
     lm = dequantized(load(folder, fast_dtype(device)))
     told = read(folder) if (folder / PROVENANCE).exists() else None
     return lm, Before(told.steps, told.tokens, told.seconds) if told else Before()
+
+
+@torch.no_grad()
+def _remember(model: TaskModel, ids: Sequence[str], folder: Path) -> None:
+    """Give tasks the vectors that a trained model has for them."""
+    known = read_tasks(folder / VECTORS, model.tasks[0])
+    for row, name in zip(model.tasks, ids, strict=True):
+        if name in known:
+            row.copy_(known[name])
 
 
 def _size(request: Training) -> Size:
@@ -182,6 +204,7 @@ class _Run:
     stream: Stream
     about: dict[str, object]
     watched: list[Batch]
+    ids: tuple[str, ...]
     deadline: Deadline
     tell: Callable[[str], None]
     earlier: Before = Before()
@@ -221,6 +244,7 @@ class _Run:
         if loss < self.best and self.trainer.steps:
             self.best = loss
             export(self.out / "model", self.trainer.model)
+            save_tasks(self.out / "model" / VECTORS, self.trainer.model, self.ids)
         self.measured = self.deadline.clock.now()
         self.measure_s = self.measured - began
         self.say(f"held-out loss {loss:.4f}, {exact:.1%} exact")

@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 import torch
 
 from solver.grid import DataError
-from solver.lm.checkpoint import CHECKPOINT, Place, export, save
+from solver.lm.checkpoint import CHECKPOINT, VECTORS, Place, export, save, save_tasks
 from solver.lm.corpus import read_corpus
 from solver.lm.model import CONFIG, WEIGHTS, Size, TaskModel, build, load
 from solver.lm.train import Recipe, Trainer
@@ -76,6 +76,15 @@ def test_a_trained_model_becomes_a_small_one_with_its_history(trained: Path) -> 
         "old\n", figures(of)
     )
     assert read(bundle(trained)) == of  # once more, over itself
+
+
+def test_the_vectors_of_the_tasks_come_along(trained: Path) -> None:
+    vectors = trained / "model" / VECTORS
+    assert not (bundle(trained) / VECTORS).exists()
+    save_tasks(vectors, TaskModel(load(trained / "model"), 2), ["a", "b"])
+    assert (bundle(trained) / VECTORS).read_bytes() == vectors.read_bytes()
+    vectors.unlink()
+    assert not (bundle(trained) / VECTORS).exists()
 
 
 def break_curve(folder: Path) -> None:

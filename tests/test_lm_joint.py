@@ -17,10 +17,9 @@ from safetensors.torch import load_file
 
 from solver.deadline import Deadline, FakeClock, StepClock
 from solver.grid import DataError, Task, as_grid
-from solver.lm.checkpoint import CHECKPOINT, export, read_place
+from solver.lm.checkpoint import CHECKPOINT, VECTORS, export, read_place
 from solver.lm.joint import (
     MODEL,
-    VECTORS,
     Joint,
     adapt_jointly,
     load_adapted,

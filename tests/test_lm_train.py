@@ -22,7 +22,18 @@ from safetensors.torch import load_file, save_file
 from solver.deadline import Deadline, FakeClock
 from solver.grid import DataError
 from solver.kit import sha256
-from solver.lm.checkpoint import CHECKPOINT, Place, export, read_place, restore, save
+from solver.lm.checkpoint import (
+    CHECKPOINT,
+    VECTORS,
+    Place,
+    export,
+    read_place,
+    read_tasks,
+    restore,
+    save,
+    save_tasks,
+)
+from solver.lm.corpus import read_corpus
 from solver.lm.model import BUNDLE, WEIGHTS, Size, TaskModel, build
 from solver.lm.stream import Mixture, Stream
 from solver.lm.train import (
@@ -205,11 +216,17 @@ def test_no_time_does_no_harm(tmp_path: Path) -> None:
         run_training(replace(request, resume=True), time.monotonic(), print)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_a_training_goes_on_from_a_trained_model(tmp_path: Path) -> None:
-    """Its weights and its size, with the tasks forgotten; what it took so far is counted in."""
+    """Its weights, its size and its tasks' vectors; what it took so far is counted in."""
     folder = tmp_path / "model"
-    lm = build(Size(64, 1), 5).to(torch.bfloat16)
-    export(folder, TaskModel(lm, 1))
+    lm = build(Size(64, 1), 5)
+    model = TaskModel(lm, 1).bfloat16()
+    export(folder, model)
+    first = read_corpus(None, 0).lessons[3].id
+    with torch.no_grad():
+        model.tasks.fill_(0.25)
+    save_tasks(folder / VECTORS, model, [first])
     old = Before(100, 20_000, 50.0)
     some = provenance.read(BUNDLE)
     told = replace(some, sha256=sha256(folder / WEIGHTS), **asdict(old))
@@ -218,6 +235,8 @@ def test_a_training_goes_on_from_a_trained_model(tmp_path: Path) -> None:
     run = prepare(request, tmp_path / "out", Deadline.after(100, FakeClock()), print)
     weights = run.trainer.model.lm.model.layers[0].mlp.up_proj.weight
     assert torch.equal(weights, lm.model.layers[0].mlp.up_proj.weight)
+    vectors = run.trainer.model.tasks
+    assert [bool((row == 0.25).all()) for row in vectors[:5]] == [False, False, False, True, False]
     run.measure()
     batch = next(run.stream)
     run.watch(run.trainer.step(batch, 1.0))
@@ -228,6 +247,16 @@ def test_a_training_goes_on_from_a_trained_model(tmp_path: Path) -> None:
     assert (place.steps, place.about["before"]) == (1, asdict(old))
     again = prepare(replace(request, resume=True), tmp_path / "out", run.deadline, print)
     assert (again.trainer.steps, again.earlier) == (1, old)
+    again.measure()
+    rows = read_tasks(tmp_path / "out" / "model" / VECTORS, vectors[0])
+    assert len(rows) == len(vectors)
+    assert torch.equal(rows[first], again.trainer.model.tasks[3])
+    save_file({"other": torch.zeros(3)}, folder / VECTORS)
+    with pytest.raises(DataError, match=f"{VECTORS}: vectors of another model"):
+        prepare(request, tmp_path / "another", run.deadline, print)
+    (folder / VECTORS).write_bytes(b"torn")
+    with pytest.raises(DataError, match=f"{VECTORS}: cannot be read"):
+        prepare(request, tmp_path / "another", run.deadline, print)
 
 
 def test_processes_average_their_gradients(tmp_path: Path) -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from solver.grid import DataError
@@ -25,6 +25,7 @@ from solver.lm.stream import Stream
 from solver.lm.train import Trainer
 
 CHECKPOINT = "checkpoint.safetensors"
+VECTORS = "tasks.safetensors"  # each task's vectors, (K, D), by its id
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,30 @@ def export(folder: Path, model: TaskModel) -> None:
     weights = {name: tensor.contiguous() for name, tensor in lm.state_dict().items()}
     save_file(weights, beside, metadata={"format": "pt"})
     put_in_place(beside, folder / WEIGHTS)
+
+
+def save_tasks(path: Path, model: TaskModel, ids: Sequence[str]) -> None:
+    """Write the vectors of a model's tasks under their ids; the file is replaced as a whole."""
+    rows = {name: row.clone() for name, row in zip(ids, model.tasks.detach(), strict=True)}
+    beside = path.with_name(f".{path.name}.new")
+    save_file(rows, beside)
+    put_in_place(beside, path)
+
+
+def read_tasks(path: Path, like: Tensor) -> dict[str, Tensor]:
+    """The vectors by the ids of their tasks; none where the file is missing.
+
+    `like` (K, D) has their shape. Raises `DataError` for a file that holds something else.
+    """
+    if not path.exists():
+        return {}
+    try:
+        rows = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
+    if any(row.shape != like.shape for row in rows.values()):
+        raise DataError(f"{path}: vectors of another model")
+    return rows
 
 
 def _open(path: Path) -> Any:

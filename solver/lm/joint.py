@@ -16,7 +16,6 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from solver.deadline import Deadline
@@ -24,12 +23,13 @@ from solver.engines import Context
 from solver.grid import DataError, Task, key
 from solver.lm.checkpoint import (
     CHECKPOINT,
+    VECTORS,
     Place,
     export,
-    put_in_place,
     read_place,
     restore,
     save,
+    save_tasks,
 )
 from solver.lm.corpus import lesson_of
 from solver.lm.load import fast_dtype
@@ -46,7 +46,7 @@ from solver.lm.stream import Mixture, Stream
 from solver.lm.train import Recipe, Step, Trainer, train, world
 
 ADAPTED = "model"  # in the folder that a run's workers share
-MODEL, VECTORS = "model", "tasks.safetensors"
+MODEL = "model"  # beside the vectors
 RECIPE = Recipe(warmup=20, decay=0.3)
 MIXTURE = Mixture(tokens=3072, longest=2048)  # the longest pair has 1,871 tokens
 _WRITING_S = 1.0  # what writing the result may take
@@ -188,8 +188,5 @@ def _about(model: Path, tasks: Sequence[Task], seed: int, joint: Joint) -> dict[
 def _write(folder: Path, model: TaskModel, tasks: Sequence[Task]) -> None:
     """The result; the vectors come last and say that it is whole."""
     export(folder / MODEL, model)
-    rows = {task.id: row.clone() for task, row in zip(tasks, model.tasks.detach(), strict=True)}
-    beside = folder / f".{VECTORS}.new"
-    save_file(rows, beside)
-    put_in_place(beside, folder / VECTORS)
+    save_tasks(folder / VECTORS, model, [task.id for task in tasks])
     (folder / CHECKPOINT).unlink(missing_ok=True)
