@@ -2,8 +2,9 @@
 of the time goes.
 
 A program is believed for its shortness, a model's prediction for the views that agree on it (by
-Laplace's rule: one lone voice is no certainty, many that agree nearly are) and for its likelihood
-beside the next best.
+Laplace's rule: one lone voice is no certainty, many that agree nearly are), for its likelihood
+beside the next best, and for what the model has learned: one that does not know the demonstrations
+yet is as sure of its guesses as one that does.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from solver.select import Ranked, bits, mean_score
 # Measured on training tasks, with demonstrations hidden from the synthesizer (docs/synth.md).
 EVEN_BITS = 30.0  # a program of this length is as likely right as wrong
 HALVING_BITS = 8.0  # so many more halve its odds
+UNLEARNED = 0.3  # of the nats that an output like it would still cost among the demonstrations
 NEXT = 0.25  # the chance of the next best program's grid, of the one's before it
 
 
@@ -36,12 +38,14 @@ def program_chances(ranked: Sequence[Ranked]) -> list[float]:
 
 def guess_chances(ranked: Sequence[Ranked]) -> list[float]:
     """The chance of each of some grids that a model gave: agreement over views, times the margin
-    in likelihood.
+    in likelihood, times what the model has learned.
 
     Each view votes for what it found most often, the likeliest first; a view that was only
     measured, since it found nothing itself, votes for nothing. The margin is a grid's part of the
     probability (the geometric mean over views) that it and the strongest other measured grid have
-    together. No grid has more than the one before it: their order is the selector's.
+    together. What has been learned is the probability that the model would give an output of this
+    size among the demonstrations, to the power of `UNLEARNED`. No grid has more than the one before
+    it: their order is the selector's.
     """
     found = [candidate for grid in ranked for candidate in grid.support]
     votes: dict[str | None, Candidate] = {}
@@ -56,9 +60,17 @@ def guess_chances(ranked: Sequence[Ranked]) -> list[float]:
         (agree[key(grid.grid)] + 1)
         / (views + 2)
         * _margin(score, rivals[0] if score == rivals[1] else rivals[1])
+        * _learned(grid)
         for grid, score in zip(ranked, scores, strict=True)
     ]
     return list(accumulate(chances, min))
+
+
+def _learned(ranked: Ranked) -> float:
+    """By the model that had learned most of those that found or measured a grid."""
+    height, width = ranked.grid.shape
+    left = min(candidate.unlearned for candidate in ranked.support)
+    return math.exp(-UNLEARNED * left * height * (width + 1))
 
 
 def _margin(score: float, rival: float) -> float:

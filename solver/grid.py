@@ -154,7 +154,8 @@ class Candidate:
     `cost_s` is the seconds from the start of the job to this candidate. `scores` are the
     grid's log-likelihoods under views that are the same for all candidates of a test input
     (empty where it was not measured); `votes` counts the draws that gave this grid: none where
-    an engine only measured what another job had found.
+    an engine only measured what another job had found. `unlearned` is what the model still lost on
+    the demonstrations after learning them, in nats a token; 0 where nothing is known of that.
     """
 
     task: str
@@ -167,6 +168,7 @@ class Candidate:
     cost_s: float = 0.0
     scores: tuple[float, ...] = ()
     votes: int = 1
+    unlearned: float = 0.0
 
     @property
     def identity(self) -> tuple[object, ...]:

@@ -155,12 +155,13 @@ def candidate_record(candidate: Candidate) -> dict[str, Any]:
         "cost_s": round(candidate.cost_s, 4),
         "scores": candidate.scores,
         "votes": candidate.votes,
+        "unlearned": round(candidate.unlearned, 6),
         "grid": pack_grid(candidate.grid),
     }
 
 
 def candidate_of(record: dict[str, Any]) -> Candidate:
-    """The inverse of `candidate_record`, for older lines too, which have no scores and votes.
+    """The inverse of `candidate_record`, for older lines too, which say less.
     Raises `ValueError`, `KeyError` or `TypeError`."""
     logprob = record["logprob"]
     test, votes = record["test"], record.get("votes", 1)
@@ -168,6 +169,8 @@ def candidate_of(record: dict[str, Any]) -> Candidate:
         raise ValueError(f"test {test!r}")
     if type(votes) is not int or not 0 <= votes <= 10**9:
         raise ValueError(f"votes {votes!r}")
+    if (unlearned := _number(record.get("unlearned", 0.0))) < 0:
+        raise ValueError(f"unlearned {unlearned!r}")
     return Candidate(
         task=_text(record["task"]),
         test=test,
@@ -179,6 +182,7 @@ def candidate_of(record: dict[str, Any]) -> Candidate:
         cost_s=_number(record["cost_s"]),
         scores=tuple(map(_number, record.get("scores", ()))),
         votes=votes,
+        unlearned=unlearned,
     )
 
 

@@ -7,7 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from solver.confidence import EVEN_BITS, HALVING_BITS, guess_chances, of_both, program_chances
+from solver.confidence import (
+    EVEN_BITS,
+    HALVING_BITS,
+    UNLEARNED,
+    guess_chances,
+    of_both,
+    program_chances,
+)
 from solver.grid import Candidate, as_grid
 from solver.select import SELECTORS
 
@@ -87,6 +94,19 @@ def test_the_margin_in_likelihood_counts() -> None:
     assert with_rival(0.6 / 99) == pytest.approx(0.99 * 5 / 6)
     assert with_rival(0.2) == pytest.approx(0.75 * 5 / 6)
     assert with_rival(1e-300) == pytest.approx(5 / 6)
+
+
+def test_a_model_that_does_not_know_the_demonstrations_is_believed_less() -> None:
+    voices = [guess(1, view) for view in range(8)]
+    half = math.log(2) / UNLEARNED / 2  # a grid of one cell takes two tokens
+    unlearned = [replace(voice, unlearned=half) for voice in voices]
+    assert guesses(*unlearned) == pytest.approx(guesses(*voices) / 2)
+    # Whoever had learned most vouches for what another found, too.
+    assert guesses(*unlearned[:7], voices[7]) == pytest.approx(guesses(*voices))
+    large = Candidate("t", 0, as_grid([[1] * 4] * 2), "model", "d0", -1.0, unlearned=half)
+    lone = replace(large, unlearned=0.0)
+    ratio = guesses(large) / guesses(lone)
+    assert ratio == pytest.approx(2.0**-5)  # ten tokens
 
 
 def test_program_and_guess_are_two_witnesses() -> None:

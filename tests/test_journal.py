@@ -75,13 +75,32 @@ def test_what_is_no_packed_grid_is_refused(rows: Any) -> None:
 
 
 @given(
-    candidates() | st.builds(Candidate, ids(), st.integers(0, 9), grids(), ids(), logprob=NUMBERS)
+    candidates()
+    | st.builds(
+        Candidate,
+        ids(),
+        st.integers(0, 9),
+        grids(),
+        ids(),
+        logprob=NUMBERS,
+        unlearned=st.floats(0, 9),
+    )
 )
 def test_candidates_come_back(candidate: Candidate) -> None:
     again = candidate_of(json.loads(json.dumps(candidate_record(candidate))))
     assert again.identity == candidate.identity
     assert (again.logprob, again.cost_s) == (candidate.logprob, candidate.cost_s)
     assert (again.scores, again.votes) == (candidate.scores, candidate.votes)
+    assert again.unlearned == pytest.approx(candidate.unlearned, abs=1e-6)
+
+
+@pytest.mark.parametrize("unlearned", [-0.1, "0", None, float("nan")])
+def test_what_is_no_loss_is_refused(unlearned: object) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        candidate_of(candidate_record(guess(1)) | {"unlearned": unlearned})
+    older = candidate_record(guess(1))
+    del older["unlearned"]
+    assert candidate_of(older).unlearned == 0.0
 
 
 @given(st.builds(JobRecord, ids(), ids(), st.integers(0, 9), ids(), NUMBERS, NUMBERS,

@@ -15,9 +15,9 @@ from solver.engines import Context
 from solver.grid import DataError, Pair, Task, as_grid, is_grid
 from solver.ladder import is_out_of_memory, rung_of
 from solver.lm import engine, joint
-from solver.lm.checkpoint import export
+from solver.lm.checkpoint import VECTORS, export
 from solver.lm.engine import views_of
-from solver.lm.joint import ADAPTED, VECTORS
+from solver.lm.joint import ADAPTED
 from solver.lm.model import Size, TaskModel, build
 from solver.lm.pair_settings import TURNS, PairSettings, check, read
 from solver.views import View
@@ -45,6 +45,8 @@ def test_all_tasks_are_learned_together_then_one_is_answered(
     assert {candidate.engine for candidate in found} == {"model"}
     assert all(is_grid(candidate.grid) for candidate in found)
     assert any(len(candidate.scores) >= engine.PROBE for candidate in found)
+    (unlearned,) = {candidate.unlearned for candidate in found}
+    assert 0 < unlearned < 3
 
 
 def test_the_first_pass_keeps_colours_and_later_ones_change_those_that_may_change() -> None:

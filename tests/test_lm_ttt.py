@@ -22,7 +22,7 @@ from solver.lm.adapter import CONFIG, WEIGHTS, Lora, LowRank, read_lora
 from solver.lm.formats import Batch, collate, encode
 from solver.lm.model import Size, TaskModel, build
 from solver.lm.train import Dense, Recipe, Trainer, batch_loss, measure, tensors
-from solver.lm.ttt import Adaptation, Learner
+from solver.lm.ttt import LAST, Adaptation, Learned, Learner
 from tests.lm import toy_lessons
 from tests.runs import ROOT
 
@@ -104,6 +104,12 @@ def test_it_learns_the_task() -> None:
     learned = learner.learn(Task("blank", blank_pairs(), ()), steps(150), 0)
     assert learned.held_out is None
     assert measure(learner.model, held)[0] < before - 0.5
+
+
+def test_what_is_left_to_learn_is_what_the_last_steps_lost() -> None:
+    assert Learned(3, 0, (9.0, 3.0, 1.0), None).left == pytest.approx(13 / 3)
+    assert Learned(9, 0, (9.0,) * 5 + (0.5,) * LAST, None).left == 0.5
+    assert Learned(0, 0, (), None).left == 0.0
 
 
 def test_a_task_starts_from_its_own_vectors() -> None:

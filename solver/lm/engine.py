@@ -19,8 +19,9 @@ from solver.deadline import Deadline
 from solver.engines import Context
 from solver.grid import Candidate, Task, stable_seed
 from solver.lm.cache import PairModel
+from solver.lm.checkpoint import VECTORS
 from solver.lm.corpus import lesson_of
-from solver.lm.joint import ADAPTED, VECTORS, load_adapted, task_vectors
+from solver.lm.joint import ADAPTED, load_adapted, task_vectors
 from solver.lm.model import BUNDLE, TaskModel, compile_layers, dequantized, load
 from solver.lm.pair_settings import read
 from solver.lm.searches import Options, Question
@@ -41,7 +42,7 @@ def model(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidat
     The first views may settle it: then the rest of the slice is given back.
     """
     worker, settings = _worker_of(context), read(context.settings)
-    worker.learn(task, deadline.slice(settings.learning * deadline.left()), context)
+    left = worker.learn(task, deadline.slice(settings.learning * deadline.left()), context)
     give_back_memory()  # of learning: answering needs as much again
     views = views_of(task, context)
     known = PairModel(worker.learner.model, {task.id: 0})
@@ -50,7 +51,8 @@ def model(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidat
         part = deadline.slice(deadline.left() / (len(task.tests) - test))
         asked = Question(task, test, views, known=context.known)
         strategy = STRATEGIES[settings.strategy]
-        yield from propose(strategy, known, asked, part, options, engine="model")
+        for found in propose(strategy, known, asked, part, options, engine="model"):
+            yield replace(found, unlearned=left)
 
 
 def views_of(task: Task, context: Context) -> list[View]:
@@ -77,15 +79,16 @@ class _Worker:
     learner: Learner
     adapted: Path | None
 
-    def learn(self, task: Task, deadline: Deadline, context: Context) -> None:
-        """Forget the last task and learn this one, as far as memory allows."""
+    def learn(self, task: Task, deadline: Deadline, context: Context) -> float:
+        """Forget the last task and learn this one, as far as memory allows; what is left to learn
+        (`Learned.left`)."""
         vectors = task_vectors(self.adapted, task.id) if self.adapted else None
         if not context.rung.training or not read(context.settings).learning:
             self.learner.reset(context.seed, vectors)
-            return
+            return 0.0
         tokens = round(ADAPTATION.tokens * context.rung.batch)
         self.learner.adaptation = replace(ADAPTATION, tokens=tokens)
-        self.learner.learn(task, deadline, context.seed, vectors)
+        return self.learner.learn(task, deadline, context.seed, vectors).left
 
 
 def _worker_of(context: Context) -> _Worker:

@@ -7,6 +7,7 @@ its slice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,7 @@ from solver.views import View
 CHECK = 8  # steps between two looks at the held-out demonstration
 PATIENCE = 4  # looks without a new best that end a trial
 PACE = 4  # steps that show whether a trial has time to end
+LAST = 8  # steps that show what is left to learn
 RECIPE = Recipe(muon=False, matrix_lr=2e-3, vector_lr=3e-3, weight_decay=0.0, warmup=5, decay=1.0)
 
 
@@ -54,6 +56,12 @@ class Learned:
     tokens: int
     losses: tuple[float, ...]
     held_out: float | None
+
+    @property
+    def left(self) -> float:
+        """What the last steps still lost on the demonstrations, in nats a token; 0 without any."""
+        last = self.losses[-LAST:]
+        return math.fsum(last) / max(1, len(last))
 
 
 class Learner:

@@ -1,0 +1,63 @@
+"""How far a model's guess can be trusted, by a recorded run with known solutions.
+
+    arcsub solve arc-agi-1:training --tasks "$(python scripts/heldout.py)" --budget 20m \
+        --engines joint,model --run runs/held-out
+    python scripts/bench/guesses.py runs/held-out [RUN ...]
+
+Prints how often a test input's best guess is right, by the chance that `solver.confidence` gives it
+(with what the model has not learned, and without), and what each costs in nats. To be run on
+training tasks that the model never saw.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+
+from solver.confidence import guess_chances
+from solver.grid import Candidate, same
+from solver.select import SELECTORS
+from submission.history import History, read_history
+
+EDGES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.01)
+LEAST = 0.005  # no chance is taken for lower, nor for as much higher than 1 - it
+
+
+def main() -> None:
+    """Read the runs and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="+", metavar="RUN")
+    runs = list(map(read_history, parser.parse_args().runs))
+    for name, learned in (("as it is", True), ("whatever the model has learned", False)):
+        _print(name, [pair for run in runs for pair in best_guesses(run, learned=learned)])
+
+
+def best_guesses(run: History, *, learned: bool) -> Iterator[tuple[float, bool]]:
+    """(chance, whether it is right) of the best guess for each test input that has one."""
+    for found, outputs in zip(run.pool(), run.truth(), strict=True):
+        for test, output in enumerate(outputs):
+            own = [c for c in found if c.test == test and c.program is None and c.votes]
+            seen: list[Candidate] = own if learned else [replace(c, unlearned=0.0) for c in own]
+            ranked = SELECTORS[run.config.selector](seen)
+            if ranked:
+                yield guess_chances(ranked)[0], same(ranked[0].grid, output)
+
+
+def _print(name: str, pairs: Sequence[tuple[float, bool]]) -> None:
+    chances = np.clip([chance for chance, _ in pairs], LEAST, 1 - LEAST)
+    right = np.array([is_right for _, is_right in pairs])
+    nats = -np.log(np.where(right, chances, 1 - chances)).mean()
+    print(f"{name}: {len(pairs)} guesses, mean chance {chances.mean():.1%}, ", end="")
+    print(f"right {right.mean():.1%}, {nats:.3f} nats")
+    for low, high in pairwise(EDGES):
+        some = right[(low <= chances) & (chances < high)]
+        if some.size:
+            print(f"  {low:4.0%} to {min(high, 1):4.0%} {some.size:5} {some.mean():6.0%} right")
+
+
+if __name__ == "__main__":
+    main()
