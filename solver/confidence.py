@@ -20,8 +20,10 @@ from solver.select import Ranked, bits, mean_score
 # Measured on training tasks, with demonstrations hidden from the synthesizer (docs/synth.md).
 EVEN_BITS = 30.0  # a program of this length is as likely right as wrong
 HALVING_BITS = 8.0  # so many more halve its odds
-UNLEARNED = 0.3  # of the nats that an output like it would still cost among the demonstrations
 NEXT = 0.25  # the chance of the next best program's grid, of the one's before it
+# Measured on training tasks that the model never saw (docs/model.md): the part that counts of the
+# nats which an output of a guess's size would still cost among the demonstrations.
+UNLEARNED = 0.3
 
 
 def program_chances(ranked: Sequence[Ranked]) -> list[float]:

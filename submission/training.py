@@ -16,7 +16,6 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from transformers import Qwen3_5ForCausalLM
 
 from solver.deadline import Budget, Deadline, format_duration, parse_duration
 from solver.grid import DataError
@@ -125,14 +124,13 @@ def prepare(request: Training, out: Path, deadline: Deadline, say: Callable[[str
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     size, mixture = _size(request), Mixture(originals=request.originals)
     corpus = read_corpus(request.data, request.seed)
-    lm, before = build(size, request.seed), Before()
-    if request.start is not None:
-        lm, before = _started(Path(request.start), device)
-        size = Size(lm.config.hidden_size, lm.config.num_hidden_layers)
-    model = TaskModel(lm, len(corpus.lessons)).to(device, fast_dtype(device))
     ids = tuple(lesson.id for lesson in corpus.lessons)
-    if request.start is not None:
-        _remember(model, ids, Path(request.start))
+    if request.start is None:
+        model, before = TaskModel(build(size, request.seed), len(ids)), Before()
+    else:
+        model, before = _started(Path(request.start), ids, device)
+        size = Size(model.lm.config.hidden_size, model.lm.config.num_hidden_layers)
+    lm = model.to(device, fast_dtype(device)).lm
     trainer = Trainer(model, Recipe())
     stream = Stream(corpus.lessons, mixture, request.seed, *world())
     about = {
@@ -157,20 +155,17 @@ def prepare(request: Training, out: Path, deadline: Deadline, say: Callable[[str
     return run
 
 
-def _started(folder: Path, device: torch.device) -> tuple[Qwen3_5ForCausalLM, Before]:
-    """A trained model to go on from, and what its provenance tells of it."""
-    lm = dequantized(load(folder, fast_dtype(device)))
-    told = read(folder) if (folder / PROVENANCE).exists() else None
-    return lm, Before(told.steps, told.tokens, told.seconds) if told else Before()
-
-
 @torch.no_grad()
-def _remember(model: TaskModel, ids: Sequence[str], folder: Path) -> None:
-    """Give tasks the vectors that a trained model has for them."""
+def _started(folder: Path, ids: Sequence[str], device: torch.device) -> tuple[TaskModel, Before]:
+    """A trained model to go on from, with the vectors that it has for these tasks, and what its
+    provenance tells of it."""
+    model = TaskModel(dequantized(load(folder, fast_dtype(device))), len(ids))
     known = read_tasks(folder / VECTORS, model.tasks[0])
     for row, name in zip(model.tasks, ids, strict=True):
         if name in known:
             row.copy_(known[name])
+    told = read(folder) if (folder / PROVENANCE).exists() else None
+    return model, Before(told.steps, told.tokens, told.seconds) if told else Before()
 
 
 def _size(request: Training) -> Size:

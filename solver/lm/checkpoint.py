@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,10 +45,7 @@ class Place:
 
 def save(path: Path, trainer: Trainer, place: Place) -> None:
     """Write a checkpoint beside `path` and put it in its place."""
-    beside = path.with_name(f".{path.name}.new")
-    state = {key: value.contiguous() for key, value in _state(trainer)}
-    save_file(state, beside, metadata={"place": json.dumps(vars(place))})
-    put_in_place(beside, path)
+    _write(path, dict(_state(trainer)), {"place": json.dumps(vars(place))})
 
 
 def read_place(path: Path, about: dict[str, Any]) -> Place:
@@ -93,18 +90,13 @@ def export(folder: Path, model: TaskModel) -> None:
     lm = model.lm
     lm.config.dtype = lm.dtype
     lm.config.save_pretrained(folder)
-    beside = folder / f".{WEIGHTS}.new"
-    weights = {name: tensor.contiguous() for name, tensor in lm.state_dict().items()}
-    save_file(weights, beside, metadata={"format": "pt"})
-    put_in_place(beside, folder / WEIGHTS)
+    _write(folder / WEIGHTS, lm.state_dict(), {"format": "pt"})
 
 
 def save_tasks(path: Path, model: TaskModel, ids: Sequence[str]) -> None:
     """Write the vectors of a model's tasks under their ids; the file is replaced as a whole."""
     rows = {name: row.clone() for name, row in zip(ids, model.tasks.detach(), strict=True)}
-    beside = path.with_name(f".{path.name}.new")
-    save_file(rows, beside)
-    put_in_place(beside, path)
+    _write(path, rows)
 
 
 def read_tasks(path: Path, like: Tensor) -> dict[str, Tensor]:
@@ -121,6 +113,15 @@ def read_tasks(path: Path, like: Tensor) -> dict[str, Tensor]:
     if any(row.shape != like.shape for row in rows.values()):
         raise DataError(f"{path}: vectors of another model")
     return rows
+
+
+def _write(
+    path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
+) -> None:
+    """Replace a file of tensors as a whole."""
+    beside = path.with_name(f".{path.name}.new")
+    save_file({name: t.contiguous() for name, t in tensors.items()}, beside, metadata=metadata)
+    put_in_place(beside, path)
 
 
 def _open(path: Path) -> Any:
