@@ -148,13 +148,18 @@ def train(
     originals: Annotated[
         float, typer.Option(min=0, max=1, help="Part of a task's own pairs beside RE-ARC's.")
     ] = 0.3,
+    made_up: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Tasks of no set, as RE-ARC's.")
+    ] = None,
 ) -> None:
     """Train the bundled model from nothing, or go on training it, within a budget."""
 
     def action() -> None:
         with extra("model"):
             from submission.training import Training, run_training
-        request = Training(out, budget, data, seed, resume, width, layers, start, originals)
+        request = Training(
+            out, budget, data, seed, resume, width, layers, start, originals, made_up
+        )
         run_training(request, STARTED, typer.echo)
 
     _exit(action)
@@ -169,6 +174,9 @@ def bundle(
     data: Annotated[
         str | None, typer.Option(metavar="PATH", help="RE-ARC, if it was trained on.")
     ] = None,
+    made_up: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Made-up tasks, if it was trained on any.")
+    ] = None,
     card: Annotated[
         str | None, typer.Option(metavar="FILE", help="A model card to put the figures into.")
     ] = None,
@@ -178,7 +186,7 @@ def bundle(
     def action() -> None:
         with extra("model"):
             from submission.bundle import run_bundle
-        run_bundle(model, out, data, card, typer.echo)
+        run_bundle(model, out, data, made_up, card, typer.echo)
 
     _exit(action)
 

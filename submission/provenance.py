@@ -30,6 +30,8 @@ class Provenance:
     tasks: int
     pairs: int
     generated_pairs: int
+    made_up_tasks: int
+    made_up_pairs: int
     held_out_tasks: int
     data: str
     seed: int
@@ -38,6 +40,7 @@ class Provenance:
     flops: int
     seconds: float
     processes: int
+    device: str
     held_out_loss: float
     held_out_exact: float
     unknown_task_loss: float
@@ -67,10 +70,11 @@ def figures(of: Provenance) -> str:
         "weights": f"{of.bytes / 1e6:.1f} MB, {of.quantization}",
         "data": f"{of.tasks} tasks: {of.pairs:,} pairs of their own, {of.generated_pairs:,} "
         f"generated; {', '.join(of.sources)}",
+        "made up": f"{of.made_up_tasks:,} tasks: {of.made_up_pairs:,} pairs",
         "held out": f"{of.held_out_tasks} tasks",
         "training": f"{of.steps:,} steps, {of.tokens:,} tokens, seed {of.seed}",
         "compute": f"{of.flops:.2e} FLOP (6 x parameters x tokens)",
-        "wall time": f"{format_duration(of.seconds)}, {of.processes} processes",
+        "wall time": f"{format_duration(of.seconds)}, {of.device}, processes: {of.processes}",
         "held-out pairs": f"loss {of.held_out_loss:.4f} nats a token, "
         f"{of.held_out_exact:.1%} exact",
         "the same pairs, tasks unknown": f"loss {of.unknown_task_loss:.4f}, "

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -15,25 +16,21 @@ pytest.importorskip("torch")
 import torch
 
 from solver.grid import DataError
-from solver.lm.checkpoint import CHECKPOINT, VECTORS, Place, export, save, save_tasks
+from solver.lm.checkpoint import VECTORS, export, save_tasks
 from solver.lm.corpus import read_corpus
 from solver.lm.model import CONFIG, WEIGHTS, Size, TaskModel, build, load
-from solver.lm.train import Recipe, Trainer
+from submission import trained as told
 from submission.bundle import run_bundle
 from submission.provenance import figures, read
-from submission.training import CURVE, fingerprint
+from submission.trained import TRAINED, Trained
+from submission.training import fingerprint
 from tests.runs import ROOT
 
 MODELS = ROOT / "models"
 MARKS = "<!-- figures -->\nold\n<!-- /figures -->\n"
 CORPUS = read_corpus(None, 0)
 ABOUT = {"seed": 0, "data": fingerprint(CORPUS), "width": 64, "layers": 1}
-CURVE_LINES = [
-    {"step": 0, "tokens": 0, "seconds": 1.0, "held_out": 0.1, "exact": 0.0},
-    {"step": 3, "tokens": 500, "seconds": 60.0, "held_out": 2.0, "exact": 0.25},
-    {"step": 4, "tokens": 900, "seconds": 65.0, "loss": 1.0},
-    {"step": 5, "tokens": 1000, "seconds": 70.0, "held_out": 2.5, "exact": 0.5},
-]
+TOLD = Trained(ABOUT, 3, 500, 60.0, 2, "CPU", 2.0, 0.25, {"torch": "2"})
 
 
 @pytest.fixture
@@ -43,18 +40,16 @@ def trained(tmp_path: Path) -> Path:
     folder = tmp_path / "trained"
     model = TaskModel(build(Size(64, 1), 0), 1).to(torch.bfloat16)
     export(folder / "model", model)
-    place = Place(ABOUT, 5, 1000, 0, 0, 2, 70.0, 2.0)
-    save(folder / CHECKPOINT, Trainer(model, Recipe()), place)
-    (folder / CURVE).write_text("".join(json.dumps(line) + "\n" for line in CURVE_LINES))
+    told.write(folder / "model", TOLD)
     (tmp_path / "card.md").write_text("# Card\n\n" + MARKS)
     return folder
 
 
-def bundle(trained: Path, out: str = "small", data: str | None = None) -> Path:
+def bundle(trained: Path, made_up: str | None = None) -> Path:
     """Bundle a trained folder beside it."""
-    target = trained.parent / out
+    target = trained.parent / "small"
     card = str(trained.parent / "card.md")
-    run_bundle(str(trained / "model"), str(target), data, card, lambda line: None)
+    run_bundle(str(trained / "model"), str(target), None, made_up, card, lambda line: None)
     return target
 
 
@@ -70,6 +65,8 @@ def test_a_trained_model_becomes_a_small_one_with_its_history(trained: Path) -> 
     assert of.parameters == sum(p.numel() for p in plain.parameters())
     assert of.flops == 6 * of.parameters * 500
     assert (of.tasks, of.generated_pairs, of.processes) == (len(CORPUS.lessons), 0, 2)
+    assert (of.made_up_tasks, of.device) == (0, "CPU")
+    assert of.versions == {"torch": "2", "bitsandbytes": version("bitsandbytes")}
     assert "RE-ARC" not in of.sources
     assert of.unknown_task_loss == pytest.approx(of.unknown_task_loss_quantized, rel=0.05)
     assert (trained.parent / "card.md").read_text() == f"# Card\n\n{MARKS}".replace(
@@ -87,31 +84,37 @@ def test_the_vectors_of_the_tasks_come_along(trained: Path) -> None:
     assert not (bundle(trained) / VECTORS).exists()
 
 
-def break_curve(folder: Path) -> None:
-    (folder / CURVE).write_text(json.dumps(CURVE_LINES[0]))
+def test_made_up_tasks_are_counted_apart(trained: Path) -> None:
+    folder = trained.parent / "made_up" / "tasks"
+    folder.mkdir(parents=True)
+    pairs = [{"input": [[1]], "output": [[i]]} for i in range(3)]
+    (folder / "made-up.json").write_text(json.dumps(pairs))
+    with_more = read_corpus(None, 0, folder.parent)
+    about = {**ABOUT, "data": fingerprint(with_more)}
+    told.write(trained / "model", replace(TOLD, about=about))
+    with pytest.raises(DataError, match=r"no --data: not what .*model was trained on"):
+        bundle(trained)
+    of = read(bundle(trained, str(folder.parent)))
+    assert (of.tasks, of.made_up_tasks, of.made_up_pairs) == (len(CORPUS.lessons), 1, 3)
+
+
+def break_record(folder: Path) -> None:
+    (folder / "model" / TRAINED).write_text("{}")
 
 
 def break_card(folder: Path) -> None:
     (folder.parent / "card.md").write_text("no marks")
 
 
-def other_data(folder: Path) -> None:
-    model = TaskModel(build(Size(64, 1), 0), 1)
-    place = Place({**ABOUT, "data": "0"}, 5, 1000, 0, 0, 2, 70.0, 2.0)
-    save(folder / CHECKPOINT, Trainer(model, Recipe()), place)
-
-
 @pytest.mark.parametrize(
     ("harm", "reason"),
     [
-        (lambda folder: (folder / CHECKPOINT).unlink(), r"checkpoint\.safetensors: cannot be read"),
-        (lambda folder: (folder / CURVE).unlink(), r"curve\.jsonl: cannot be read"),
-        (break_curve, r"curve\.jsonl: no curve of a training that exported"),
+        (lambda folder: (folder / "model" / TRAINED).unlink(), r"training\.json: cannot be read"),
+        (break_record, r"training\.json: not what a training wrote"),
         (lambda folder: (folder / "model" / CONFIG).unlink(), r"config\.json: cannot be read"),
-        (other_data, r"--data : not the data that .*model was trained on"),
         (break_card, r"card\.md: has no <!-- figures -->"),
     ],
-    ids=["checkpoint", "curve", "no-export", "config", "data", "card"],
+    ids=["missing", "record", "config", "card"],
 )
 def test_what_is_missing_is_named(trained: Path, harm: Callable[[Path], None], reason: str) -> None:
     harm(trained)

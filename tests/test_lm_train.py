@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -20,7 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from solver.deadline import Deadline, FakeClock
-from solver.grid import DataError
+from solver.grid import DataError, Pair, freeze
 from solver.kit import sha256
 from solver.lm.checkpoint import (
     CHECKPOINT,
@@ -34,9 +35,11 @@ from solver.lm.checkpoint import (
     save_tasks,
 )
 from solver.lm.corpus import read_corpus
+from solver.lm.formats import collate, encode
 from solver.lm.model import BUNDLE, WEIGHTS, Size, TaskModel, build
 from solver.lm.stream import Mixture, Stream
 from solver.lm.train import (
+    Pace,
     Recipe,
     Step,
     Trainer,
@@ -47,7 +50,8 @@ from solver.lm.train import (
     train,
 )
 from submission import provenance
-from submission.training import CURVE, Before, Training, prepare, run_training
+from submission.training import Training, prepare, run_training
+from submission.training_run import CURVE, Before
 from tests.lm import run_together, toy_lessons
 from tests.runs import finish, start
 
@@ -153,6 +157,22 @@ def test_no_step_is_begun_that_would_not_end_in_time(step_s: float) -> None:
     assert len(seen) == some.steps == seen[-1].number
 
 
+def test_what_a_step_will_take_is_told_by_the_largest_ones() -> None:
+    rng = np.random.default_rng(0)
+    grids = [freeze(rng.integers(0, 9, (side, side)).astype(np.uint8)) for side in (2, 9, 12)]
+    small, medium, large = (collate([encode(Pair(g, g), 0)], [0]) for g in grids)
+    pace = Pace()
+    assert pace.predict(large) == 0.0
+    pace.note(medium, 40.0)  # it compiled
+    assert pace.predict(large) > 40.0
+    pace.note(small, 12.0)  # and once more, for this shape
+    pace.note(medium, 0.5)
+    pace.note(medium, 0.4)
+    assert pace.predict(medium) == 0.5
+    assert 0.5 < pace.predict(large) < 1.0
+    assert pace.predict(small) == 12.0
+
+
 def test_a_gradient_that_is_no_number_changes_nothing() -> None:
     some, stream = trainer()
     losses(some, stream, 2)
@@ -194,7 +214,7 @@ def test_a_killed_training_goes_on(tmp_path: Path) -> None:
     checkpoint = tmp_path / CHECKPOINT
     kill_when(arcsub(tmp_path, "200s"), checkpoint.exists)
     (first, *_) = curve(tmp_path)
-    assert first["step"] == 0
+    assert first["steps"] == 0
     with pytest.raises(DataError, match="go on with --resume"):
         run_training(Training(str(tmp_path), "5s"), time.monotonic(), print)
     place = read_place(checkpoint, {"seed": 0, "width": 64})
@@ -202,8 +222,8 @@ def test_a_killed_training_goes_on(tmp_path: Path) -> None:
     resumed = len(curve(tmp_path))
     again = arcsub(tmp_path, "200s", "--resume")
     kill_when(again, lambda: len(curve(tmp_path)) > resumed + 1)
-    assert curve(tmp_path)[resumed]["step"] == place.steps
-    assert curve(tmp_path)[-1]["step"] > place.steps
+    assert curve(tmp_path)[resumed]["steps"] == place.steps
+    assert curve(tmp_path)[-1]["steps"] > place.steps
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
@@ -242,7 +262,7 @@ def test_a_training_goes_on_from_a_trained_model(tmp_path: Path) -> None:
     run.watch(run.trainer.step(batch, 1.0))
     run.save(0.0)
     begun = json.loads((tmp_path / "out" / CURVE).read_text().splitlines()[0])
-    assert (begun["step"], begun["tokens"], begun["seconds"]) == (100, 20_000, 50.0)
+    assert (begun["steps"], begun["tokens"], begun["seconds"]) == (100, 20_000, 50.0)
     place = read_place(tmp_path / "out" / CHECKPOINT, {"width": 64, "originals": 0.6})
     assert (place.steps, place.about["before"]) == (1, asdict(old))
     again = prepare(replace(request, resume=True), tmp_path / "out", run.deadline, print)

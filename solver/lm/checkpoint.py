@@ -94,8 +94,10 @@ def export(folder: Path, model: TaskModel) -> None:
 
 
 def save_tasks(path: Path, model: TaskModel, ids: Sequence[str]) -> None:
-    """Write the vectors of a model's tasks under their ids; the file is replaced as a whole."""
-    rows = {name: row.clone() for name, row in zip(ids, model.tasks.detach(), strict=True)}
+    """Write the vectors of a model's first tasks under their ids; the file is replaced as a
+    whole."""
+    first = model.tasks.detach()[: len(ids)]
+    rows = {name: row.clone() for name, row in zip(ids, first, strict=True)}
     _write(path, rows)
 
 

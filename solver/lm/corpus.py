@@ -1,8 +1,9 @@
 """What the bundled model may learn from, and what it must never see.
 
-Sources: the public training sets of both versions and RE-ARC (Hodel 2024, arXiv:2404.07353),
-more pairs of the same training tasks. A task that stands in a public evaluation set, by its
-id or by one of its pairs under any turn, is left out whole; so are the tasks held out.
+Sources: the public training sets of both versions, RE-ARC (Hodel 2024, arXiv:2404.07353), more
+pairs of the same training tasks, and tasks made up from those. A task that stands in a public
+evaluation set, by its id or by one of its pairs under any turn, is left out whole; so are the
+tasks held out.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ HELD_OUT = 40
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """One task to learn: its own pairs, generated pairs, and the colours that must stay."""
+    """One task to learn: its own pairs (a made-up task has none), generated pairs, and the
+    colours that must stay."""
 
     id: str
     originals: tuple[Pair, ...]
@@ -51,8 +53,9 @@ class Corpus:
     held_out: tuple[HeldOut, ...]
 
 
-def read_corpus(re_arc: str | Path | None, seed: int) -> Corpus:
-    """Everything that may be learned from. `re_arc`: the published archive or its folder.
+def read_corpus(re_arc: str | Path | None, seed: int, made_up: str | Path | None = None) -> Corpus:
+    """Everything that may be learned from. `re_arc`: the published archive or its folder;
+    `made_up`: tasks of no set, as an archive or a folder of the same form.
 
     Raises `DataError` naming a file that breaks the format.
     """
@@ -68,6 +71,8 @@ def read_corpus(re_arc: str | Path | None, seed: int) -> Corpus:
         if more:
             watched.append((len(lessons), more[-1]))
         lessons.append(_lesson(task, outputs, more[:-1]))
+    invented = read_generated(Path(made_up)) if made_up is not None else ()
+    lessons += [Lesson(name, (), pairs, _fixed_colors(pairs)) for name, pairs in invented]
     held = tuple(HeldOut(*tasks[task_id]) for task_id in kept_apart)
     return Corpus(tuple(lessons), tuple(watched), held)
 

@@ -135,9 +135,11 @@ def decode(tokens: Sequence[int] | Tokens) -> Grid:
     return freeze(np.array(rows, dtype=np.uint8))
 
 
-def collate(sequences: Sequence[Sequence3D], tasks: Sequence[int]) -> Batch:
-    """Pad sequences to one length and set the targets: the next token, of outputs alone."""
+def collate(sequences: Sequence[Sequence3D], tasks: Sequence[int], multiple: int = 1) -> Batch:
+    """Pad sequences to one length, T a multiple, and set the targets: the next token, of outputs
+    alone."""
     longest = max(map(len, sequences))
+    longest += -(longest - 1) % multiple
     tokens = np.full((len(sequences), longest), PAD, dtype=np.int64)  # (B, T + 1)
     positions = np.zeros((3, len(sequences), longest), dtype=np.int64)  # (3, B, T + 1)
     for i, sequence in enumerate(sequences):

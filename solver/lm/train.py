@@ -37,7 +37,7 @@ class Recipe:
     vector_lr: float = 3e-3
     weight_decay: float = 0.01
     warmup: int = 100
-    decay: float = 0.2
+    decay: float = 0.3
     clip: float = 1.0
     cosine: bool = False
 
@@ -195,16 +195,27 @@ class Pace:
 
     def __init__(self) -> None:
         self._took: deque[tuple[float, float]] = deque(maxlen=8)  # work, seconds
+        self._noted = 0
 
     def note(self, batch: Batch, seconds: float) -> None:
+        """What a step took. The first one's, which may have compiled, stands until the second."""
+        if self._noted == 1:
+            self._took.clear()
+        self._noted += 1
         self._took.append((_work(batch), seconds))
 
     def predict(self, batch: Batch) -> float:
         """Seconds, rather too many than too few: the slowest step with as much work, or else
-        the largest one's time for each unit of work. Nothing before the first."""
+        the largest one's time for each unit of work. Nothing before the first.
+
+        Smaller ones do not tell: what a step takes whatever its work, a compilation of its shape
+        too, would be multiplied."""
         work = _work(batch)
         alike = [seconds for done, seconds in self._took if done >= work]
-        return max(alike or [s * work / done for done, s in self._took], default=0.0)
+        if alike or not self._took:
+            return max(alike, default=0.0)
+        most, seconds = max(self._took)
+        return seconds * work / most
 
 
 def _work(batch: Batch) -> float:

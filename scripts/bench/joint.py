@@ -1,0 +1,90 @@
+"""What joint test-time training makes of a model, on the training tasks that it never saw.
+
+    python scripts/bench/joint.py MODEL [--tokens 1400000] [--matrix-lr 0.02] [--vector-lr 0.003]
+
+Learns the demonstrations of the 40 held-out tasks together, as a run does, for so many tokens
+(480 s of one core see 1.4 million), then measures their test outputs under all eight turns: loss
+in nats a token, the part of outputs that greedy decoding gets exactly, and the part of tests with
+one turn, or with half of the turns, exact. A GPU is used if there is one; MODEL must not be
+quantized then, unless bitsandbytes is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from solver.deadline import Deadline
+from solver.grid import Pair
+from solver.lm.corpus import HeldOut, Lesson, lesson_of, read_corpus
+from solver.lm.formats import encode
+from solver.lm.joint import MIXTURE, RECIPE
+from solver.lm.load import fast_dtype
+from solver.lm.model import TaskModel, compile_layers, dequantized, load
+from solver.lm.stream import Stream, batch_of
+from solver.lm.train import Recipe, Trainer, measure, train
+from solver.views import View
+
+
+def main() -> None:
+    """Learn, measure, print one line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--tokens", type=int, default=1_400_000)
+    parser.add_argument("--matrix-lr", type=float, default=RECIPE.matrix_lr)
+    parser.add_argument("--vector-lr", type=float, default=RECIPE.vector_lr)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    held_out = read_corpus(None, 0).held_out
+    recipe = replace(RECIPE, matrix_lr=options.matrix_lr, vector_lr=options.vector_lr)
+    trainer = learn(options.model, held_out, recipe, options.tokens, options.seed)
+    loss, exact = (np.array(values) for values in zip(*outputs(trainer, held_out), strict=True))
+    told = [f"{name} {value}" for name, value in vars(options).items()]
+    print(
+        f"{', '.join(told)}: loss {loss.mean():.4f}, median {np.median(loss):.4f}, "
+        f"exact {exact.mean():.1%}, one turn {np.mean(exact > 0):.1%}, "
+        f"half of the turns {np.mean(exact >= 0.5):.1%}"
+    )
+
+
+def learn(
+    model: Path, held_out: tuple[HeldOut, ...], recipe: Recipe, tokens: int, seed: int
+) -> Trainer:
+    """The model after joint training on the demonstrations."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    lm = dequantized(load(model, fast_dtype(device)))
+    trainer = Trainer(TaskModel(lm, len(held_out)).to(device, lm.dtype), recipe)
+    compile_layers(lm)
+    lessons = [lesson_of(held.task) for held in held_out]
+    stream = Stream(lessons, MIXTURE, seed)
+    train(trainer, stream, Deadline.after(1e9), steps=-(-tokens // mean_tokens(lessons, seed)))
+    return trainer
+
+
+def mean_tokens(lessons: list[Lesson], seed: int) -> int:
+    """Tokens of a batch, padding left out."""
+    batches = Stream(lessons, MIXTURE, seed).batches(0)
+    real = sum(int((b.targets >= 0).sum() + b.prompts.sum() - len(b.prompts)) for b in batches)
+    return real // len(batches)
+
+
+def outputs(trainer: Trainer, held_out: tuple[HeldOut, ...]) -> list[tuple[float, float]]:
+    """Mean loss, and part of the turns that are exact, of every test output."""
+    found = []
+    for number, held in enumerate(held_out):
+        for grid, output in zip(held.task.tests, held.outputs, strict=True):
+            pair = Pair(grid, output)
+            turned = [(number, encode(View(d8).apply_pair(pair), d8)) for d8 in range(8)]
+            each = [measure(trainer.model, [batch_of([one])]) for one in turned]
+            found.append(
+                (float(np.mean([x for x, _ in each])), float(np.mean([x for _, x in each])))
+            )
+    return found
+
+
+if __name__ == "__main__":
+    main()
