@@ -9,11 +9,11 @@ TORCH_CPU := $(shell cat offline_wheels/torch-cpu-index.txt)
 
 .PHONY: solve test lint rehearse lock clean
 
-solve: $(READY)  ## solve 40 public evaluation tasks on this machine, at most 5 minutes
-	$(BIN)/arcsub solve arc-agi-1:evaluation --tasks 40 --budget 5m
+solve: $(READY)  ## solve 40 public evaluation tasks on this machine, at most 10 minutes
+	$(BIN)/arcsub solve arc-agi-1:evaluation --tasks 40 --budget 10m
 
 test: $(READY)  ## every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Tasks whose rule is one step, so that a minute must do for some of them on any machine.
 SIMPLE := 67a3c6ac,74dd1130,3c9b0459,c8f0f002,a416b8f3,68b16354
