@@ -9,6 +9,7 @@ with outputs and the time of every cell, as far as it came.
 from __future__ import annotations
 
 import fcntl
+import os
 import socket
 import struct
 import sys
@@ -22,11 +23,13 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 def main() -> int:
     """0 if every cell ran, 1 if one failed or the kernel died."""
     source, executed = Path(sys.argv[1]), Path(sys.argv[2])
+    beside = executed.with_name(f".{executed.name}.new")
     loopback_up()
     notebook = nbformat.reads(source.read_text("utf-8"), as_version=4)
 
     def keep(**_: object) -> None:
-        executed.write_text(nbformat.writes(notebook), "utf-8")
+        beside.write_text(nbformat.writes(notebook), "utf-8")
+        os.replace(beside, executed)  # whenever this process is killed, a whole file is there
 
     client = NotebookClient(
         notebook,
