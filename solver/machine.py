@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -23,6 +24,17 @@ def available_mb() -> int:
     except OSError:
         return 0
     return next((int(x.split()[1]) // 1024 for x in lines if x.startswith("MemAvailable")), 0)
+
+
+def give_back_memory() -> None:
+    """Return freed memory to the system, where the C library can be asked to (glibc).
+
+    It keeps what was freed for the next who asks: 8 GB after 500 steps of training on tensors of
+    ever other sizes that need two.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def gpus() -> tuple[str, ...]:

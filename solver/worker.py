@@ -25,6 +25,7 @@ from solver.engines import Context, Engine, load_engine
 from solver.grid import Candidate, Pair, Task, is_grid
 from solver.journal import candidate_of, candidate_record, pack_grid, unpack_grid
 from solver.ladder import Rung, is_out_of_memory, rung_of
+from solver.machine import give_back_memory
 
 MAX_CANDIDATES = 2000  # a job that yields more is cut: nobody reads ten thousand guesses
 
@@ -41,6 +42,7 @@ def main() -> None:
         _send(messages, kind="ready")
         for line in sys.stdin:
             _serve(json.loads(line), messages)
+            give_back_memory()  # the next job may be another engine's, beside what stays of this
 
 
 class _Log(logging.Handler):

@@ -44,11 +44,11 @@ from solver.lm.train import (
     Step,
     Trainer,
     agree,
-    give_back_memory,
     measure,
     schedule,
     train,
 )
+from solver.machine import give_back_memory
 from submission import provenance
 from submission.training import Training, prepare, run_training
 from submission.training_run import CURVE, Before

@@ -27,8 +27,8 @@ from solver.lm.pair_settings import read
 from solver.lm.searches import Options, Question
 from solver.lm.strategies import STRATEGIES, propose
 from solver.lm.stream import random_view
-from solver.lm.train import give_back_memory
 from solver.lm.ttt import Adaptation, Learner
+from solver.machine import give_back_memory
 from solver.views import View
 
 PROBE = 4  # views that are asked first

@@ -8,7 +8,6 @@ arXiv:2404.06395), so the number of steps need not be known.
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,6 +21,7 @@ from torch.nn.functional import cross_entropy
 
 from solver.deadline import Deadline
 from solver.lm.formats import IGNORED, Batch
+from solver.machine import give_back_memory
 
 TRIM_S = 1.0  # between two calls of `give_back_memory`
 
@@ -176,17 +176,6 @@ def train(
         if trimmed - left > TRIM_S:
             give_back_memory()
             trimmed = left
-
-
-def give_back_memory() -> None:
-    """Return freed memory to the system, where the C library can be asked to (glibc).
-
-    It keeps what tensors of ever other sizes leave behind: 8 GB after 500 steps of training
-    that need two.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 class Pace:
