@@ -149,7 +149,7 @@ def train(
         float, typer.Option(min=0, max=1, help="Part of a task's own pairs beside RE-ARC's.")
     ] = 0.3,
     made_up: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Tasks of no set, as RE-ARC's.")
+        str | None, typer.Option(metavar="PATH", help="Tasks of scripts/made_up.py.")
     ] = None,
 ) -> None:
     """Train the bundled model from nothing, or go on training it, within a budget."""

@@ -76,8 +76,17 @@ def test_a_short_run_does_without_stages_that_need_longer() -> None:
         return [stage.engine for stage in load_config("cpu", budget_s, engines=named).stages]
 
     assert engines(599.0) == ["synth"]
-    assert engines(600.0) == ["synth", "joint", "model"]
+    assert engines(600.0) == engines(1e6) == ["synth", "model"]
     assert engines(1.0, "model") == ["model"]
+
+
+@pytest.mark.parametrize("profile", ["cpu", "kaggle-cpu"])
+def test_learning_all_tasks_together_is_there_for_who_asks(profile: str) -> None:
+    stages = load_config(profile, 60.0, engines=("joint", "model")).stages
+    assert [(stage.engine, stage.whole, stage.needs) for stage in stages] == [
+        ("joint", True, ""),
+        ("model", False, "joint"),
+    ]
 
 
 def test_a_run_goes_on_without_an_optional_stage_that_cannot_begin(

@@ -165,7 +165,7 @@ def test_its_metadata_is_what_kaggle_needs(text: str, notebook: Any) -> None:
     assert metadata["kaggle"]["accelerator"] == "none"
     assert metadata["arcsub"]["commit"] == COMMIT
     assert metadata["arcsub"]["profile"] == "kaggle-cpu"
-    assert metadata["arcsub"]["engines"] == ["synth", "joint", "model"]
+    assert metadata["arcsub"]["engines"] == ["synth", "model"]
     lock = (ROOT / "offline_wheels" / "minimal" / "lock.txt").read_bytes()
     assert metadata["arcsub"]["lock"] == hashlib.sha256(lock).hexdigest()
     assert re.fullmatch(r"[0-9a-f]{64}", metadata["arcsub"]["tested"])
@@ -249,7 +249,7 @@ def test_a_model_that_fits_travels_inside(tmp_path: Path) -> None:
 
 def test_the_kits_own_model_is_a_dataset_if_it_does_not_fit(notebook: Any) -> None:
     about = notebook["metadata"]["arcsub"]
-    assert about["engines"] == ["synth", "joint", "model"]
+    assert about["engines"] == ["synth", "model"]
     assert about["sources"]["model"] == "datasets/*/arc-kit-model"
     assert about["sources"]["wheels"] == "datasets/*/arc-kit-wheels"
     synth = json.loads(build(RUNS["synth"], COMMIT))["metadata"]["arcsub"]

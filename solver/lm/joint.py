@@ -47,7 +47,7 @@ from solver.lm.train import Recipe, Step, Trainer, train, world
 
 ADAPTED = "model"  # in the folder that a run's workers share
 MODEL = "model"  # beside the vectors
-RECIPE = Recipe(warmup=20, decay=0.3)
+RECIPE = Recipe(matrix_lr=2e-3, warmup=20, decay=0.3)
 MIXTURE = Mixture(tokens=3072, longest=2048)  # the longest pair has 1,871 tokens
 _WRITING_S = 1.0  # what writing the result may take
 
