@@ -29,9 +29,9 @@ OFFLINE = {
     "WANDB_DISABLED": "true",
     "TOKENIZERS_PARALLELISM": "false",
 }
-# oneDNN compiles products for each shape and keeps a thousand: for grids of ever other sizes that
-# is a gigabyte that brings no speed.
-SPARING = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}
+# oneDNN compiles products for each shape and keeps a thousand, and so does what torch calls it by:
+# for grids of ever other sizes that is more than a gigabyte that brings no speed.
+SPARING = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "64"}
 
 
 class GarbageError(Exception):

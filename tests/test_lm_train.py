@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import json
 import resource
@@ -49,6 +50,7 @@ from solver.lm.train import (
     train,
 )
 from solver.machine import give_back_memory
+from solver.process import SPARING
 from submission import provenance
 from submission.training import Training, prepare, run_training
 from submission.training_run import CURVE, Before
@@ -310,6 +312,31 @@ def test_a_launcher_starts_several_processes(tmp_path: Path) -> None:
     _, out, err = finish(arcsub(tmp_path, "1s", processes=2), timeout=300)
     assert "2 processes" in out
     assert "--budget 1s: too short for a step" in err
+
+
+_PRODUCTS = """
+import ctypes, torch
+fields = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+class Info(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in fields]
+told = ctypes.CDLL(None).mallinfo2
+told.restype = Info
+torch.set_num_threads(1)
+weight = torch.randn(256, 256).bfloat16()
+for rows in range(1, 601):
+    torch.randn(rows, 256).bfloat16() @ weight
+    if rows == 100:
+        begun = told().uordblks
+print((told().uordblks - begun) / 2**20)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="glibc 2.33 tells")
+def test_a_worker_keeps_few_of_the_products_it_compiled() -> None:
+    """Of ever other shapes: 0.3 to 0.6 MB each, where the processor has products in bfloat16."""
+    code, out, err = finish(start([sys.executable, "-c", _PRODUCTS], **SPARING))
+    assert code == 0, err
+    assert float(out) < 30
 
 
 def test_memory_of_many_sizes_is_given_back() -> None:
