@@ -69,8 +69,8 @@ def _provenance(
 ) -> Provenance:
     parameters = sum(p.numel() for p in load(source).parameters())
     weights = (target / WEIGHTS).read_bytes()
-    known = [lesson for lesson in corpus.lessons if lesson.originals]
-    made_up = [lesson for lesson in corpus.lessons if not lesson.originals]
+    known = [lesson for lesson in corpus.lessons if not lesson.made_up]
+    made_up = [lesson for lesson in corpus.lessons if lesson.made_up]
     generated = sum(len(lesson.generated) for lesson in known)
     return Provenance(
         parameters=parameters,

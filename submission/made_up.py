@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from solver.grid import COLORS, Grid, Pair, freeze, same, stable_seed
+from solver.grid import COLORS, Pair, key, same, stable_seed
 from solver.lm.corpus import Lesson
 from solver.lm.stream import random_view, sequence_length
 from solver.synth.expand import DROP, IMAGE, JOIN, KEEP, MAP, PAIR, PICK, SORT, SPLIT
@@ -126,7 +126,7 @@ def _lively(pairs: Sequence[Pair]) -> bool:
     """Whether outputs differ from inputs and from each other, and most are of several colours."""
     if any(same(pair.input, pair.output) for pair in pairs):
         return False
-    contents = {(pair.output.shape, pair.output.tobytes()) for pair in pairs}
+    contents = {key(pair.output) for pair in pairs}
     colored = sum(len(np.unique(pair.output)) > 1 for pair in pairs)
     return len(contents) > len(pairs) / 2 and colored > len(pairs) * 0.6
 
@@ -154,11 +154,7 @@ def _without(pair: Pair, color: int) -> Pair:
         return pair
     colors = list(range(COLORS))
     colors[color] = free[0]
-    return Pair(*(_recolored(grid, colors) for grid in (pair.input, pair.output)))
-
-
-def _recolored(grid: Grid, colors: Sequence[int]) -> Grid:
-    return freeze(np.array(colors, dtype=np.uint8)[grid])
+    return View(0, tuple(colors)).apply_pair(pair)
 
 
 # --- programs ---------------------------------------------------------------------------

@@ -110,7 +110,7 @@ def prepare(request: Training, out: Path, deadline: Deadline, say: Callable[[str
     size, mixture = _size(request), _mixture(request, device)
     corpus = read_corpus(request.data, request.seed, request.made_up)
     tasks = len(corpus.lessons)
-    ids = tuple(lesson.id for lesson in corpus.lessons if lesson.originals)
+    ids = tuple(lesson.id for lesson in corpus.lessons if not lesson.made_up)
     if request.start is None:
         model, before = TaskModel(build(size, request.seed), tasks), Before()
     else:
@@ -172,7 +172,7 @@ def fingerprint(corpus: Corpus) -> str:
 
 def watched_batches(corpus: Corpus) -> list[Batch]:
     """Pairs that no lesson holds, or known ones if there are none, in batches of like length."""
-    known = [(i, x.originals[-1]) for i, x in enumerate(corpus.lessons) if x.originals]
+    known = [(i, x.originals[-1]) for i, x in enumerate(corpus.lessons) if not x.made_up]
     items = corpus.watched or known
     short = [item for item in items if sequence_length(item[1]) <= WATCHED_TOKENS]
     chosen = sorted(short[:: max(1, len(short) // WATCHED)], key=lambda x: sequence_length(x[1]))

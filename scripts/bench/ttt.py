@@ -172,8 +172,7 @@ class Timing(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         now, batch = time.process_time(), self._batches[state.global_step - 1]
         if state.global_step > WARMUP:
-            real = batch.prompts.sum() - len(batch.prompts) + (batch.targets != IGNORED).sum()
-            self.tokens += int(real)
+            self.tokens += batch.real
             self.seconds += now - self.begun
         self.begun = now
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from solver.grid import DataError, stable_seed
-from solver.lm.checkpoint import put_in_place
+from solver.lm.checkpoint import write_tensors
 from solver.lm.model import TaskModel
 from solver.lm.train import Dense
 
@@ -159,10 +159,9 @@ class LowRank:
             "inference_mode": True,
         }
         (folder / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
-        named = {_key(name): m.detach().contiguous() for name, m in self.masters.items()}
-        beside = folder / f".{WEIGHTS}.new"
-        save_file({k: v for k, v in named.items() if ".lora_" in k}, beside, {"format": "pt"})
-        put_in_place(beside, folder / WEIGHTS)
+        named = {_key(name): m.detach() for name, m in self.masters.items()}
+        low_rank = {name: m for name, m in named.items() if ".lora_" in name}
+        write_tensors(folder / WEIGHTS, low_rank, {"format": "pt"})
 
     @torch.no_grad()
     def load(self, folder: Path) -> None:

@@ -45,7 +45,7 @@ class Place:
 
 def save(path: Path, trainer: Trainer, place: Place) -> None:
     """Write a checkpoint beside `path` and put it in its place."""
-    _write(path, dict(_state(trainer)), {"place": json.dumps(vars(place))})
+    write_tensors(path, dict(_state(trainer)), {"place": json.dumps(vars(place))})
 
 
 def read_place(path: Path, about: dict[str, Any]) -> Place:
@@ -90,7 +90,7 @@ def export(folder: Path, model: TaskModel) -> None:
     lm = model.lm
     lm.config.dtype = lm.dtype
     lm.config.save_pretrained(folder)
-    _write(folder / WEIGHTS, lm.state_dict(), {"format": "pt"})
+    write_tensors(folder / WEIGHTS, lm.state_dict(), {"format": "pt"})
 
 
 def save_tasks(path: Path, model: TaskModel, ids: Sequence[str]) -> None:
@@ -98,7 +98,7 @@ def save_tasks(path: Path, model: TaskModel, ids: Sequence[str]) -> None:
     whole."""
     first = model.tasks.detach()[: len(ids)]
     rows = {name: row.clone() for name, row in zip(ids, first, strict=True)}
-    _write(path, rows)
+    write_tensors(path, rows)
 
 
 def read_tasks(path: Path, like: Tensor) -> dict[str, Tensor]:
@@ -117,13 +117,16 @@ def read_tasks(path: Path, like: Tensor) -> dict[str, Tensor]:
     return rows
 
 
-def _write(
+def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
 ) -> None:
-    """Replace a file of tensors as a whole."""
+    """Replace a file of tensors as a whole, once the new one is on the disk."""
     beside = path.with_name(f".{path.name}.new")
     save_file({name: t.contiguous() for name, t in tensors.items()}, beside, metadata=metadata)
-    put_in_place(beside, path)
+    with open(beside, "rb") as file:
+        os.fsync(file.fileno())
+    beside.chmod(0o644)
+    os.replace(beside, path)
 
 
 def _open(path: Path) -> Any:
@@ -151,11 +154,3 @@ def _make_state(trainer: Trainer) -> None:
     for master in trainer.masters.values():
         master.grad = torch.zeros_like(master)
     trainer.advance(0.0)
-
-
-def put_in_place(beside: Path, path: Path) -> None:
-    """Let a file written beside `path` take its place, once it is on the disk."""
-    with open(beside, "rb") as file:
-        os.fsync(file.fileno())
-    beside.chmod(0o644)
-    os.replace(beside, path)

@@ -35,6 +35,11 @@ class Lesson:
     generated: tuple[Pair, ...] = ()
     fixed_colors: frozenset[int] = frozenset({0})
 
+    @property
+    def made_up(self) -> bool:
+        """Whether it is of no set."""
+        return not self.originals
+
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:

@@ -60,6 +60,11 @@ class Batch:
     prompts: Tokens
     tasks: Tokens
 
+    @property
+    def real(self) -> int:
+        """Tokens that are read, padding left out."""
+        return int(self.prompts.sum() - len(self.prompts) + (self.targets != IGNORED).sum())
+
 
 def encode(pair: Pair, d8: int, slots: int = SLOTS) -> Sequence3D:
     """The whole sequence of a pair already shown in view `d8`."""

@@ -95,7 +95,7 @@ class Stream:
 
     def _shares(self) -> NDArray[np.float64]:
         """The chance of each drawable lesson: alike among made-up tasks and among the others."""
-        made_up = np.array([not self._lessons[i].originals for i in self._drawable])
+        made_up = np.array([self._lessons[i].made_up for i in self._drawable])
         many = np.where(made_up, made_up.sum(), (~made_up).sum())
         share = np.where(made_up, self.mixture.made_up, 1 - self.mixture.made_up) / many
         return np.asarray(share / share.sum())

@@ -109,8 +109,7 @@ class Trainer:
             master.grad = None
         loss = batch_loss(self.model, batch)
         torch.autograd.backward(loss)
-        tokens = batch.prompts.sum() - len(batch.prompts) + (batch.targets != IGNORED).sum()
-        counts = torch.tensor([loss.item(), float(tokens)], device=loss.device)
+        counts = torch.tensor([loss.item(), float(batch.real)], device=loss.device)
         self.weights.collect()
         self._average(counts)
         norm = nn.utils.clip_grad_norm_(self.masters.values(), self.recipe.clip).item()

@@ -17,13 +17,12 @@ import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from solver.deadline import Deadline
 from solver.grid import COLORS, DataError, Task, stable_seed
 from solver.lm.causal import ContextModel
-from solver.lm.checkpoint import put_in_place
+from solver.lm.checkpoint import write_tensors
 from solver.lm.context import collate, encode_example
 from solver.lm.examples import Example, examples
 from solver.lm.formats import Batch, Tokens
@@ -147,10 +146,8 @@ class ContextLearner:
                 yield collate([self._encode(example) for example in some])
 
     def _save(self, path: Path, seconds: float) -> None:
-        beside = path.with_name(f".{path.name}.new")
-        values = {name: p.detach().contiguous() for name, p in self._trained.items()}
-        save_file(values, beside, metadata={"seconds": json.dumps(seconds)})
-        put_in_place(beside, path)
+        values = {name: p.detach() for name, p in self._trained.items()}
+        write_tensors(path, values, {"seconds": json.dumps(seconds)})
 
     @torch.no_grad()
     def _load(self, path: Path) -> float:
