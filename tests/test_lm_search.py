@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ from solver.lm.strategies import DEEPER, STRATEGIES, Strategy, distinct, propose
 from solver.select import SELECTORS
 from solver.views import View, sample_views, turn
 from tests.fakes import toy_tasks
-from tests.lm import TableModel
+from tests.lm import TableCache, TableModel
 
 LONG = Deadline.after(1e9)
 NOTHING = Sequence3D(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), 0)
@@ -423,6 +424,64 @@ def test_no_strategy_outlives_its_deadline(name: str) -> None:
         STRATEGIES[name], TableModel(0, 0.5), Question(TASK, 0, VIEWS), Deadline(40, clock), options
     )
     assert clock.steps < 80
+
+
+class Paced(TableModel):
+    """Reading and writing take a hundredth of a second a symbol, of prompts of ten symbols."""
+
+    clock = FakeClock()
+
+    def prompt(self, task: Task, test: int, view: View) -> Prompt:
+        ten = np.zeros(10, dtype=np.int64)
+        sequence = Sequence3D(ten, np.zeros((3, 10), dtype=np.int64), 0)
+        return replace(super().prompt(task, test, view), sequence=sequence)
+
+    def read(self, prompts: Sequence[Prompt], width: int, room: int) -> tuple[TableCache, LogProbs]:
+        self.clock.sleep(0.01 * sum(map(len, prompts)))
+        return super().read(prompts, width, room)
+
+    def next(self, read: tuple[int, ...]) -> LogProbs:
+        self.clock.sleep(0.01)
+        return super().next(read)
+
+
+def finding(grids: int) -> Strategy:
+    """A search that finds so many grids at once, and goes on until its deadline."""
+
+    def search(
+        model: LanguageModel, asked: Question, deadline: Deadline, options: Options
+    ) -> Iterator[Guess]:
+        model.read([model.prompt(TASK, 0, view) for view in asked.views], 8, 0)
+        for number in range(grids):
+            yield Guess(as_grid([[number // 10, number % 10, *[0] * 7]]), VIEWS[0], -1.0)
+        while not deadline.passed():
+            Paced.clock.sleep(0.01)
+
+    return Strategy(search, True, "experts")
+
+
+@pytest.mark.parametrize(("grids", "searched"), [(0, 100.0), (1, 98.0), (3, 95.5), (40, 70.0)])
+def test_a_search_leaves_what_measuring_its_finds_will_take(grids: int, searched: float) -> None:
+    """Eight prompts of ten symbols, and each of at most 24 grids under eight views."""
+    model, clock = Paced(0), Paced.clock
+    clock.time, ended = 0.0, []
+    strategy = finding(grids)
+
+    def search(*given: Any) -> Iterator[Guess]:
+        yield from strategy.search(*given)
+        ended.append(clock.time)
+
+    found = propose(
+        replace(strategy, search=search),
+        model,
+        Question(TASK, 0, VIEWS),
+        Deadline.after(100.0, clock),
+        Options(),
+    )
+    assert ended == [pytest.approx(searched, abs=0.5)]
+    assert {len(c.scores) for c in found if c.scores} == ({8} if grids else set())
+    assert sum(bool(c.scores) for c in found) == min(grids, Options.finalists)
+    assert 95.0 <= clock.time <= 100.5
 
 
 @given(st.lists(st.integers(0, END), max_size=14), st.integers(1, 4))

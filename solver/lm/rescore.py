@@ -44,13 +44,12 @@ def rescore(
         fit = int(max(0.0, deadline.left()) / max(took, 1e-9))
         grids = grids[: max(1, fit)]
         together = max(1, min(together, fit // len(grids)))
-    columns = [np.empty((len(grids), 0))]
-    for start in range(0, len(views) if grids else 0, together):
-        left = deadline.left()
-        if left <= took:
-            break
-        columns.append(_score(model, task, test, grids, views[start : start + together], width))
-        took = left - deadline.left()
+    columns, done = [np.empty((len(grids), 0))], 0
+    while grids and done < len(views) and (left := deadline.left()) > took:
+        some = views[done : done + min(together, int(left / took) if took else together)]
+        columns.append(_score(model, task, test, grids, some, width))
+        took = (left - deadline.left()) / len(some)  # a view
+        done += len(some)
     return np.concatenate(columns, axis=1)
 
 

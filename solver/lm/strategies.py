@@ -14,6 +14,7 @@ from solver.deadline import Deadline
 from solver.grid import Candidate, key
 from solver.lm.language import LanguageModel
 from solver.lm.rescore import rescore
+from solver.lm.reserve import Reserve
 from solver.lm.searches import (
     Guess,
     Options,
@@ -29,7 +30,6 @@ from solver.views import View
 
 ATTEMPTS = 2
 DEEPER = 4.0  # times lower is the next threshold
-SEARCH_SHARE = 0.7  # of the time: what is left is for measuring what was found
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,8 @@ def propose(
     `votes` counts how often a view gave the grid; `scores` are its log-likelihoods under all
     the views that were asked, where the strategy measures and there was time.
     """
-    kept_back = (1 - SEARCH_SHARE) * deadline.left() if strategy.measured else 0.0
     found: dict[tuple[bytes, str], list[Guess]] = {}
-    search_by = deadline.earlier(kept_back)
-    guesses, views = _find(strategy, model, asked, search_by, options)
+    guesses, views = _find_in_time(strategy, model, asked, deadline, options)
     for guess in guesses:
         found.setdefault((key(guess.grid), guess.view.name), []).append(guess)
     asked = replace(asked, views=views)
@@ -114,14 +112,28 @@ def _known(asked: Question) -> list[Candidate]:
     return [candidate for candidate in asked.known if candidate.test == asked.test]
 
 
+def _find_in_time(
+    strategy: Strategy, model: LanguageModel, asked: Question, deadline: Deadline, options: Options
+) -> tuple[list[Guess], Sequence[View]]:
+    """As `_find`, with time left for measuring what is found if the strategy measures."""
+    if not strategy.measured:
+        return _find(strategy, model, asked, deadline, options)
+    grids = [known.grid for known in _known(asked)]
+    reserve = Reserve(model, len(asked.views), grids, options.finalists, deadline)
+    watching = replace(strategy, search=reserve.watching(strategy.search))
+    return _find(watching, reserve, asked, reserve.deadline, options)
+
+
 def _find(
     strategy: Strategy, model: LanguageModel, asked: Question, deadline: Deadline, options: Options
 ) -> tuple[list[Guess], Sequence[View]]:
     """What is found, and the views that were asked: the first few alone if those agree."""
     search, first = strategy.search, asked.views[: options.probe] or asked.views
     guesses = list(search(model, replace(asked, views=first), deadline, options))
-    if deadline.passed() or unanimous(guesses, first):
+    if unanimous(guesses, first):
         return guesses, first
+    if deadline.passed():
+        return guesses, asked.views
     if len(first) < len(asked.views):
         rest = replace(asked, views=asked.views[len(first) :], best=likeliest(guesses))
         guesses += search(model, rest, deadline, options)
