@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from solver.ladder import is_out_of_memory, rung_of
 from solver.lm import engine, joint
 from solver.lm.checkpoint import VECTORS, export
 from solver.lm.engine import views_of
+from solver.lm.formats import WRITABLE
 from solver.lm.joint import ADAPTED
 from solver.lm.model import Size, TaskModel, build
 from solver.lm.pair_settings import TURNS, PairSettings, check, read
@@ -71,6 +73,8 @@ def test_a_job_that_has_to_spare_memory_does(
     for without in ((), ("batch",), ("batch", "views", "training")):
         context = Context(0, 7, folder, rung_of(without))
         found = list(engine.model(task, Deadline.after(200, StepClock()), context))
+        (unlearned,) = {candidate.unlearned for candidate in found}
+        assert (unlearned == math.log(WRITABLE)) == ("training" in without)
         masters = learner.adapter.masters.items()
         changed = any(m.abs().sum() > 0 for name, m in masters if name.endswith("lora_B"))
         learned[without] = (changed, learner.adaptation.tokens)
@@ -78,6 +82,17 @@ def test_a_job_that_has_to_spare_memory_does(
         assert {candidate.view for candidate in found} <= {v.name for v in views_of(task, context)}
     usual = engine.ADAPTATION.tokens
     assert list(learned.values()) == [(True, usual), (True, usual // 4), (False, usual // 4)]
+
+
+def test_guesses_without_a_step_of_learning_are_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(tmp_path / "bundle", TaskModel(build(Size(64, 2), 0), 1))
+    monkeypatch.setattr(engine, "BUNDLE", tmp_path / "bundle")
+    task, context = toy_tasks(1)[0], Context(0, 7, tmp_path / "shared")
+    worker = engine._worker_of(context)
+    assert worker.learn(task, Deadline(-1.0), context) == math.log(WRITABLE)
+    assert worker.learn(task, Deadline.after(40, StepClock()), context) != math.log(WRITABLE)
 
 
 def test_the_real_error_of_the_library_is_known() -> None:

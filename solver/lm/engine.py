@@ -8,6 +8,7 @@ under the eight turns, measured by the model itself.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from solver.grid import Candidate, Task, stable_seed
 from solver.lm.cache import PairModel
 from solver.lm.checkpoint import VECTORS
 from solver.lm.corpus import lesson_of
+from solver.lm.formats import WRITABLE
 from solver.lm.joint import ADAPTED, load_adapted, task_vectors
 from solver.lm.model import BUNDLE, TaskModel, compile_layers, dequantized, load
 from solver.lm.pair_settings import read
@@ -81,14 +83,16 @@ class _Worker:
 
     def learn(self, task: Task, deadline: Deadline, context: Context) -> float:
         """Forget the last task and learn this one, as far as memory allows; what is left to learn
-        (`Learned.left`)."""
+        (`Learned.left`): where nothing was learned, all of it, unless the run taught it before."""
         vectors = task_vectors(self.adapted, task.id) if self.adapted else None
+        before = 0.0 if self.adapted else math.log(WRITABLE)  # any symbol is as likely
         if not context.rung.training or not read(context.settings).learning:
             self.learner.reset(context.seed, vectors)
-            return 0.0
+            return before
         tokens = round(ADAPTATION.tokens * context.rung.batch)
         self.learner.adaptation = replace(ADAPTATION, tokens=tokens)
-        return self.learner.learn(task, deadline, context.seed, vectors).left
+        learned = self.learner.learn(task, deadline, context.seed, vectors)
+        return learned.left if learned.steps else before
 
 
 def _worker_of(context: Context) -> _Worker:
