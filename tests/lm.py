@@ -16,13 +16,17 @@ from solver.views import View
 
 
 def run_together(target: Callable[..., None], calls: Sequence[tuple[Any, ...]]) -> None:
-    """Call it in a forked process for each tuple of arguments, all at once; all must end well."""
-    fork = multiprocessing.get_context("fork")
-    workers = [fork.Process(target=target, args=call) for call in calls]
+    """Call it in a new process for each tuple of arguments, all at once; all must end well.
+
+    None is forked: torch's threads do not outlive a fork, and it renews them for several threads
+    that load weights at once less safely than it should.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    workers = [spawn.Process(target=target, args=call) for call in calls]
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(60)
+        worker.join(120)
         assert worker.exitcode == 0
 
 
