@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -445,8 +444,8 @@ class Paced(TableModel):
         return super().next(read)
 
 
-def finding(grids: int) -> Strategy:
-    """A search that finds so many grids at once, and goes on until its deadline."""
+def finding(grids: int, ended: list[float]) -> Strategy:
+    """A search that finds so many grids at once, goes on until its deadline, and notes the time."""
 
     def search(
         model: LanguageModel, asked: Question, deadline: Deadline, options: Options
@@ -456,6 +455,7 @@ def finding(grids: int) -> Strategy:
             yield Guess(as_grid([[number // 10, number % 10, *[0] * 7]]), VIEWS[0], -1.0)
         while not deadline.passed():
             Paced.clock.sleep(0.01)
+        ended.append(Paced.clock.time)
 
     return Strategy(search, True, "experts")
 
@@ -463,21 +463,10 @@ def finding(grids: int) -> Strategy:
 @pytest.mark.parametrize(("grids", "searched"), [(0, 100.0), (1, 98.0), (3, 95.5), (40, 70.0)])
 def test_a_search_leaves_what_measuring_its_finds_will_take(grids: int, searched: float) -> None:
     """Eight prompts of ten symbols, and each of at most 24 grids under eight views."""
-    model, clock = Paced(0), Paced.clock
-    clock.time, ended = 0.0, []
-    strategy = finding(grids)
-
-    def search(*given: Any) -> Iterator[Guess]:
-        yield from strategy.search(*given)
-        ended.append(clock.time)
-
-    found = propose(
-        replace(strategy, search=search),
-        model,
-        Question(TASK, 0, VIEWS),
-        Deadline.after(100.0, clock),
-        Options(),
-    )
+    clock, ended = Paced.clock, list[float]()
+    clock.time = 0.0
+    asked, deadline = Question(TASK, 0, VIEWS), Deadline.after(100.0, clock)
+    found = propose(finding(grids, ended), Paced(0), asked, deadline, Options())
     assert ended == [pytest.approx(searched, abs=0.5)]
     assert {len(c.scores) for c in found if c.scores} == ({8} if grids else set())
     assert sum(bool(c.scores) for c in found) == min(grids, Options.finalists)
