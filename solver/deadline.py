@@ -76,6 +76,10 @@ class StepClock:
         self.steps += max(0, round(seconds))
 
 
+class OutOfTimeError(Exception):
+    """A deadline passed in the middle of work that is of no use in part."""
+
+
 @dataclass(frozen=True)
 class Deadline:
     """A moment on a clock, in monotonic seconds."""
@@ -97,6 +101,11 @@ class Deadline:
         """True once no time is left."""
         return self.clock.now() >= self.at
 
+    def check(self) -> None:
+        """Raise `OutOfTimeError` once no time is left."""
+        if self.passed():
+            raise OutOfTimeError
+
     def slice(self, seconds: float) -> Deadline:
         """A deadline `seconds` from now, but never later than this one."""
         return Deadline(min(self.at, self.clock.now() + seconds), self.clock)
@@ -104,6 +113,23 @@ class Deadline:
     def earlier(self, seconds: float) -> Deadline:
         """The deadline that leaves `seconds` between itself and this one."""
         return Deadline(self.at - seconds, self.clock)
+
+
+@dataclass
+class Watch:
+    """Looks at a deadline whenever so much work (`every`, in any unit) was done since the last
+    look: small work is never held up by it."""
+
+    deadline: Deadline
+    every: int
+    done: int = 0
+
+    def look(self, work: int) -> None:
+        """Count work that is about to be done. Raises `OutOfTimeError` if time is up at a look."""
+        self.done += work
+        if self.done >= self.every:
+            self.done = 0
+            self.deadline.check()
 
 
 @dataclass(frozen=True)

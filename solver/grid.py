@@ -156,6 +156,7 @@ class Candidate:
     (empty where it was not measured); `votes` counts the draws that gave this grid: none where
     an engine only measured what another job had found. `unlearned` is what the model still lost on
     the demonstrations after learning them, in nats a token; 0 where nothing is known of that.
+    A `provisional` report was sent before its job had weighed what it found: see `settled`.
     """
 
     task: str
@@ -169,6 +170,7 @@ class Candidate:
     scores: tuple[float, ...] = ()
     votes: int = 1
     unlearned: float = 0.0
+    provisional: bool = False
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -176,6 +178,14 @@ class Candidate:
         measured = None if self.votes else self.scores
         grid = key(self.grid)
         return (self.task, self.test, self.engine, self.view, self.program, grid, measured)
+
+
+def settled(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates without each provisional report that a final one of the same evidence
+    replaces, whichever job sent it: a job that ends leaves what it would have left without
+    provisional reports, and one that is cut off leaves these."""
+    final = {c.identity for c in candidates if not c.provisional}
+    return [c for c in candidates if not c.provisional or c.identity not in final]
 
 
 @dataclass(frozen=True, eq=False)

@@ -156,6 +156,7 @@ def candidate_record(candidate: Candidate) -> dict[str, Any]:
         "scores": candidate.scores,
         "votes": candidate.votes,
         "unlearned": round(candidate.unlearned, 6),
+        "provisional": candidate.provisional,
         "grid": pack_grid(candidate.grid),
     }
 
@@ -171,6 +172,8 @@ def candidate_of(record: dict[str, Any]) -> Candidate:
         raise ValueError(f"votes {votes!r}")
     if (unlearned := _number(record.get("unlearned", 0.0))) < 0:
         raise ValueError(f"unlearned {unlearned!r}")
+    if type(provisional := record.get("provisional", False)) is not bool:
+        raise ValueError(f"provisional {provisional!r}")
     return Candidate(
         task=_text(record["task"]),
         test=test,
@@ -183,6 +186,7 @@ def candidate_of(record: dict[str, Any]) -> Candidate:
         scores=tuple(map(_number, record.get("scores", ()))),
         votes=votes,
         unlearned=unlearned,
+        provisional=provisional,
     )
 
 

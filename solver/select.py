@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from solver.grid import Candidate, Grid, key
+from solver.grid import Candidate, Grid, key, settled
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +122,9 @@ def _rank(
 ) -> list[Ranked]:
     groups: dict[bytes, list[Candidate]] = {}
     unique: dict[object, Candidate] = {}
-    for candidate in sorted(candidates, key=_strength):  # so that float sums come out the same
+    for candidate in sorted(
+        settled(candidates), key=_strength
+    ):  # so that float sums come out the same
         if unique.setdefault(candidate.identity, candidate) is candidate:
             groups.setdefault(key(candidate.grid), []).append(candidate)
     scored = [(score(group), grid_key, group) for grid_key, group in groups.items()]

@@ -28,6 +28,7 @@ from solver.ladder import Rung, is_out_of_memory, rung_of
 from solver.machine import give_back_memory
 
 MAX_CANDIDATES = 2000  # a job that yields more is cut: nobody reads ten thousand guesses
+LAST_WORDS_S = 0.1  # what a job has found by its deadline is sent, as long as that takes no longer
 
 
 def main() -> None:
@@ -89,7 +90,7 @@ def _run(engine: Engine, job: dict[str, Any], messages: TextIO) -> bool:
             messages,
             **(record | {"task": task.id, "engine": job["engine"], "number": job["number"]}),
         )
-        if count >= MAX_CANDIDATES or deadline.passed():
+        if count >= MAX_CANDIDATES or deadline.left() < -LAST_WORDS_S:
             return count >= MAX_CANDIDATES
     return not deadline.passed()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from solver.config import BEFORE
 from solver.ensemble import RULES, Answer, Evidence, answer
-from solver.grid import Attempt, Candidate, Grid, Task, key, same
+from solver.grid import Attempt, Candidate, Grid, Task, key, same, settled
 from solver.journal import ALL, JobRecord, Replay
 from solver.select import SELECTORS
 from solver.template import template
@@ -199,7 +199,7 @@ class EngineFinding:
 def engines(run: Recorded, found: Sequence[Finding]) -> list[EngineFinding]:
     """A finding for each engine, in the order of their first jobs."""
     who = [proposers(output) for finding in found for output in finding.outputs]
-    proposed = Counter(c.engine for c in run.replay.candidates if c.votes)
+    proposed = Counter(c.engine for c in settled(run.replay.candidates) if c.votes)
     names = dict.fromkeys([job.engine for job in run.replay.jobs] + list(proposed))
     known = run.solutions is not None
     result = []

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from solver.arcio import Solutions
 from solver.config import Config, recorded_config
-from solver.grid import Candidate, DataError, Grid, Task
+from solver.grid import Candidate, DataError, Grid, Task, settled
 from solver.journal import ALL, FILE, JobRecord, Replay
 from submission.recorded import read_run
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job over one task and the candidates that it found."""
+    """A job over one task and the candidates that it reported, provisional ones among them."""
 
     record: JobRecord
     found: tuple[Candidate, ...]
+
+    @cached_property
+    def settled(self) -> tuple[Candidate, ...]:
+        """What they amount to at its end (`solver.grid.settled`)."""
+        return tuple(settled(self.found))
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class History:
 
     def pool(self) -> list[list[Candidate]]:
         """Every task's candidates."""
-        return [[found for job in jobs for found in job.found] for jobs in self.jobs]
+        return [[found for job in jobs for found in job.settled] for jobs in self.jobs]
 
 
 def read_history(folder: str, source: str | None = None, solutions: str | None = None) -> History:

@@ -156,7 +156,7 @@ class Lab:
     def shares(self, label: Label) -> list[Share]:
         """What each group of candidates adds to all the others, the most precious first."""
         labels = {
-            label(job, c) for jobs in self.run.jobs for job in jobs for c in job.found if c.votes
+            label(job, c) for jobs in self.run.jobs for job in jobs for c in job.settled if c.votes
         }
         shares = []
         for name in labels:
@@ -182,7 +182,7 @@ class Lab:
     def _group(self, label: Label, name: str, inside: bool) -> Pool:
         """The candidates of this label, or all others."""
         return [
-            [c for job in jobs for c in job.found if (label(job, c) == name) is inside]
+            [c for job in jobs for c in job.settled if (label(job, c) == name) is inside]
             for jobs in self.run.jobs
         ]
 

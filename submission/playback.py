@@ -112,8 +112,8 @@ class _Script:
         job, task = self._job(slot), slot.task
         reached = slot.slice_s * self._speed[slot.stage]
         new = [c for c in job.found if c.cost_s <= reached] if job else []
-        known = {candidate.identity for candidate in self._found[task]}
-        fresh = [candidate for candidate in new if candidate.identity not in known]
+        known = {(c.identity, c.provisional) for c in self._found[task]}
+        fresh = [c for c in new if (c.identity, c.provisional) not in known]
         if fresh:
             self._found[task] += fresh
             self._answers[task] = self._answer(task)

@@ -15,6 +15,7 @@ import jinja2
 
 from solver.deadline import Deadline, format_duration
 from solver.ensemble import STATES
+from solver.grid import settled
 from solver.jsonio import atomic_write
 from solver.svg import PALETTE
 from submission import charts
@@ -145,7 +146,7 @@ def _facts(run: Recorded, found: list[Finding]) -> dict[str, Any]:
         "jobs": len(jobs),
         "died": sum(job.error is not None and job.outcome != "error" for job in jobs),
         "failed": sum(job.outcome == "error" for job in jobs),
-        "candidates": len(run.replay.candidates),
+        "candidates": len(settled(run.replay.candidates)),
     }
 
 

@@ -309,3 +309,11 @@ def explodes(task: Task, deadline: Deadline, context: Context) -> Iterator[Candi
     """Fails on every task."""
     raise RuntimeError(f"no idea about {task.id}")
     yield
+
+
+def last_words(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """Has much to say when its time is up, all of it at once."""
+    while not deadline.passed():
+        time.sleep(0.01)
+    for color in range(10):
+        yield Candidate(task.id, 0, as_grid([[color]]), "fake", view=f"d{color % 8}")

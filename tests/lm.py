@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from solver.deadline import Deadline
 from solver.grid import COLORS, Pair, Task, freeze, stable_seed
 from solver.lm.corpus import Lesson
 from solver.lm.formats import OUT, PAD, ROW, WRITABLE, Sequence3D, Tokens
@@ -105,6 +106,8 @@ class TableModel:
         number = stable_seed(0, task.id, test, view.name)
         return Prompt(Sequence3D(nothing, nothing, 0), number)
 
-    def read(self, prompts: Sequence[Prompt], width: int, room: int) -> tuple[TableCache, LogProbs]:
+    def read(
+        self, prompts: Sequence[Prompt], width: int, room: int, deadline: Deadline
+    ) -> tuple[TableCache, LogProbs]:
         rows: list[tuple[int, ...]] = [(prompt.task,) for prompt in prompts]
         return TableCache(self, rows), np.stack([self.next(row) for row in rows])

@@ -17,7 +17,7 @@ import pytest
 from solver.arcio import Source
 from solver.config import Config, Stage
 from solver.deadline import RealClock
-from solver.grid import Task, as_grid, same
+from solver.grid import Task, as_grid, key, same
 from solver.journal import ALL
 from solver.run import Result, solve
 from solver.submissions import check_submission, read_submission
@@ -339,3 +339,13 @@ def wait_for(condition: object, timeout: float = 10) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.02)
+
+
+def test_what_a_job_has_found_by_its_deadline_is_heard_whole(tmp_path: Path) -> None:
+    """Not its first candidate only, which is all that comes before the deadline is looked at."""
+    stage = Stage("tests.fakes:last_words", max_slice_s=1.0)
+    solve(Source("toy", TASKS[:2]), Config(20, (stage,), workers=1, grace_s=2), tmp_path)
+    replayed = journal_of(tmp_path)
+    assert [job.outcome for job in replayed.jobs[:2]] == ["sliced"] * 2
+    first = replayed.candidates[: replayed.heard[0]]
+    assert len({key(candidate.grid) for candidate in first}) == 10

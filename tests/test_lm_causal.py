@@ -84,7 +84,7 @@ def plainly(model: ContextModel, prompt: Prompt, symbols: Sequence[int]) -> LogP
 def test_the_cache_says_what_is_computed_plainly(model: ContextModel) -> None:
     """Rows are branched, cut and extended unevenly."""
     three = prompts(model)
-    cache, first = model.read(three, 5, 12)
+    cache, first = model.read(three, 5, 12, LONG)
     for row, prompt in zip(first, three, strict=True):
         finite = np.isfinite(row)
         assert row[finite] == pytest.approx(plainly(model, prompt, [])[finite], abs=1e-4)
@@ -95,7 +95,7 @@ def test_the_cache_says_what_is_computed_plainly(model: ContextModel) -> None:
 
 
 def test_probabilities_sum_to_one(model: ContextModel) -> None:
-    cache, first = model.read(prompts(model), 3, 3)
+    cache, first = model.read(prompts(model), 3, 3, LONG)
     after_symbols = cache.extend(np.array([[1, 2, ROW]] * 3), np.array([3, 3, 3]))
     for row in (*first, *after_symbols.reshape(-1, WRITABLE)):
         assert np.logaddexp.reduce(row) == pytest.approx(0, abs=1e-9)
@@ -104,9 +104,9 @@ def test_probabilities_sum_to_one(model: ContextModel) -> None:
 
 def test_a_pass_in_parts_is_the_same(model: ContextModel, monkeypatch: pytest.MonkeyPatch) -> None:
     symbols, counts = np.array([[1, 2, ROW], [4, PAD, PAD], [ROW, 3, PAD]]), np.array([3, 1, 2])
-    whole = model.read(prompts(model), 3, 3)[0].extend(symbols, counts)
+    whole = model.read(prompts(model), 3, 3, LONG)[0].extend(symbols, counts)
     monkeypatch.setattr("solver.lm.causal.MASK_AT_ONCE", 1)
-    parts = model.read(prompts(model), 3, 3)[0].extend(symbols, counts)
+    parts = model.read(prompts(model), 3, 3, LONG)[0].extend(symbols, counts)
     for i, count in enumerate(counts):
         assert parts[i, :count] == pytest.approx(whole[i, :count], abs=1e-5)
 
@@ -218,6 +218,6 @@ def test_tied_embeddings_are_cut_to_two(tmp_path: Path) -> None:
 
 
 def test_more_rows_than_there_is_memory_for_are_refused(model: ContextModel) -> None:
-    cache, _ = model.read(prompts(model), 4, 1)
+    cache, _ = model.read(prompts(model), 4, 1, LONG)
     with pytest.raises(ValueError, match="5 rows in a cache of 4"):
         cache.gather([0] * 5, [0] * 5)

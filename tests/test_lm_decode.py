@@ -116,8 +116,10 @@ class Counted:
     def __init__(self, model: PairModel) -> None:
         self.prompt, self._model, self.passes = model.prompt, model, 0
 
-    def read(self, prompts: Sequence[Prompt], width: int, room: int) -> tuple[Cache, LogProbs]:
-        cache, first = self._model.read(prompts, width, room)
+    def read(
+        self, prompts: Sequence[Prompt], width: int, room: int, deadline: Deadline
+    ) -> tuple[Cache, LogProbs]:
+        cache, first = self._model.read(prompts, width, room, deadline)
         extend = cache.extend
 
         def counted(symbols: Tokens, counts: Tokens) -> LogProbs:
@@ -131,7 +133,7 @@ class Counted:
 def test_rows_are_branched_cut_and_extended_unevenly(model: TaskModel) -> None:
     """Every row of a cache expects what it would expect alone, whatever happened before."""
     three = prompts()
-    cache, first = PairModel(model, {}).read(three, 5, 12)
+    cache, first = PairModel(model, {}).read(three, 5, 12, LONG)
     for row, prompt in zip(first, three, strict=True):
         assert row == pytest.approx(plainly(model, prompt, [])[0], abs=1e-4)
     for number, text, new, found in branched_cut_and_extended(cache):
@@ -140,13 +142,13 @@ def test_rows_are_branched_cut_and_extended_unevenly(model: TaskModel) -> None:
 
 
 def test_a_pass_in_parts_is_the_same(model: TaskModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = PairModel(model, {}).read(prompts(), 3, 1)[1]
+    whole = PairModel(model, {}).read(prompts(), 3, 1, LONG)[1]
     monkeypatch.setattr("solver.lm.cache.SCORES_AT_ONCE", 1)
-    assert PairModel(model, {}).read(prompts(), 3, 1)[1] == pytest.approx(whole, abs=1e-5)
+    assert PairModel(model, {}).read(prompts(), 3, 1, LONG)[1] == pytest.approx(whole, abs=1e-5)
 
 
 def test_more_rows_than_there_is_memory_for_are_refused(model: TaskModel) -> None:
-    cache, _ = PairModel(model, {}).read(prompts(), 4, 1)
+    cache, _ = PairModel(model, {}).read(prompts(), 4, 1, LONG)
     with pytest.raises(ValueError, match="5 rows in a cache of 4"):
         cache.gather([0] * 5, [0] * 5)
 

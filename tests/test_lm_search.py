@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ pytest.importorskip("torch")
 import torch
 
 from solver.deadline import Deadline, FakeClock, StepClock
-from solver.grid import COLORS, Candidate, Grid, Task, as_grid, freeze, key
+from solver.grid import COLORS, Candidate, Grid, Task, as_grid, freeze, key, settled
 from solver.lm.cache import PairModel
 from solver.lm.decode import Draft, Sampler
 from solver.lm.dfs import Branch, Row, depth_first, share
@@ -65,7 +66,7 @@ def all_outputs(
     prefix is read from its start."""
 
     def grow(symbols: tuple[int, ...], logprob: float) -> Iterator[tuple[tuple[int, ...], float]]:
-        cache, following = model.read([prompt], 1, most_symbols(side))
+        cache, following = model.read([prompt], 1, most_symbols(side), LONG)
         if symbols:
             counts = np.array([len(symbols)])
             following = cache.extend(np.array([symbols]), counts)[:, -1]
@@ -197,7 +198,7 @@ def test_views_that_keep_the_order_of_rows() -> None:
 
 
 def logprob_of(model: LanguageModel, task: Task, view: View, symbols: Tokens) -> float:
-    cache, first = model.read([model.prompt(task, 0, view)], 1, len(symbols))
+    cache, first = model.read([model.prompt(task, 0, view)], 1, len(symbols), LONG)
     after = cache.extend(symbols[None, :-1], np.array([len(symbols) - 1]))[0]
     table = np.concatenate([first, after])
     return float(table[np.arange(len(symbols)), symbols].sum())
@@ -237,6 +238,11 @@ def test_each_tree_keeps_its_best_beams() -> None:
     beams = [beam(0, -3, 1), beam(0, -1, 2), beam(0, -2, 3, END), beam(1, -9, 4), beam(1, -9, 3)]
     assert [b.draft.symbols for b in keep(beams, Width(2, 1, 1))] == [[2], [3]]
     assert [b.draft.symbols for b in keep(beams, Width(2, 2, 1))] == [[2], [3], [4]]
+
+
+def proposed(*arguments: Any) -> list[Candidate]:
+    """What a job that comes to its end leaves."""
+    return settled(list(propose(*arguments)))
 
 
 def grids_of(n: int) -> list[Grid]:
@@ -300,8 +306,8 @@ OPTIONS = Options(side=3, width=8, samples=12, threshold=0.01, beams=2, tries=2,
 def test_every_strategy_proposes_measured_grids(name: str) -> None:
     strategy = STRATEGIES[name]
     asked = Question(TASK, 0, VIEWS)
-    found = propose(strategy, TableModel(0, 6.0), asked, LONG, OPTIONS)
-    again = propose(strategy, TableModel(0, 6.0), asked, LONG, OPTIONS)
+    found = proposed(strategy, TableModel(0, 6.0), asked, LONG, OPTIONS)
+    again = proposed(strategy, TableModel(0, 6.0), asked, LONG, OPTIONS)
     assert found
     assert [(c.identity, c.logprob, c.scores) for c in found] == [
         (c.identity, c.logprob, c.scores) for c in again
@@ -322,8 +328,8 @@ def test_what_earlier_jobs_found_is_measured_under_the_same_views_and_has_no_vot
     elsewhere = replace(program, test=1)
     asked = Question(TASK, 0, VIEWS, known=(program, elsewhere))
     model = TableModel(0, 6.0)
-    *own, told = propose(STRATEGIES["dfs"], model, asked, LONG, OPTIONS, "model")
-    alone = propose(STRATEGIES["dfs"], model, replace(asked, known=()), LONG, OPTIONS, "model")
+    *own, told = proposed(STRATEGIES["dfs"], model, asked, LONG, OPTIONS, "model")
+    alone = proposed(STRATEGIES["dfs"], model, replace(asked, known=()), LONG, OPTIONS, "model")
     assert [(c.identity, c.scores) for c in own] == [(c.identity, c.scores) for c in alone]
     assert all(candidate.votes for candidate in own)
     scores = rescore(model, TASK, 0, [program.grid], VIEWS, LONG)
@@ -332,7 +338,7 @@ def test_what_earlier_jobs_found_is_measured_under_the_same_views_and_has_no_vot
         == replace(program, engine="model", scores=tuple(scores[0].tolist()), votes=0).identity
     )
     assert (told.program, told.logprob) == (program.program, program.logprob)
-    (unmeasured,) = propose(
+    (unmeasured,) = proposed(
         STRATEGIES["greedy"], model, replace(asked, views=VIEWS[:1]), LONG, OPTIONS
     )
     assert unmeasured.votes == 1
@@ -340,8 +346,8 @@ def test_what_earlier_jobs_found_is_measured_under_the_same_views_and_has_no_vot
 
 def test_dfs_falls_back_on_the_likeliest_output() -> None:
     asked, options = Question(TASK, 0, VIEWS), Options(side=3, threshold=0.999, lowest=0.999)
-    found = propose(STRATEGIES["dfs"], TableModel(0, 1.0), asked, LONG, options)
-    expected = propose(STRATEGIES["greedy"], TableModel(0, 1.0), asked, LONG, options)
+    found = proposed(STRATEGIES["dfs"], TableModel(0, 1.0), asked, LONG, options)
+    expected = proposed(STRATEGIES["greedy"], TableModel(0, 1.0), asked, LONG, options)
     assert [c.identity for c in found] == [c.identity for c in expected]
 
 
@@ -367,13 +373,13 @@ def test_dfs_goes_deeper_until_there_are_grids_for_both_attempts() -> None:
     ]
     deep = next(n for n, count in enumerate(counts) if count >= 2)
     assert deep >= 1
-    found = propose(STRATEGIES["dfs"], model, asked, LONG, shallow)
+    found = proposed(STRATEGIES["dfs"], model, asked, LONG, shallow)
     least = math.log(levels[deep].threshold)
     likely = {(key(c.grid), c.view) for c in found if c.logprob is not None and c.logprob >= least}
     assert likely == {(key(g.grid), g.view.name) for g in all_there[deep]}
-    unmoved = propose(STRATEGIES["dfs"], model, asked, LONG, replace(shallow, lowest=0.5))
+    unmoved = proposed(STRATEGIES["dfs"], model, asked, LONG, replace(shallow, lowest=0.5))
     assert len(unmoved) < len(found)
-    assert {c.identity for c in propose(STRATEGIES["dfs"], model, asked, LONG, levels[deep])} == {
+    assert {c.identity for c in proposed(STRATEGIES["dfs"], model, asked, LONG, levels[deep])} == {
         c.identity for c in found if (key(c.grid), c.view) in likely
     }
 
@@ -400,7 +406,7 @@ def test_the_first_views_are_enough_where_they_agree(
 
     question = Question(TASK, 0, list(colors))
     strategy = Strategy(search, True, "experts")
-    found = propose(strategy, TableModel(0), question, LONG, Options(probe=4))
+    found = proposed(strategy, TableModel(0), question, LONG, Options(probe=4))
     assert len(seen) == asked == len({candidate.view for candidate in found})
     assert {len(candidate.scores) for candidate in found} == {asked}
     assert told[0] is None
@@ -410,7 +416,7 @@ def test_the_first_views_are_enough_where_they_agree(
 def test_samples_of_one_view_are_counted() -> None:
     asked = Question(TASK, 0, VIEWS[:2])
     options = Options(side=1, samples=30, temperature=0.5)
-    found = propose(STRATEGIES["majority"], TableModel(0, 2.0), asked, LONG, options)
+    found = proposed(STRATEGIES["majority"], TableModel(0, 2.0), asked, LONG, options)
     assert sum(c.votes for c in found) == 30
     assert max(c.votes for c in found) > 1
 
@@ -419,7 +425,7 @@ def test_samples_of_one_view_are_counted() -> None:
 def test_no_strategy_outlives_its_deadline(name: str) -> None:
     clock = StepClock()
     options = Options(threshold=1e-9, samples=200)
-    propose(
+    proposed(
         STRATEGIES[name], TableModel(0, 0.5), Question(TASK, 0, VIEWS), Deadline(40, clock), options
     )
     assert clock.steps < 80
@@ -435,9 +441,11 @@ class Paced(TableModel):
         sequence = Sequence3D(ten, np.zeros((3, 10), dtype=np.int64), 0)
         return replace(super().prompt(task, test, view), sequence=sequence)
 
-    def read(self, prompts: Sequence[Prompt], width: int, room: int) -> tuple[TableCache, LogProbs]:
+    def read(
+        self, prompts: Sequence[Prompt], width: int, room: int, deadline: Deadline
+    ) -> tuple[TableCache, LogProbs]:
         self.clock.sleep(0.01 * sum(map(len, prompts)))
-        return super().read(prompts, width, room)
+        return super().read(prompts, width, room, deadline)
 
     def next(self, read: tuple[int, ...]) -> LogProbs:
         self.clock.sleep(0.01)
@@ -450,7 +458,7 @@ def finding(grids: int, ended: list[float]) -> Strategy:
     def search(
         model: LanguageModel, asked: Question, deadline: Deadline, options: Options
     ) -> Iterator[Guess]:
-        model.read([model.prompt(TASK, 0, view) for view in asked.views], 8, 0)
+        model.read([model.prompt(TASK, 0, view) for view in asked.views], 8, 0, deadline)
         for number in range(grids):
             yield Guess(as_grid([[number // 10, number % 10, *[0] * 7]]), VIEWS[0], -1.0)
         while not deadline.passed():
@@ -466,7 +474,7 @@ def test_a_search_leaves_what_measuring_its_finds_will_take(grids: int, searched
     clock, ended = Paced.clock, list[float]()
     clock.time = 0.0
     asked, deadline = Question(TASK, 0, VIEWS), Deadline.after(100.0, clock)
-    found = propose(finding(grids, ended), Paced(0), asked, deadline, Options())
+    found = proposed(finding(grids, ended), Paced(0), asked, deadline, Options())
     assert ended == [pytest.approx(searched, abs=0.5)]
     assert {len(c.scores) for c in found if c.scores} == ({8} if grids else set())
     assert sum(bool(c.scores) for c in found) == min(grids, Options.finalists)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from solver.deadline import Deadline, Watch
 from solver.grid import Task
 from solver.lm.formats import OUT, PAD, WRITABLE, Tokens, encode_prompt, next_positions
 from solver.lm.language import LogProbs, Prompt
@@ -24,6 +25,8 @@ from solver.lm.step import Held, Stepper
 from solver.views import View
 
 SCORES_AT_ONCE = 1 << 24  # of a layer's attention, whole or not: what a pass works on at once
+TOKENS_AT_ONCE = 1024  # on a processor: a layer of them is what a job may be late by
+LOOK_EVERY = 512  # tokens of a layer, or more, between two looks at the time
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,17 +47,19 @@ class PairModel:
         shown = view.apply(task.tests[test])
         return Prompt(encode_prompt(shown, view.d8), self.numbers[task.id], shown)
 
-    def read(self, prompts: Sequence[Prompt], width: int, room: int) -> tuple[PairCache, LogProbs]:
+    def read(
+        self, prompts: Sequence[Prompt], width: int, room: int, deadline: Deadline
+    ) -> tuple[PairCache, LogProbs]:
         """See `LanguageModel.read`."""
         self.model.eval()
-        return PairCache.reading(self, prompts, max(width, len(prompts)), room)
+        return PairCache.reading(self, prompts, max(width, len(prompts)), room, deadline)
 
 
 class PairCache:
     """What the model has read of some rows."""
 
-    def __init__(self, known: PairModel, width: int, capacity: int) -> None:
-        self._model, self._stepper = known.model, known.stepper
+    def __init__(self, known: PairModel, width: int, capacity: int, deadline: Deadline) -> None:
+        self._model, self._stepper, self._deadline = known.model, known.stepper, deadline
         config, tasks = known.model.lm.config, known.model.tasks
         self._memory = Memory(config, width, capacity, tasks.dtype, tasks.device)
         self._heads = config.num_attention_heads
@@ -63,11 +68,16 @@ class PairCache:
 
     @classmethod
     def reading(
-        cls, known: PairModel, prompts: Sequence[Prompt], width: int, room: int
+        cls,
+        known: PairModel,
+        prompts: Sequence[Prompt],
+        width: int,
+        room: int,
+        deadline: Deadline,
     ) -> tuple[PairCache, LogProbs]:
         """A cache that holds prompts, and log-probabilities (B, WRITABLE) after them."""
         lengths = np.array([len(prompt) for prompt in prompts])
-        cache = cls(known, width, int(lengths.max()) + room)
+        cache = cls(known, width, int(lengths.max()) + room, deadline)
         cache._tasks = np.array([prompt.task for prompt in prompts])
         cache._lengths = np.zeros_like(lengths)
         cache._prompts = lengths
@@ -101,7 +111,8 @@ class PairCache:
         """Append tokens (B, N) at places (3, B, N), the first `counts` (B,) of each row;
         log-probabilities (B, N, WRITABLE), zero after padding.
 
-        `whole`: each token sees all of its row's tokens, else those up to itself.
+        `whole`: each token sees all of its row's tokens, else those up to itself. Raises
+        `OutOfTimeError` between two layers of a part.
         """
         at = self._lengths[:, None] + np.arange(tokens.shape[1])  # (B, N)
         real = np.arange(tokens.shape[1]) < counts[:, None]
@@ -111,7 +122,8 @@ class PairCache:
         seen = np.where(whole, self._lengths[:, None], at + 1)  # (B, N)
         length = int(self._lengths.max())
         self._memory.reach(length)
-        rows = max(1, SCORES_AT_ONCE // (self._heads * tokens.shape[1] * length))
+        rows = self._at_once(tokens.shape[1], length)
+        watch = Watch(self._deadline, LOOK_EVERY)
         logprobs = np.zeros((*tokens.shape, WRITABLE))
         for start in range(0, len(tokens), rows):
             part = slice(start, min(start + rows, len(tokens)))
@@ -126,9 +138,17 @@ class PairCache:
                 hiding(seen[part], length, vectors),
                 self._memory.layers,
                 held,
+                watch,
             )
             logprobs[r + start, n] = _logprobs(logits)
         return logprobs
+
+    def _at_once(self, tokens: int, length: int) -> int:
+        """Rows of so many tokens, each of which sees up to `length`, that are computed at once."""
+        most = SCORES_AT_ONCE // (self._heads * tokens * length)
+        if self._memory.device.type == "cpu":
+            most = min(most, TOKENS_AT_ONCE // tokens)
+        return max(1, most)
 
     def _there(self, *arrays: Tokens) -> list[Tensor]:
         """Arrays where the model is."""

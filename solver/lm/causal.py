@@ -11,7 +11,9 @@ in the same pass, and probabilities are those of whole symbols.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
+from solver.deadline import Deadline, Watch
 from solver.grid import COLORS, DataError, Task
 from solver.lm.context import prompt_of
 from solver.lm.formats import END, OUT, ROW, WRITABLE, Tokens
@@ -29,6 +32,7 @@ from solver.lm.vocabulary import Vocabulary
 from solver.views import View
 
 MASK_AT_ONCE = 1 << 26  # entries of an attention mask: below 256 MB
+LOOK_EVERY = 512  # tokens of a layer, or more, between two looks at the time
 
 
 def cut_vocabulary(lm: Any, kept: Tokens) -> None:
@@ -78,31 +82,60 @@ class ContextModel(nn.Module):
         return Prompt(sequence, 0, view.apply(task.tests[test]))
 
     def read(
-        self, prompts: Sequence[Prompt], width: int, room: int
+        self, prompts: Sequence[Prompt], width: int, room: int, deadline: Deadline
     ) -> tuple[ContextCache, LogProbs]:
         """See `LanguageModel.read`."""
         self.eval()
-        return ContextCache.reading(self, prompts, max(width, len(prompts)), room)
+        return ContextCache.reading(self, prompts, max(width, len(prompts)), room, deadline)
+
+    @contextmanager
+    def watched(self, deadline: Deadline, tokens: int) -> Iterator[None]:
+        """Let a pass over so many tokens look at the time before a layer; it may then raise
+        `OutOfTimeError`."""
+        if tokens * len(self.layers) < LOOK_EVERY:
+            yield
+            return
+        watch = Watch(deadline, LOOK_EVERY)
+        hooks = [
+            layer.register_forward_pre_hook(lambda *_: watch.look(tokens)) for layer in self.layers
+        ]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    @cached_property
+    def layers(self) -> list[nn.Module]:
+        """The decoder's layers: its one list of so many modules."""
+        count = self.lm.config.num_hidden_layers
+        lists = (m for m in self.lm.modules() if isinstance(m, nn.ModuleList) and len(m) == count)
+        return list(next(lists, ()))
 
 
 class ContextCache:
     """What the model has read of some rows; the last column is for padding, never seen."""
 
-    def __init__(self, model: ContextModel, rows: int, columns: int) -> None:
+    def __init__(self, model: ContextModel, rows: int, columns: int, deadline: Deadline) -> None:
         lm = model.lm
-        self._model, self._columns = model, columns
+        self._model, self._columns, self._deadline = model, columns, deadline
         self._memory = Memory(lm.config, rows, columns + 1, lm.dtype, device_of(model))
         self._prompts = self._lengths = np.zeros(0, dtype=np.int64)  # (B,)
 
     @classmethod
     @torch.no_grad()
     def reading(
-        cls, model: ContextModel, prompts: Sequence[Prompt], rows: int, room: int
+        cls,
+        model: ContextModel,
+        prompts: Sequence[Prompt],
+        rows: int,
+        room: int,
+        deadline: Deadline,
     ) -> tuple[ContextCache, LogProbs]:
         """A cache that holds prompts, and log-probabilities (B, WRITABLE) after them."""
         lengths = np.array([len(prompt) for prompt in prompts])
         most = int(lengths.max()) + (2 if model.vocabulary.tail else 1) * room
-        cache = cls(model, rows, most)
+        cache = cls(model, rows, most, deadline)
         cache._memory.reach(int(lengths.max()))
         logits = [cache._read(row, prompt) for row, prompt in enumerate(prompts)]
         cache._prompts = cache._lengths = lengths
@@ -113,7 +146,8 @@ class ContextCache:
         """Read a prompt by the model's own causal attention; logits (WRITABLE,) after it."""
         tokens = torch.from_numpy(prompt.sequence.tokens)[None].to(self._memory.device)
         held: Any = DynamicCache()
-        output = self._model.lm(input_ids=tokens, past_key_values=held, use_cache=True)
+        with self._model.watched(self._deadline, len(prompt)):
+            output = self._model.lm(input_ids=tokens, past_key_values=held, use_cache=True)
         for mine, layer in zip(self._memory.layers, held.layers, strict=True):
             mine[row, 0, :, : len(prompt)] = layer.keys[0]
             mine[row, 1, :, : len(prompt)] = layer.values[0]
@@ -169,13 +203,14 @@ class ContextCache:
             )
             column = torch.arange(length, device=given.device)
             visible = (column < seen_[..., None]) | (column == at_[..., None])  # (B, N, S)
-            output = self._model.lm(
-                input_ids=given,
-                position_ids=places_,
-                attention_mask=additive(visible, self._model.lm.dtype),
-                past_key_values=window,
-                use_cache=True,
-            )
+            with self._model.watched(self._deadline, given.numel()):
+                output = self._model.lm(
+                    input_ids=given,
+                    position_ids=places_,
+                    attention_mask=additive(visible, self._model.lm.dtype),
+                    past_key_values=window,
+                    use_cache=True,
+                )
             parts.append(output.logits[..., :WRITABLE].double().cpu().numpy())
         return np.concatenate(parts)
 

@@ -87,24 +87,26 @@ def write(
     sampler: Sampler,
     side: int,
     deadline: Deadline,
-) -> bool:
-    """Write on, draft i with row i of the cache, until each has written a symbol of `until`.
+) -> Iterator[int]:
+    """Write on, draft i with row i of the cache, until each has written a symbol of `until`; the
+    numbers of drafts, as they have.
 
     What a draft is expected to say is read with the next symbol, and kept as far as it is what
     would have been chosen (speculative decoding, arXiv:2211.17192, without a second model).
-    The cache has then read all but END. False if the deadline came first.
+    In the end the cache has read all but END, unless the deadline came first.
     """
     pending = {
         i: _keep(draft, [], draft.following[None], sampler, side) for i, draft in enumerate(drafts)
     }
     while pending:
         if deadline.passed():
-            return False
+            return
         guesses: dict[int, list[int]] = {}
         for i, symbol in pending.items():
             drafts[i].append(symbol)
             if symbol != END:
                 guesses[i] = [] if symbol in until else drafts[i].expected(side)
+        yield from sorted(pending.keys() - guesses.keys())  # nothing is read after END
         pending = {}
         for i, following in _read(cache, drafts, guesses):
             symbol = _keep(drafts[i], guesses[i], following, sampler, side)
@@ -113,7 +115,7 @@ def write(
         if any(guesses.values()):
             lengths = [len(draft.symbols) - (draft.symbols[-1] == END) for draft in drafts]
             cache.gather(range(len(drafts)), lengths)
-    return True
+        yield from sorted(guesses.keys() - pending.keys())
 
 
 def _read(
@@ -165,10 +167,35 @@ def generate(
 
     What has not reached END by the deadline comes back as far as it got.
     """
-    cache, first = model.read(prompts, len(prompts), most_symbols(side))
-    drafts = [Draft(row, like=prompt.like) for row, prompt in zip(first, prompts, strict=True)]
-    write(cache, drafts, frozenset({END}), sampler, side, deadline)
-    return [Decoded(np.array(d.symbols, dtype=np.int64), d.logprob) for d in drafts]
+    cache, drafts = _begun(model, prompts, deadline, side)
+    list(write(cache, drafts, frozenset({END}), sampler, side, deadline))
+    return list(map(_decoded, drafts))
+
+
+def as_written(
+    model: LanguageModel,
+    prompts: Sequence[Prompt],
+    sampler: Sampler,
+    deadline: Deadline,
+    side: int = MAX_SIDE,
+) -> Iterator[tuple[int, Decoded]]:
+    """The outputs of `generate` that reach END, each with the number of its prompt, as soon as
+    they do. Raises `OutOfTimeError` as the model does."""
+    cache, drafts = _begun(model, prompts, deadline, side)
+    for i in write(cache, drafts, frozenset({END}), sampler, side, deadline):
+        yield i, _decoded(drafts[i])
+
+
+def _begun(
+    model: LanguageModel, prompts: Sequence[Prompt], deadline: Deadline, side: int
+) -> tuple[Cache, list[Draft]]:
+    """A cache that holds prompts, and empty drafts of their outputs."""
+    cache, first = model.read(prompts, len(prompts), most_symbols(side), deadline)
+    return cache, [Draft(row, like=p.like) for row, p in zip(first, prompts, strict=True)]
+
+
+def _decoded(draft: Draft) -> Decoded:
+    return Decoded(np.array(draft.symbols, dtype=np.int64), draft.logprob)
 
 
 def greedy(

@@ -94,11 +94,11 @@ def depth_first(
     `guesses` (END included), where given one for each prompt, are read in one pass instead of
     symbol by symbol, and only what branches off them is written; where that would not end before
     the deadline they are left out. At most `width` rows (or as
-    many as prompts) are searched at once.
+    many as prompts) are searched at once. Raises `OutOfTimeError` as the model does.
     """
     limit = Limit(math.log(threshold), side)
     left = deadline.left()
-    cache, first = model.read(prompts, max(width, len(prompts)), most_symbols(side))
+    cache, first = model.read(prompts, max(width, len(prompts)), most_symbols(side), deadline)
     each = (left - deadline.left()) / max(1, sum(map(len, prompts)))  # seconds a symbol
     rows = [Row(number) for number in range(len(prompts))]
     if guesses and each * sum(map(len, guesses)) < deadline.left():

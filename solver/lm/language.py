@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from solver.deadline import Deadline
 from solver.grid import Grid, Task
 from solver.lm.formats import Sequence3D, Tokens
 from solver.views import View
@@ -43,6 +44,7 @@ class Cache(Protocol):
     def extend(self, symbols: Tokens, counts: Tokens) -> LogProbs:
         """Append the first `counts[i]` of `symbols[i]` (B, N) to sequence i.
 
+        Raises `OutOfTimeError` where that takes long and the reading's deadline passes.
         Returns the log-probabilities (B, N, WRITABLE) of what follows each symbol; those beyond
         the counts mean nothing.
         """
@@ -60,6 +62,11 @@ class LanguageModel(Protocol):
     def prompt(self, task: Task, test: int, view: View) -> Prompt:
         """The prompt for a test input in a view."""
 
-    def read(self, prompts: Sequence[Prompt], width: int, room: int) -> tuple[Cache, LogProbs]:
+    def read(
+        self, prompts: Sequence[Prompt], width: int, room: int, deadline: Deadline
+    ) -> tuple[Cache, LogProbs]:
         """Read prompts: a cache of one row each, and the log-probabilities (B, WRITABLE) of the
-        first symbol. The cache can hold up to `width` rows of `room` symbols."""
+        first symbol. The cache can hold up to `width` rows of `room` symbols.
+
+        Raises `OutOfTimeError` where the deadline passes between two parts of the reading.
+        """

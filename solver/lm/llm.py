@@ -8,6 +8,7 @@ of the run, which `llm` starts from if it is there. Both take the settings of
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -162,7 +163,7 @@ def _verify(model: ContextModel) -> None:
     task = Task("verify", (Pair(small, small),), (small,))
     prompt = model.prompt(task, 0, View())
     symbols = output_symbols(small)[:-1]
-    cache, first = model.read([prompt, prompt], 2, len(symbols))
+    cache, first = model.read([prompt, prompt], 2, len(symbols), Deadline(math.inf))
     counts = np.array([len(symbols), 2])
     steps = cache.extend(np.stack([symbols, symbols]), counts)[0]
     tokens = np.concatenate([prompt.sequence.tokens, symbols])

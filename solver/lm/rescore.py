@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.deadline import Deadline
+from solver.deadline import Deadline, OutOfTimeError
 from solver.grid import Grid, Task
 from solver.lm.formats import PAD, Tokens, output_symbols
 from solver.lm.language import Cache, LanguageModel, LogProbs
@@ -33,13 +33,16 @@ def rescore(
     """Log-likelihoods (nats) of distinct grids (C) as the output of a test input: (C, V).
 
     A view's prompt is read once for all grids, and at most `width` sequences at a time. Views
-    that would not end before the deadline are left out, and so are, from the last, grids without
+    that do not end before the deadline are left out, and so are, from the last, grids without
     time for a single view: V and C are then smaller, but all grids are measured by the same views.
     """
     together, took = max(1, width // max(1, len(grids))), 0.0
     if together * sum(grid.size for grid in grids) > UNTRIED and not deadline.passed():
         left = deadline.left()
-        _score(model, task, test, grids[:1], views[:1], width)
+        try:
+            _score(model, task, test, grids[:1], views[:1], width, deadline)
+        except OutOfTimeError:
+            return np.empty((len(grids), 0))
         took = left - deadline.left()
         fit = int(max(0.0, deadline.left()) / max(took, 1e-9))
         grids = grids[: max(1, fit)]
@@ -47,7 +50,10 @@ def rescore(
     columns, done = [np.empty((len(grids), 0))], 0
     while grids and done < len(views) and (left := deadline.left()) > took:
         some = views[done : done + min(together, int(left / took) if took else together)]
-        columns.append(_score(model, task, test, grids, some, width))
+        try:
+            columns.append(_score(model, task, test, grids, some, width, deadline))
+        except OutOfTimeError:
+            break
         took = (left - deadline.left()) / len(some)  # a view
         done += len(some)
     return np.concatenate(columns, axis=1)
@@ -60,14 +66,15 @@ def _score(
     grids: Sequence[Grid],
     views: Sequence[View],
     width: int,
+    deadline: Deadline,
 ) -> Scores:
-    """(C, V) with all views' prompts in one cache."""
+    """(C, V) with all views' prompts in one cache. Raises `OutOfTimeError` as the model does."""
     prompts = [model.prompt(task, test, view) for view in views]
     parts = []
     for start in range(0, len(grids), width):
         some = grids[start : start + width]
         outputs = [output_symbols(view.apply(grid)) for view in views for grid in some]
-        cache, first = model.read(prompts, len(outputs), max(map(len, outputs)))
+        cache, first = model.read(prompts, len(outputs), max(map(len, outputs)), deadline)
         rows = [row for row in range(len(views)) for _ in some]
         cache.gather(rows, [0] * len(rows))
         parts.append(likelihoods(cache, first[rows], outputs).reshape(len(views), -1).T)

@@ -57,10 +57,12 @@ class Reserve:
         """See `LanguageModel.prompt`."""
         return self._model.prompt(task, test, view)
 
-    def read(self, prompts: Sequence[Prompt], width: int, room: int) -> tuple[Cache, LogProbs]:
+    def read(
+        self, prompts: Sequence[Prompt], width: int, room: int, deadline: Deadline
+    ) -> tuple[Cache, LogProbs]:
         """See `LanguageModel.read`."""
         begin = self._clock.clock.now()
-        cache = self._model.read(prompts, width, room)
+        cache = self._model.read(prompts, width, room, deadline)
         took = self._clock.clock.now() - begin
         self._prompt = max(map(len, prompts))
         self._each = took / max(1, sum(map(len, prompts)))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from solver.deadline import Deadline
+from solver.deadline import Deadline, OutOfTimeError
 from solver.grid import Grid, Task
 from solver.lm.decode import Decoded, Draft, Sampler, write
 from solver.lm.formats import END, PAD, ROW, Tokens, output_symbols
@@ -97,28 +97,35 @@ class RowSearch:
     ) -> list[tuple[Decoded, float]]:
         """Distinct outputs that were finished, each with its mean log-likelihood under all
         views, the best first. At the deadline, those found so far."""
-        room = most_symbols(side)
-        self._writer, first = self._model.read(self._prompts[:1], width.most, room)
-        following = np.empty((0, first.shape[1]))
-        if self._judges:
-            most = width.most * len(self._judges)
-            self._verifier, following = self._model.read(self._prompts[1:], most, room)
-        draft = Draft(first[0], like=self._prompts[0].like)
-        live = [Beam(tree, draft, 0.0, following) for tree in range(width.trees)]
         finished: list[Beam] = []
-        while live:
-            family = self._write(live, width, sampler, side, deadline)
-            if not family:
-                break
-            children = self._judge(family) if self._judges else [child for _, child in family]
-            finished += [beam for beam in children if beam.done]
-            live = keep([*finished, *(beam for beam in children if not beam.done)], width)
+        try:
+            live = self._begin(width, side, deadline)
+            while live:
+                family = self._write(live, width, sampler, side, deadline)
+                if not family:
+                    break
+                children = self._judge(family) if self._judges else [child for _, child in family]
+                finished += [beam for beam in children if beam.done]
+                live = keep([*finished, *(beam for beam in children if not beam.done)], width)
+        except OutOfTimeError:
+            pass  # what was finished before is there
         finished.sort(key=lambda beam: (-beam.score, beam.draft.symbols))
         best = {tuple(beam.draft.symbols): beam for beam in reversed(finished)}
         return [
             (Decoded(np.array(symbols), beam.draft.logprob), beam.score)
             for symbols, beam in reversed(best.items())
         ]
+
+    def _begin(self, width: Width, side: int, deadline: Deadline) -> list[Beam]:
+        """Read the prompts: a beam without rows for each tree."""
+        room, (mine, *others) = most_symbols(side), self._prompts
+        self._writer, first = self._model.read([mine], width.most, room, deadline)
+        following = np.empty((0, first.shape[1]))
+        if others:
+            most = width.most * len(others)
+            self._verifier, following = self._model.read(others, most, room, deadline)
+        draft = Draft(first[0], like=mine.like)
+        return [Beam(tree, draft, 0.0, following) for tree in range(width.trees)]
 
     def _write(
         self, live: list[Beam], width: Width, sampler: Sampler, side: int, deadline: Deadline
@@ -130,7 +137,8 @@ class RowSearch:
         ]
         drafts = [parent.draft.copy() for parent in parents]
         self._writer.gather([p.place for p in parents], [len(d.symbols) for d in drafts])
-        if not write(self._writer, drafts, frozenset({ROW, END}), sampler, side, deadline):
+        written = write(self._writer, drafts, frozenset({ROW, END}), sampler, side, deadline)
+        if len(list(written)) < len(drafts):
             return []
         distinct: dict[tuple[int, ...], int] = {}
         for i, (parent, draft) in enumerate(zip(parents, drafts, strict=True)):

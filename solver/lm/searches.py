@@ -1,7 +1,8 @@
 """Searches for outputs: functions (model, question, deadline, options) -> iterator of `Guess`.
 
 Greedy, sampling, depth-first, and by rows; which there are by name is said in
-`solver.lm.strategies`.
+`solver.lm.strategies`. A search yields what it finds as soon as it finds it, ends at its deadline,
+and raises `OutOfTimeError` where that passes within a pass of the model.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from solver.deadline import Deadline
+from solver.deadline import Deadline, OutOfTimeError
 from solver.grid import MAX_SIDE, Candidate, Grid, Task, stable_seed
-from solver.lm.decode import Decoded, Sampler, generate
+from solver.lm.decode import Decoded, Sampler, as_written
 from solver.lm.dfs import depth_first
-from solver.lm.formats import END, Tokens, decode, output_symbols
+from solver.lm.formats import Tokens, decode, output_symbols
 from solver.lm.language import LanguageModel
 from solver.lm.rows import RowSearch, Width, row_order
 from solver.views import View
@@ -96,8 +97,8 @@ def _generate(
     for start in range(0, len(asked.views), options.width):
         some = asked.views[start : start + options.width]
         prompts = [model.prompt(asked.task, asked.test, view) for view in some]
-        written = generate(model, prompts, sampler, deadline, options.side)
-        yield from (_guess(d, v) for d, v in zip(written, some, strict=True) if _ended(d))
+        for number, decoded in as_written(model, prompts, sampler, deadline, options.side):
+            yield _guess(decoded, some[number])
         if deadline.passed():
             return
 
@@ -114,21 +115,31 @@ def dfs_search(
     first = replace(asked, views=asked.views[:1])
     best = asked.best or next(greedy_search(model, first, deadline, options), None)
     found = 0
-    for start in range(0, len(asked.views), options.width):
-        if deadline.passed():  # before memory for a search is laid out
-            break
-        some = asked.views[start : start + options.width]
-        prompts = [model.prompt(asked.task, asked.test, view) for view in some]
-        guesses = _shown(best, some)
-        limits = (options.threshold, deadline, options.side, options.width)
-        for number, decoded in depth_first(model, prompts, *limits, guesses):
+    try:
+        for guess in _above(model, asked, best, deadline, options):
             found += 1
-            yield _guess(decoded, some[number])
+            yield guess
+    except OutOfTimeError:
+        pass  # the likeliest output may have to do
     if not found and not asked.best:
         yield from [best] if best else []
         if not deadline.passed():
             others = replace(asked, views=asked.views[1:])
             yield from greedy_search(model, others, deadline, options)
+
+
+def _above(
+    model: LanguageModel, asked: Question, best: Guess | None, deadline: Deadline, options: Options
+) -> Iterator[Guess]:
+    """All outputs above the threshold, in each view; `best` is read first."""
+    for start in range(0, len(asked.views), options.width):
+        if deadline.passed():  # before memory for a search is laid out
+            return
+        some = asked.views[start : start + options.width]
+        prompts = [model.prompt(asked.task, asked.test, view) for view in some]
+        limits = (options.threshold, deadline, options.side, options.width)
+        for number, decoded in depth_first(model, prompts, *limits, _shown(best, some)):
+            yield _guess(decoded, some[number])
 
 
 def _shown(guess: Guess | None, views: Sequence[View]) -> list[Tokens]:
@@ -174,10 +185,6 @@ def _by_rows(
 
 def _rng(asked: Question, options: Options) -> np.random.Generator:
     return np.random.default_rng(stable_seed(options.seed, asked.task.id, asked.test))
-
-
-def _ended(decoded: Decoded) -> bool:
-    return bool(len(decoded.tokens)) and int(decoded.tokens[-1]) == END
 
 
 def _guess(decoded: Decoded, view: View) -> Guess:

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention, silu
 from transformers import Qwen3_5ForCausalLM
 
+from solver.deadline import Watch
 from solver.lm.model import CELL
 
 
@@ -114,18 +115,26 @@ class Stepper:
         return cls(layers, _Norm.of(lm.model.norm), _beside(lm.lm_head.weight), lm.model.rotary_emb)
 
     def logits(
-        self, vectors: Tensor, positions: Tensor, mask: Tensor, memories: Sequence[Tensor], at: Held
+        self,
+        vectors: Tensor,
+        positions: Tensor,
+        mask: Tensor,
+        memories: Sequence[Tensor],
+        at: Held,
+        watch: Watch,
     ) -> Tensor:
         """Logits (M, V) of vectors (M, D) at positions (3, M), under an additive mask
         (B, 1, N, S): the tokens of B rows, up to N each, without padding.
 
         Keys and values are kept in each layer's memory (R, 2, H, ., C), where `at` says; the
-        first S columns of the rows are then attended to.
+        first S columns of the rows are then attended to. `watch` looks at the time between
+        layers; tokens of a layer are its unit of work.
         """
         turn = self._turn(vectors, positions)
         size, length = turn[0].shape[-1], mask.shape[-1]
         end, row = at.first + len(mask), at.first + at.row
         for layer, memory in zip(self.layers, memories, strict=True):
+            watch.look(len(vectors))
             fan = (layer.norm(vectors) @ layer.fan).view(len(vectors), 4, -1, size)  # (M, 4, H, C)
             fan[:, :2] = _turned(layer.turned_norm(fan[:, :2]), *turn)  # queries and keys
             memory[row, :, :, at.column] = fan[:, 1:3]

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from solver.deadline import Deadline
+from solver.deadline import Deadline, OutOfTimeError
 from solver.grid import Candidate, key
 from solver.lm.language import LanguageModel
 from solver.lm.rescore import rescore
@@ -30,6 +30,7 @@ from solver.views import View
 
 ATTEMPTS = 2
 DEEPER = 4.0  # times lower is the next threshold
+PROVISIONAL = 200  # candidates at most that are sent before they are measured
 
 
 @dataclass(frozen=True)
@@ -63,40 +64,61 @@ def propose(
     deadline: Deadline,
     options: Options,
     engine: str = "lm",
-) -> list[Candidate]:
-    """Candidates for a test input, one for each distinct grid and view; then, without a vote,
-    those that earlier jobs found, as far as they were measured too.
+) -> Iterator[Candidate]:
+    """Candidates for a test input: provisional ones as they are found, so that a job that is cut
+    off keeps them. Then what they amount to: one for each distinct grid and view, and, without a
+    vote, those that earlier jobs found, as far as they were measured too.
 
     `votes` counts how often a view gave the grid; `scores` are its log-likelihoods under all
     the views that were asked, where the strategy measures and there was time.
     """
-    found: dict[tuple[bytes, str], list[Guess]] = {}
-    guesses, views = _find_in_time(strategy, model, asked, deadline, options)
-    for guess in guesses:
-        found.setdefault((key(guess.grid), guess.view.name), []).append(guess)
-    asked = replace(asked, views=views)
+    found = Found(asked)
+    for guess in _find_in_time(strategy, model, found, deadline, options):
+        if found.add(guess) and len(found.guesses) <= PROVISIONAL:
+            yield replace(_candidate(asked, [guess], (), engine), provisional=True)
+    asked = replace(asked, views=found.views)
     scores = _measure(model, asked, found, deadline, options) if strategy.measured else {}
-    return [*_own(asked, found, scores, engine), *_told(asked, scores, engine)]
+    for (grid, _), guesses in found.guesses.items():
+        yield _candidate(asked, guesses, scores.get(grid, ()), engine)
+    yield from _told(asked, scores, engine)
 
 
-def _own(
-    asked: Question,
-    found: Mapping[tuple[bytes, str], Sequence[Guess]],
-    scores: Mapping[bytes, tuple[float, ...]],
-    engine: str,
-) -> Iterator[Candidate]:
-    """What the search found."""
-    for (grid, view), guesses in found.items():
-        yield Candidate(
-            asked.task.id,
-            asked.test,
-            guesses[0].grid,
-            engine,
-            view=view,
-            logprob=max(guess.logprob for guess in guesses),
-            scores=scores.get(grid, ()),
-            votes=len(guesses),
-        )
+@dataclass(eq=False)
+class Found:
+    """What was found for a question so far, by grid and view, and the views that were asked."""
+
+    asked: Question
+    guesses: dict[tuple[bytes, str], list[Guess]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.views = self.asked.views
+
+    def add(self, guess: Guess) -> bool:
+        """Take in a guess. True if its view gave this grid for the first time."""
+        mine = self.guesses.setdefault((key(guess.grid), guess.view.name), [])
+        mine.append(guess)
+        return len(mine) == 1
+
+    @property
+    def all(self) -> list[Guess]:
+        """Every guess."""
+        return [guess for some in self.guesses.values() for guess in some]
+
+
+def _candidate(
+    asked: Question, guesses: Sequence[Guess], scores: tuple[float, ...], engine: str
+) -> Candidate:
+    """What one view found, in one or more guesses."""
+    return Candidate(
+        asked.task.id,
+        asked.test,
+        guesses[0].grid,
+        engine,
+        view=guesses[0].view.name,
+        logprob=max(guess.logprob for guess in guesses),
+        scores=scores,
+        votes=len(guesses),
+    )
 
 
 def _told(
@@ -105,7 +127,7 @@ def _told(
     """What earlier jobs found, with this engine's measurements and without a vote."""
     for known in _known(asked):
         if measured := scores.get(key(known.grid)):
-            yield replace(known, engine=engine, scores=measured, votes=0)
+            yield replace(known, engine=engine, scores=measured, votes=0, provisional=False)
 
 
 def _known(asked: Question) -> list[Candidate]:
@@ -113,57 +135,58 @@ def _known(asked: Question) -> list[Candidate]:
 
 
 def _find_in_time(
-    strategy: Strategy, model: LanguageModel, asked: Question, deadline: Deadline, options: Options
-) -> tuple[list[Guess], Sequence[View]]:
-    """As `_find`, with time left for measuring what is found if the strategy measures."""
-    if not strategy.measured:
-        return _find(strategy, model, asked, deadline, options)
-    grids = [known.grid for known in _known(asked)]
-    reserve = Reserve(model, len(asked.views), grids, options.finalists, deadline)
-    watching = replace(strategy, search=reserve.watching(strategy.search))
-    return _find(watching, reserve, asked, reserve.deadline, options)
+    strategy: Strategy, model: LanguageModel, found: Found, deadline: Deadline, options: Options
+) -> Iterator[Guess]:
+    """As `_find`, with time left for measuring what is found if the strategy measures; until
+    time is up."""
+    if strategy.measured:
+        grids = [known.grid for known in _known(found.asked)]
+        reserve = Reserve(model, len(found.asked.views), grids, options.finalists, deadline)
+        model, deadline = reserve, reserve.deadline
+        strategy = replace(strategy, search=reserve.watching(strategy.search))
+    try:
+        yield from _find(strategy, model, found, deadline, options)
+    except OutOfTimeError:
+        pass  # what was found before is there
 
 
 def _find(
-    strategy: Strategy, model: LanguageModel, asked: Question, deadline: Deadline, options: Options
-) -> tuple[list[Guess], Sequence[View]]:
-    """What is found, and the views that were asked: the first few alone if those agree."""
-    search, first = strategy.search, asked.views[: options.probe] or asked.views
-    guesses = list(search(model, replace(asked, views=first), deadline, options))
-    if unanimous(guesses, first):
-        return guesses, first
+    strategy: Strategy, model: LanguageModel, found: Found, deadline: Deadline, options: Options
+) -> Iterator[Guess]:
+    """What is found: in the first few views alone, if those agree, which `found` is told.
+
+    Whoever draws from this puts each guess into `found` before the next.
+    """
+    search, asked = strategy.search, found.asked
+    first = asked.views[: options.probe] or asked.views
+    yield from search(model, replace(asked, views=first), deadline, options)
+    if unanimous(found.all, first):
+        found.views = first
+        return
     if deadline.passed():
-        return guesses, asked.views
+        return
     if len(first) < len(asked.views):
-        rest = replace(asked, views=asked.views[len(first) :], best=likeliest(guesses))
-        guesses += search(model, rest, deadline, options)
+        rest = replace(asked, views=asked.views[len(first) :], best=likeliest(found.all))
+        yield from search(model, rest, deadline, options)
     if strategy.deepens:
-        guesses = _deepen(search, model, asked, guesses, deadline, options)
-    return guesses, asked.views
+        yield from _deepen(search, model, found, deadline, options)
 
 
 def _deepen(
-    search: Search,
-    model: LanguageModel,
-    asked: Question,
-    guesses: Sequence[Guess],
-    deadline: Deadline,
-    options: Options,
-) -> list[Guess]:
-    """What was found, and what is found below the threshold, which falls until grids above it
-    fill both attempts."""
-    found = {(key(guess.grid), guess.view.name): guess for guess in guesses}
+    search: Search, model: LanguageModel, found: Found, deadline: Deadline, options: Options
+) -> Iterator[Guess]:
+    """What is found below the threshold, which falls until grids above it fill both attempts."""
     threshold = options.threshold
     while (
-        distinct(found.values(), threshold) < ATTEMPTS
+        distinct(found.all, threshold) < ATTEMPTS
         and threshold > options.lowest
         and not deadline.passed()
     ):
         threshold = max(options.lowest, threshold / DEEPER)
-        again = replace(asked, best=likeliest(found.values()))
+        again = replace(found.asked, best=likeliest(found.all))
         for guess in search(model, again, deadline, replace(options, threshold=threshold)):
-            found.setdefault((key(guess.grid), guess.view.name), guess)
-    return list(found.values())
+            if (key(guess.grid), guess.view.name) not in found.guesses:
+                yield guess
 
 
 def likeliest(guesses: Iterable[Guess]) -> Guess | None:
@@ -184,16 +207,12 @@ def unanimous(guesses: Sequence[Guess], views: Sequence[View]) -> bool:
 
 
 def _measure(
-    model: LanguageModel,
-    asked: Question,
-    found: Mapping[tuple[bytes, str], Sequence[Guess]],
-    deadline: Deadline,
-    options: Options,
+    model: LanguageModel, asked: Question, found: Found, deadline: Deadline, options: Options
 ) -> dict[bytes, tuple[float, ...]]:
     """Scores of the grids found most often, the likelier first among equals, and then of those
     that earlier jobs found."""
     by_grid: dict[bytes, list[Guess]] = {}
-    for (grid, _), guesses in found.items():
+    for (grid, _), guesses in found.guesses.items():
         by_grid.setdefault(grid, []).extend(guesses)
     ranked = sorted(
         by_grid, key=lambda g: (-len(by_grid[g]), -max(x.logprob for x in by_grid[g]), g)
