@@ -6,6 +6,7 @@ import ctypes
 import os
 import subprocess
 import sys
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from solver.deadline import Deadline
@@ -15,6 +16,35 @@ _MULTIPLY = (
     "import torch; a = torch.ones(256, 256, device='cuda', dtype=torch.float16); "
     "assert (a @ a).float().mean().item() == 256, 'it multiplies wrongly'"
 )
+
+# Processor flags of Linux for products in bfloat16, and values of the switches that keep oneDNN
+# (both of its names) and ATen from using them.
+BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16")
+_LESS = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
+SWITCHES_OFF = {
+    "ONEDNN_MAX_CPU_ISA": _LESS,
+    "DNNL_MAX_CPU_ISA": _LESS,
+    "ATEN_CPU_CAPABILITY": ("DEFAULT", "AVX2"),
+}
+
+
+def multiplies_bfloat16(flags: Collection[str], environment: Mapping[str, str]) -> bool:
+    """True if a processor with these flags multiplies bfloat16 in hardware, and no switch of
+    oneDNN or ATen in the environment keeps the libraries from it."""
+    switched_off = any(
+        environment.get(name, "").upper() in values for name, values in SWITCHES_OFF.items()
+    )
+    return not switched_off and any(flag in flags for flag in BFLOAT16_FLAGS)
+
+
+def cpu_flags() -> frozenset[str]:
+    """What Linux says the processor can do; nothing where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return frozenset()
+    told = (line.partition(":")[2].split() for line in lines if line.startswith("flags"))
+    return frozenset(next(told, ()))
 
 
 def available_mb() -> int:

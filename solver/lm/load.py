@@ -27,6 +27,7 @@ from solver.kit import CONFIG, WEIGHTS
 from solver.ladder import is_out_of_memory
 from solver.lm.ready import quantized_by
 from solver.lm.settings import Checkpoint
+from solver.machine import cpu_flags, multiplies_bfloat16
 
 log = logging.getLogger("solver")
 Made = TypeVar("Made")
@@ -153,8 +154,8 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where the hardware multiplies it, else float32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float32
-    able = torch.cpu.get_capabilities()
-    return torch.bfloat16 if able.get("amx_bf16") or able.get("avx512_bf16") else torch.float32
+    able = multiplies_bfloat16(cpu_flags(), os.environ)
+    return torch.bfloat16 if able else torch.float32
 
 
 def one_line(error: Exception) -> str:
