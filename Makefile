@@ -3,9 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check
-TORCH := 2.13.0
+PIP := $(BIN)/pip install -qq --disable-pip-version-check
 TORCH_CPU := $(shell cat offline_wheels/torch-cpu-index.txt)
+
+# A user's settings for pip say where packages come from. Those that say where they go, or what a
+# package must be, are for another use of pip: PIP_TARGET would leave the environment empty.
+PIP_SOURCES := $(addprefix PIP_,INDEX_URL EXTRA_INDEX_URL FIND_LINKS NO_INDEX CONFIG_FILE \
+	CACHE_DIR NO_CACHE_DIR CERT CLIENT_CERT TRUSTED_HOST PROXY KEYRING_PROVIDER NO_INPUT \
+	TIMEOUT DEFAULT_TIMEOUT RETRIES)
+unexport $(filter-out $(PIP_SOURCES),$(filter PIP_%,$(.VARIABLES)))
 
 .PHONY: solve test lint rehearse lock clean
 
@@ -30,8 +36,8 @@ $(READY): torch.lock requirements.lock setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v not in {(3, 11), (3, 12)} and f"Python 3.11 or 3.12 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.12")'
 	$(PYTHON) -m venv --clear $(VENV)
 	@echo 'installing the locked packages: half a GB, a few minutes'
-	$(PIP) --no-deps --require-hashes -r torch.lock \
-		|| $(PIP) --no-deps --index-url $(TORCH_CPU) torch==$(TORCH)
+	$(PIP) --no-deps --require-hashes -r torch.lock 2>/dev/null \
+		|| $(PIP) --no-deps --require-hashes -r torch.lock --extra-index-url $(TORCH_CPU)
 	$(PIP) --no-deps --require-hashes -r requirements.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
 	$(BIN)/pip check
