@@ -17,8 +17,9 @@ import torch
 
 from solver.grid import DataError
 from solver.lm.causal import cut_vocabulary
+from solver.lm.files import tensors_of
 from solver.lm.load import from_folder
-from solver.lm.ready import check_config, read_vocabulary, tensors_of
+from solver.lm.ready import check_config, read_vocabulary
 from solver.lm.settings import LEAST_LENGTH
 from solver.lm.vocabulary import FILE, STYLES, TOKENIZER, TOKENIZER_CONFIG
 

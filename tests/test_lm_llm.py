@@ -323,7 +323,7 @@ def test_a_model_that_ignores_positions_is_refused(folder: Path) -> None:
         vocabulary = read_vocabulary(folder, "chat")
         cut_vocabulary(lm, vocabulary.kept)
         model = ContextModel(lm, vocabulary, 2048)
-        engine._verify(model)
+        engine.verify(model)
         return model
 
     with pytest.raises(DataError, match="computes otherwise step by step than at once, by"):

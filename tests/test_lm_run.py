@@ -22,7 +22,7 @@ pytest.importorskip("peft")
 
 from solver.grid import Pair, Task, as_grid, freeze
 from solver.kit import CONFIG, WEIGHTS
-from solver.lm.ready import INDEX
+from solver.lm.files import INDEX
 from solver.submissions import check_submission, read_submission
 from submission.report import run_report
 from tests.llm import blank, copies, make_tokenizer

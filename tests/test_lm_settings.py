@@ -18,7 +18,8 @@ from solver.engines import Context, check_settings
 from solver.grid import DataError
 from solver.kit import CONFIG, WEIGHTS
 from solver.lm import ready
-from solver.lm.ready import INDEX, check, tensors_of
+from solver.lm.files import INDEX, tensors_of
+from solver.lm.ready import check
 from solver.lm.settings import CHOICES, Settings, read
 from solver.lm.strategies import STRATEGIES
 from solver.lm.vocabulary import TOKENIZER

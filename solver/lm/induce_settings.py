@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from solver.grid import DataError
-from solver.jsonio import load_json
 from solver.kit import CONFIG
+from solver.lm.files import read_config, tensors_of
 from solver.lm.prompts import STYLES
-from solver.lm.ready import LIBRARIES, PARTS, gpu_mb, quantized_by, tensors_of
+from solver.lm.ready import LIBRARIES, PARTS, gpu_mb, quantized_by
 from solver.lm.settings import CHOICES, Checkpoint, fill, require
 from solver.lm.vocabulary import TOKENIZER
 from solver.sandbox import Sandbox, SandboxError
@@ -81,7 +81,7 @@ def check(given: Mapping[str, Any], memory_mb: int) -> None:
     require((*NEEDED, *([LIBRARIES.get(method, method)] if method else [])), str(folder))
     if not (folder / TOKENIZER).is_file():
         raise DataError(f"{folder / TOKENIZER}: no such file")
-    limit = load_json(folder / CONFIG).get("max_position_embeddings")
+    limit = read_config(folder).get("max_position_embeddings")
     if isinstance(limit, int) and limit < settings.max_seq_length:
         raise DataError(
             f"{folder / CONFIG}: max_position_embeddings is {limit}, "

@@ -149,14 +149,14 @@ def load_learner(given: Mapping[str, Any]) -> ContextLearner:
             cut_vocabulary(lm, vocabulary.kept)
         lm.requires_grad_(False)
         model = ContextModel(lm, vocabulary, settings.max_seq_length)
-        _verify(model)
+        verify(model)
         return model
 
     return ContextLearner(load_causal(settings, device, finish), settings)
 
 
 @torch.no_grad()
-def _verify(model: ContextModel) -> None:
+def verify(model: ContextModel) -> None:
     """Raise `DataError` unless reading step by step gives what reading at once gives: a backend
     that ignores positions or masks would answer nonsense without a word."""
     small = freeze(np.arange(6, dtype=np.uint8).reshape(2, 3))

@@ -121,7 +121,7 @@ def from_folder(path: Path, **options: Any) -> tuple[Any, dict[str, Any]]:
 
     Raises `DataError` naming the file that is missing, corrupt or cannot be followed.
     """
-    _be_quiet()
+    be_quiet()
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             path, local_files_only=True, output_loading_info=True, **options
@@ -172,7 +172,7 @@ def quantization(name: str, dtype: torch.dtype) -> BitsAndBytesConfig:
     )
 
 
-def _be_quiet() -> None:
+def be_quiet() -> None:
     """Standard error is for the user: nothing about kernels that could be downloaded."""
     disable_progress_bar()  # type: ignore[no-untyped-call]
     set_verbosity_error()  # type: ignore[no-untyped-call]

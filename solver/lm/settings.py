@@ -7,7 +7,7 @@ model. Nothing here imports torch.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ PROJECTIONS = (
     *("q_proj", "k_proj", "v_proj", "o_proj"),
     *("gate_proj", "up_proj", "down_proj"),
 )
+EMBEDDINGS = ("embed_tokens", "lm_head")
 CHOICES = {
     "backend": ("transformers", "unsloth"),
     "quantization": ("none", "nf4", "int8"),
@@ -103,6 +104,23 @@ def fill(kind: type[Filled], given: Mapping[str, Any]) -> Filled:
             raise DataError(f"setting {name!r}: there is none; there are {', '.join(known)}")
         read_[name] = _typed(name, value, known[name])
     return kind(**read_)
+
+
+def adapted(asked: Sequence[str], linear: Collection[str]) -> tuple[str, ...]:
+    """The layers that an adapter is for, by their last names, in a model whose decoder has
+    `linear` ones: those that are asked for. Where all projections are and some of them have other
+    names there (Phi-3 has `qkv_proj`), all that there are.
+
+    Raises `DataError` for other names that the decoder has not.
+    """
+    lacking = [t for t in asked if t not in linear and t not in EMBEDDINGS]
+    if not lacking:
+        return tuple(asked)
+    if set(PROJECTIONS) <= set(asked) and linear:
+        return (*sorted(linear), *(t for t in asked if t in EMBEDDINGS))
+    raise DataError(
+        f"targets {', '.join(lacking)}: no such layer; there are {', '.join(sorted(linear))}"
+    )
 
 
 def require(libraries: Iterable[str], what: str) -> None:

@@ -8,6 +8,7 @@ task. First all tasks of a run may be learned together, by one adapter, which ta
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors import SafetensorError, safe_open
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from solver.deadline import Deadline
 from solver.grid import COLORS, DataError, Task, stable_seed
@@ -26,11 +28,13 @@ from solver.lm.checkpoint import write_tensors
 from solver.lm.context import collate, encode_example
 from solver.lm.examples import Example, examples
 from solver.lm.formats import Batch, Tokens
-from solver.lm.settings import Settings
+from solver.lm.settings import Settings, adapted
 from solver.lm.train import Dense, Recipe, Step, Trainer, train
 from solver.lm.ttt import Learned
 from solver.lm.vocabulary import FILE
 
+log = logging.getLogger("solver")
+_PACKED = ("qweight", "weight_packed")  # of linear layers that other libraries quantized
 ADAPTER, PART = "adapter.safetensors", "adapter.part.safetensors"
 SAVE_S = 120.0  # between two saves of a joint training
 _WRITING_S = 5.0  # what the last one may take
@@ -166,12 +170,27 @@ class ContextLearner:
             raise DataError(f"{path}: no adapter of this model: {error}") from None
 
 
+def linear_layers(lm: Any) -> set[str]:
+    """The last names of a decoder's linear layers, quantized or not, without embeddings."""
+    ends = {id(lm.get_input_embeddings()), id(lm.get_output_embeddings())}
+    kinds = (nn.Linear, Conv1D)
+    return {
+        name.rpartition(".")[2]
+        for name, module in lm.named_modules()
+        if id(module) not in ends
+        and (isinstance(module, kinds) or any(hasattr(module, w) for w in _PACKED))
+    }
+
+
 def _with_adapter(lm: Any, settings: Settings) -> Any:
+    targets = adapted(settings.targets, linear_layers(lm))
+    if targets != settings.targets:
+        log.info("%s: adapters for %s", settings.model, ", ".join(targets))
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
         use_rslora=settings.rslora,
-        target_modules=list(settings.targets),
+        target_modules=list(targets),
         lora_dropout=0.0,
         bias="none",
         task_type="CAUSAL_LM",
@@ -183,7 +202,7 @@ def _with_adapter(lm: Any, settings: Settings) -> Any:
         try:
             wrapped: Any = get_peft_model(lm, config, autocast_adapter_dtype=False)
         except ValueError as error:
-            raise DataError(f"targets {', '.join(settings.targets)}: {error}") from None
+            raise DataError(f"targets {', '.join(targets)}: {error}") from None
     for parameter in wrapped.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.to(lm.dtype)

@@ -21,6 +21,7 @@ from solver.lm.formats import END, ROW, FormatError, Tokens, decode
 
 FILE = "vocabulary.json"  # beside a checkpoint whose embeddings were cut: what is left
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
+SPECIAL_TOKENS = "special_tokens_map.json"  # names what the other does not, in older checkpoints
 
 
 @dataclass(frozen=True)
@@ -103,12 +104,16 @@ def vocabulary_of(folder: Path, style: str) -> Vocabulary:
 
     path = folder / TOKENIZER
     if not path.is_file():
-        raise DataError(f"{path}: no such file; the checkpoint needs its tokenizer beside it")
+        raise DataError(
+            f"{path}: no such file; the checkpoint needs its (fast) tokenizer beside it"
+        )
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # noqa: BLE001
         # The library raises nothing more special.
-        raise DataError(f"{path}: no tokenizer: {error}") from None
+        raise DataError(f"{path}: no tokenizer: {' '.join(str(error).split())[:200]}") from None
+    tokenizer.no_padding()  # what somebody trained it with is no part of how it spells
+    tokenizer.no_truncation()
     return _Speller(path, tokenizer).vocabulary(style)
 
 
@@ -176,12 +181,17 @@ class _Speller:
         return ids[0]
 
     def _eos(self) -> str:
-        path = self._path.with_name(TOKENIZER_CONFIG)
-        eos = _object(path).get("eos_token")
-        eos = eos.get("content") if isinstance(eos, dict) else eos
-        if not isinstance(eos, str):
-            raise DataError(f"{path}: names no eos_token, which this style ends outputs with")
-        return eos
+        """The tokenizer's own, from whichever of its files names it."""
+        for file in (TOKENIZER_CONFIG, SPECIAL_TOKENS):
+            path = self._path.with_name(file)
+            eos = _object(path).get("eos_token") if path.exists() else None
+            eos = eos.get("content") if isinstance(eos, dict) else eos
+            if isinstance(eos, str):
+                return eos
+        raise DataError(
+            f"{self._path.with_name(TOKENIZER_CONFIG)}: names no eos_token, "
+            f"nor does {SPECIAL_TOKENS}; this style ends outputs with it"
+        )
 
 
 def _object(path: Path) -> dict[str, Any]:
