@@ -21,13 +21,13 @@ from solver.grid import DataError
 from solver.lm.checkpoint import CHECKPOINT, VECTORS, read_place, read_tasks, restore
 from solver.lm.corpus import Corpus, read_corpus
 from solver.lm.formats import Batch, collate, encode
+from solver.lm.fused import speed_up
 from solver.lm.load import fast_dtype
 from solver.lm.model import (
     PROVENANCE,
     Size,
     TaskModel,
     build,
-    compile_layers,
     dequantized,
     load,
 )
@@ -132,7 +132,7 @@ def prepare(request: Training, out: Path, deadline: Deadline, say: Callable[[str
         before = Before(**place.about.get("before", {}))
         run.best, run.before_s, run.said_tokens = place.best, place.seconds, place.tokens
     run.earlier, run.about = before, {**about, "before": asdict(before)}
-    compile_layers(lm)
+    speed_up(model)
     out.mkdir(parents=True, exist_ok=True)
     parameters = sum(p.numel() for p in lm.parameters())
     run.say(f"{parameters / 1e6:.2f} M parameters, {tasks} tasks, {world()[1]} processes")

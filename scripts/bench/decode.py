@@ -31,7 +31,7 @@ from solver.lm.decode import greedy
 from solver.lm.formats import END, WRITABLE, Tokens, next_positions
 from solver.lm.grammar import most_symbols, shape_of
 from solver.lm.language import Prompt
-from solver.lm.model import BUNDLE, CELL, TaskModel, compile_layers, dequantized, load
+from solver.lm.model import BUNDLE, CELL, TaskModel, dequantized, load
 from solver.lm.ttt import Adaptation, Learner
 from solver.views import View
 
@@ -48,8 +48,6 @@ def main() -> int:
     torch.set_num_threads(1)
     lm = dequantized(load(options.model, getattr(torch, options.dtype)))
     learner = Learner(TaskModel(lm, 1).to(lm.dtype), Adaptation())
-    compile_layers(lm)
-    learner.warm_up()
     tokens, took, same = 0, [0.0, 0.0], True
     for task in square_tasks(options.tasks):
         learner.learn(task, Deadline.after(options.learn, CpuClock()), 0)

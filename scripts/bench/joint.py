@@ -22,9 +22,10 @@ from solver.deadline import Deadline
 from solver.grid import Pair
 from solver.lm.corpus import HeldOut, Lesson, lesson_of, read_corpus
 from solver.lm.formats import encode
+from solver.lm.fused import speed_up
 from solver.lm.joint import MIXTURE, RECIPE
 from solver.lm.load import fast_dtype
-from solver.lm.model import TaskModel, compile_layers, dequantized, load
+from solver.lm.model import TaskModel, dequantized, load
 from solver.lm.stream import Stream, batch_of
 from solver.lm.train import Recipe, Trainer, measure, train
 from solver.views import View
@@ -57,8 +58,9 @@ def learn(
     """The model after joint training on the demonstrations."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     lm = dequantized(load(model, fast_dtype(device)))
-    trainer = Trainer(TaskModel(lm, len(held_out)).to(device, lm.dtype), recipe)
-    compile_layers(lm)
+    joint = TaskModel(lm, len(held_out)).to(device, lm.dtype)
+    trainer = Trainer(joint, recipe)
+    speed_up(joint)
     lessons = [lesson_of(held.task) for held in held_out]
     stream = Stream(lessons, MIXTURE, seed)
     train(trainer, stream, Deadline.after(1e9), steps=-(-tokens // mean_tokens(lessons, seed)))

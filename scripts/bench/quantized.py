@@ -20,8 +20,9 @@ import torch
 from solver.grid import Pair
 from solver.lm.corpus import HeldOut, lesson_of, read_corpus, read_generated
 from solver.lm.formats import encode
+from solver.lm.fused import speed_up
 from solver.lm.joint import MIXTURE, RECIPE
-from solver.lm.model import TaskModel, compile_layers, dequantized, load
+from solver.lm.model import TaskModel, dequantized, load
 from solver.lm.stream import Drawn, Stream, batch_of, cut, sequence_length
 from solver.lm.train import Trainer, measure, schedule
 from solver.views import View
@@ -74,14 +75,14 @@ def questions(held_out: Sequence[HeldOut], options: argparse.Namespace) -> list[
 def learned(folder: Path, held_out: Sequence[HeldOut], tokens: int, seed: int) -> TaskModel:
     """The model of a folder after so many tokens of the tasks' demonstrations."""
     lm = dequantized(load(folder, torch.bfloat16))
-    trainer = Trainer(TaskModel(lm, len(held_out)).to(lm.dtype), RECIPE)
-    compile_layers(lm)
+    model: TaskModel = TaskModel(lm, len(held_out)).to(lm.dtype)
+    trainer = Trainer(model, RECIPE)
+    speed_up(model)
     for batch in Stream([lesson_of(held.task) for held in held_out], MIXTURE, seed):
         left = 1 - trainer.tokens / tokens
         if left <= 0:
             break
         trainer.step(batch, schedule(RECIPE, trainer.steps, left))
-    model: TaskModel = trainer.model
     return model
 
 

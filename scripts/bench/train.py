@@ -2,10 +2,11 @@
 
     python scripts/bench/train.py [--steps 12] [--width 256] [--layers 6]
 
-The same model in bfloat16, the same pairs in the same order, one thread. The Trainer takes them
-as they come, sixteen at a time, padded to the longest, with sdpa. Prints the tokens (padding
-left out) for each CPU second of both, their ratio, and the part of the FLOP/s of a large bfloat16
-matrix product that the loop's own products come to. Warm-up steps are left out and reported.
+The same model in the precision that the processor multiplies fast, the same pairs in the same
+order, one thread. The Trainer takes them as they come, sixteen at a time, padded to the longest,
+with sdpa. Prints the tokens (padding left out) for each CPU second of both, their ratio, and the
+part of the FLOP/s of a large product of matrices that the loop's own products come to. Warm-up
+steps are left out and reported.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from transformers import TrainerCallback, TrainingArguments
 
 from solver.lm.corpus import read_corpus
 from solver.lm.formats import IGNORED, Sequence3D, collate, encode
-from solver.lm.model import CELL, Size, TaskModel, build, compile_layers
+from solver.lm.fused import speed_up
+from solver.lm.load import CPU, fast_dtype
+from solver.lm.model import CELL, Size, TaskModel, build
 from solver.lm.stream import Mixture, Stream, sequence_length
 from solver.lm.train import Recipe, Trainer
 
@@ -49,8 +52,8 @@ def main() -> None:
 
 
 def large_product(side: int = 4096) -> float:
-    """FLOP for each CPU second of a bfloat16 matrix product."""
-    a = torch.randn(side, side).bfloat16()
+    """FLOP for each CPU second of a product of matrices in the precision of the loop."""
+    a = torch.randn(side, side).to(fast_dtype(CPU))
     a @ a
     begun = time.process_time()
     a @ a
@@ -61,8 +64,9 @@ def our_speed(size: Size, steps: int) -> tuple[float, float, float]:
     """Tokens and FLOP for each CPU second, and the seconds of the first steps."""
     lessons = read_corpus(None, 0).lessons
     lm = build(size, 0)
-    trainer = Trainer(TaskModel(lm, len(lessons)).to(torch.bfloat16), Recipe())
-    compile_layers(lm)
+    model = TaskModel(lm, len(lessons)).to(fast_dtype(CPU))
+    trainer = Trainer(model, Recipe())
+    speed_up(model)
     stream = Stream(lessons, Mixture(longest=LONGEST), 0)
     began = time.process_time()
     for _ in range(WARMUP):
@@ -88,7 +92,7 @@ def step_flops(lm: Any, shape: tuple[int, ...]) -> float:
 
 def plain_speed(size: Size, steps: int) -> float:
     """Tokens for each CPU second of a `transformers.Trainer`."""
-    lm = build(size, 0).to(torch.bfloat16)  # type: ignore[arg-type]
+    lm = build(size, 0).to(fast_dtype(CPU))  # type: ignore[arg-type]
     lm.set_attn_implementation("sdpa")
     data = sequences(ROWS * (steps + PLAIN_WARMUP))
     timing = Timing()

@@ -1,10 +1,13 @@
-"""Speed of test-time training on one core, against `transformers.Trainer` with peft.
+"""Speed of test-time training on one core: fused layers against the model's own class.
 
-    python scripts/bench/ttt.py [--steps 12] [--precision bfloat16] [--task 05f2a901]
+    OPENBLAS_NUM_THREADS=1 python scripts/bench/ttt.py [--steps 24] [--precision float32]
+        [--tasks 4] [--compiled] [--peft]
 
-The same model, adapter, optimiser and batches, one thread; peft's side uses sdpa. Prints tokens
-(padding left out) for each CPU second of both, of our loop over peft's modules, the greatest
-difference between the losses of the same steps, and what a second task compiles anew.
+The same model, adapter, optimiser and batches, one thread. Both take each step in turns, and the
+CPU seconds of the steps are compared in pairs: prints tokens (padding left out) for each CPU second
+of both, the ratio with a 95 % bootstrap interval, and the greatest difference between the losses
+of the same steps. `--compiled`: the class's layers go through `torch.compile` first. `--peft`:
+`transformers.Trainer` over peft's modules with sdpa is timed on the first task's batches too.
 """
 
 from __future__ import annotations
@@ -13,20 +16,18 @@ import argparse
 import itertools
 import tempfile
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import peft
 import torch
 from torch import Tensor, nn
-from torch._dynamo.utils import counters
 from torch.nn.functional import cross_entropy
 from transformers import Trainer as PlainTrainer
 from transformers import TrainerCallback, TrainingArguments
 
-from solver.arcio import read_source
-from solver.deadline import Deadline, StepClock
-from solver.grid import Task
+from solver.arcio import pick_tasks, read_source
 from solver.lm.adapter import LORA, LowRank
 from solver.lm.formats import IGNORED, VOCABULARY, Batch
 from solver.lm.model import Size, TaskModel, build, compile_layers
@@ -39,33 +40,63 @@ RECIPE = Recipe(muon=False, matrix_lr=RATE, vector_lr=RATE, weight_decay=0.0)
 
 
 def main() -> None:
-    """Run the loops and print the comparison."""
+    """Take the steps and print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--precision", default="bfloat16", choices=["bfloat16", "float32"])
-    parser.add_argument("--task", default="05f2a901")
+    parser.add_argument("--steps", type=int, default=24, help="of each task")
+    parser.add_argument("--precision", default="float32", choices=["bfloat16", "float32"])
+    parser.add_argument("--tasks", default="4", help="a number to draw, or ids")
+    parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--peft", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     dtype = getattr(torch, options.precision)
-    tasks = read_source("arc-agi-1:training").tasks
-    learner = Learner(_model(dtype), Adaptation())
-    (task,) = (task for task in tasks if task.id == options.task)
-    batches = list(itertools.islice(learner.batches(task, 0), options.steps + WARMUP))
-    plain, expected = plain_speed(_with_peft(dtype), batches)
-    compile_layers(learner.model.lm)
-    learner.warm_up()
-    ours, losses = our_speed(_adapted(learner), batches)
-    recompiled = graphs_of_another_task(learner, tasks[0])
-    modules = _with_peft(dtype)
-    compile_layers(modules.lm)
-    inside, _ = our_speed(Trainer(modules, RECIPE), batches)
-    apart = max(abs(a - b) for a, b in zip(losses, expected, strict=True))
-    print(f"transformers.Trainer, peft   {plain:8,.0f} tokens/s")
-    print(f"our loop, peft's modules     {inside:8,.0f} tokens/s")
-    print(f"our loop, merged adapter     {ours:8,.0f} tokens/s")
-    print(f"ratio                        {ours / plain:8.2f}")
-    print(f"losses differ by at most     {apart:8.1e}, {expected[0]:.3f} to {expected[-1]:.3f}")
-    print(f"graphs another task compiled {recompiled:8d}")
+    fused = Learner(_model(dtype), Adaptation())
+    plain = Learner(_model(dtype), Adaptation())
+    del vars(plain.model)["forward"]  # the class's own again
+    if options.compiled:
+        compile_layers(plain.model.lm)
+    steps = []
+    for task in pick_tasks(read_source("arc-agi-1:training").tasks, options.tasks, 0):
+        batches = list(itertools.islice(fused.batches(task, 0), options.steps + WARMUP))
+        steps += list(paired(_adapted(fused), _adapted(plain), batches))[WARMUP:]
+    report(steps)
+    if options.peft:
+        speed, _ = plain_speed(_with_peft(dtype), batches)
+        print(f"transformers.Trainer, peft   {speed:8,.0f} tokens/s, the last task's batches")
+
+
+class Pair(NamedTuple):
+    """A step taken by both: its tokens, the CPU seconds and the losses of fused and plain."""
+
+    tokens: int
+    seconds: tuple[float, float]
+    losses: tuple[float, float]
+
+
+def paired(fused: Trainer, plain: Trainer, batches: Sequence[Batch]) -> Iterator[Pair]:
+    """Each batch by both trainers, first by the one, then by the other, in turns."""
+    for number, batch in enumerate(batches):
+        each: dict[int, tuple[float, float]] = {}
+        for which in (0, 1) if number % 2 else (1, 0):
+            began = time.process_time()
+            loss = (fused, plain)[which].step(batch, 1.0).loss
+            each[which] = time.process_time() - began, loss
+        yield Pair(batch.real, (each[0][0], each[1][0]), (each[0][1], each[1][1]))
+
+
+def report(steps: Sequence[Pair]) -> None:
+    """Print speeds, their ratio and its interval."""
+    tokens = sum(step.tokens for step in steps)
+    seconds = np.array([step.seconds for step in steps])  # (N, 2)
+    drawn = np.random.default_rng(0).integers(0, len(steps), (2000, len(steps)))
+    sums = seconds[drawn].sum(1)  # (2000, 2)
+    low, high = np.quantile(sums[:, 1] / sums[:, 0], [0.025, 0.975])
+    fused, plain = seconds.sum(0)
+    apart = max(abs(step.losses[0] - step.losses[1]) for step in steps)
+    print(f"the model's class            {tokens / plain:8,.0f} tokens/s")
+    print(f"fused layers                 {tokens / fused:8,.0f} tokens/s")
+    print(f"ratio                        {plain / fused:8.2f} [{low:.2f}, {high:.2f}]")
+    print(f"losses differ by at most     {apart:8.1e}")
 
 
 def _model(dtype: torch.dtype) -> TaskModel:
@@ -95,23 +126,6 @@ def _with_peft(dtype: torch.dtype) -> TaskModel:
             parameter.data = start.masters[master].detach().clone()
     model.tasks.requires_grad_(True)
     return model
-
-
-def our_speed(trainer: Trainer, batches: Sequence[Batch]) -> tuple[float, list[float]]:
-    """Tokens for each CPU second after the warm-up, and all losses."""
-    losses: list[float] = []
-    for number, batch in enumerate(batches):
-        if number == WARMUP:
-            before, began = trainer.tokens, time.process_time()
-        losses.append(trainer.step(batch, 1.0).loss)
-    return (trainer.tokens - before) / (time.process_time() - began), losses
-
-
-def graphs_of_another_task(learner: Learner, task: Task) -> int:
-    """How much is compiled when the learner goes on to a task of other sizes."""
-    before = counters["stats"]["unique_graphs"]
-    learner.learn(task, Deadline.after(60.0, StepClock()), 0)
-    return counters["stats"]["unique_graphs"] - before
 
 
 class Plain(nn.Module):

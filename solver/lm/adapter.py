@@ -70,7 +70,7 @@ class _Product(torch.autograd.Function):
         return gradient @ weight, None, left.float() * scale, right.float() * scale, None
 
 
-class _Adapted(nn.Linear):
+class Adapted(nn.Linear):
     """A linear layer whose weight an adapter keeps up to date. `sides`, A and B in float32, are
     the adapter's and no part of the model's state."""
 
@@ -110,7 +110,7 @@ class LowRank:
             raise ValueError(f"no linear layer is called {' or '.join(lora.targets)}")
         model.requires_grad_(False)
         model.tasks.requires_grad_(True)
-        self._layers = {name: _Adapted(layer, lora) for name, layer in found}
+        self._layers = {name: Adapted(layer, lora) for name, layer in found}
         self._bases = {name: layer.weight.detach().float().clone() for name, layer in found}
         self.masters: dict[str, nn.Parameter] = {}
         for name, layer in self._layers.items():

@@ -24,7 +24,8 @@ from solver.lm.checkpoint import VECTORS
 from solver.lm.corpus import lesson_of
 from solver.lm.formats import WRITABLE
 from solver.lm.joint import ADAPTED, load_adapted, task_vectors
-from solver.lm.model import BUNDLE, TaskModel, compile_layers, dequantized, load
+from solver.lm.load import CPU, fast_dtype
+from solver.lm.model import BUNDLE, TaskModel, dequantized, load
 from solver.lm.pair_settings import read
 from solver.lm.searches import Options, Question
 from solver.lm.strategies import STRATEGIES, propose
@@ -70,7 +71,7 @@ def views_of(task: Task, context: Context) -> list[View]:
 
 
 def prepare(context: Context) -> None:
-    """Load and compile the model, adapted if a run has done that, before a slice begins."""
+    """Load the model, adapted if a run has done that, before a slice begins."""
     _worker_of(context)
 
 
@@ -104,13 +105,10 @@ def _worker(folder: Path, model: str) -> _Worker:
     torch.set_num_threads(1)
     adapted = folder / ADAPTED
     whole = (adapted / VECTORS).exists()
-    start = load_adapted(adapted, "") if whole else _as_it_is(Path(model or BUNDLE))
-    compile_layers(start.lm)
-    learner = Learner(start, ADAPTATION)
-    learner.warm_up()
-    return _Worker(learner, adapted if whole else None)
+    start = load_adapted(adapted, "") if whole else _unadapted(Path(model or BUNDLE))
+    return _Worker(Learner(start, ADAPTATION), adapted if whole else None)
 
 
-def _as_it_is(model: Path) -> TaskModel:
-    lm = dequantized(load(model))
+def _unadapted(model: Path) -> TaskModel:
+    lm = dequantized(load(model, fast_dtype(CPU)))
     return TaskModel(lm, 1).to(lm.dtype)

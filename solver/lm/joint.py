@@ -32,12 +32,12 @@ from solver.lm.checkpoint import (
     save_tasks,
 )
 from solver.lm.corpus import lesson_of
-from solver.lm.load import fast_dtype
+from solver.lm.fused import speed_up
+from solver.lm.load import CPU, fast_dtype
 from solver.lm.model import (
     BUNDLE,
     WEIGHTS,
     TaskModel,
-    compile_layers,
     dequantized,
     load,
 )
@@ -92,11 +92,12 @@ def adapt_jointly(
     folder.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     lm = dequantized(load(model, fast_dtype(device)))
-    trainer = Trainer(TaskModel(lm, len(tasks)).to(device, lm.dtype), joint.recipe)
+    adapted = TaskModel(lm, len(tasks)).to(device, lm.dtype)
+    trainer = Trainer(adapted, joint.recipe)
     stream = Stream([lesson_of(task) for task in tasks], joint.mixture, seed, *world())
     keeper = _Keeper(folder, trainer, stream, _about(model, tasks, seed, joint), deadline)
     keeper.resume(begun)
-    compile_layers(lm)
+    speed_up(adapted)
 
     def after(step: Step) -> object:
         going_on = watch(step)
@@ -112,7 +113,7 @@ def adapt_jointly(
 
 def load_adapted(folder: Path, task: str) -> TaskModel:
     """The jointly adapted model at one task's vectors; raises `DataError` as `load` does."""
-    model = TaskModel(load(folder / MODEL), 1)
+    model = TaskModel(load(folder / MODEL, fast_dtype(CPU)), 1)
     vectors = task_vectors(folder, task)
     with torch.no_grad():
         if vectors is not None:

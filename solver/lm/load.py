@@ -30,6 +30,7 @@ from solver.lm.settings import Checkpoint
 from solver.machine import cpu_flags, multiplies_bfloat16
 
 log = logging.getLogger("solver")
+CPU = torch.device("cpu")
 Made = TypeVar("Made")
 # What libraries raise for a checkpoint or a machine that they cannot serve.
 FAILURES = (

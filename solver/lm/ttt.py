@@ -1,6 +1,6 @@
 """Test-time training for one task after another (arXiv:2411.07279), on demonstrations alone.
 
-A `Learner` lives as long as its worker: the model is compiled once and put back bit by bit
+A `Learner` lives as long as its worker: the model is laid out once and put back bit by bit
 before every task, so that what one task gets depends on nothing but the task, the seed and
 its slice.
 """
@@ -15,10 +15,11 @@ import numpy as np
 from torch import Tensor
 
 from solver.deadline import Deadline
-from solver.grid import Pair, Task, freeze, stable_seed
+from solver.grid import Task, stable_seed
 from solver.lm.adapter import LORA, Lora, LowRank
 from solver.lm.examples import LIMIT, examples
 from solver.lm.formats import Batch, encode
+from solver.lm.fused import speed_up
 from solver.lm.model import TaskModel
 from solver.lm.stream import batch_of, cut
 from solver.lm.train import Recipe, Step, Trainer, measure, train
@@ -74,22 +75,12 @@ class Learner:
     def __init__(self, model: TaskModel, adaptation: Adaptation) -> None:
         self.model, self.adaptation = model, adaptation
         self.adapter = LowRank(model, adaptation.lora)
+        speed_up(model)
         self._start = model.tasks.detach().clone()
 
     def reset(self, seed: int = 0, vectors: Tensor | None = None) -> None:
         """Forget every task. `vectors` (K, D): where the next one's start."""
         self.adapter.reset(self._start if vectors is None else vectors[None], seed)
-
-    def warm_up(self) -> None:
-        """Let compiled layers meet every kind of batch once, so that no task pays for it: one
-        row, several, with and without gradients."""
-        trainer = Trainer(self.model, self.adaptation.recipe, self.adapter)
-        for rows, side in ((1, 3), (2, 4), (3, 5)):
-            grid = freeze(np.zeros((side, side + 1), dtype=np.uint8))
-            batch = batch_of([(0, encode(Pair(grid, grid), 0))] * rows)
-            trainer.step(batch, 0.0)
-            measure(self.model, [batch])
-        self.reset()
 
     def learn(
         self, task: Task, deadline: Deadline, seed: int, vectors: Tensor | None = None
