@@ -28,10 +28,11 @@ from tests.lm import toy_lessons
 from tests.runs import ROOT
 
 LORA = Lora(4, 8)
+DTYPE = fast_dtype(CPU)
 ADAPTATION = Adaptation(LORA, examples=40, tokens=256)
 
 
-def model_of(dtype: torch.dtype = fast_dtype(CPU), seed: int = 0) -> TaskModel:
+def model_of(dtype: torch.dtype = DTYPE, seed: int = 0) -> TaskModel:
     torch.set_num_threads(1)
     model: TaskModel = TaskModel(build(Size(64, 2), seed), 1).to(dtype)
     return model
@@ -268,7 +269,7 @@ from solver.lm.model import Size, TaskModel, build
 from solver.lm.ttt import Adaptation, Learner
 torch.set_num_threads(1)
 grid = freeze(np.ones((30, 30), np.uint8))
-learner = Learner(TaskModel(build(Size(), 0), 1).bfloat16(), Adaptation())
+learner = Learner(TaskModel(build(Size(), 0), 1).to(fast_dtype(CPU)), Adaptation())
 learned = learner.learn(Task("large", (Pair(grid, grid),), ()), Deadline.after(4, StepClock()), 0)
 print(learned.steps, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
