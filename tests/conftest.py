@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")  # compiling takes longer than the tests
 # A pool of threads does not survive the forks of some tests; workers have one thread anyway.
 os.environ["OMP_NUM_THREADS"] = "1"
 

@@ -235,7 +235,7 @@ def test_a_job_that_is_killed_while_it_measures_keeps_what_it_found(
     arguments = command(write_challenges(tmp_path / "c.json", tasks), folder, "synth", "4m")
     arguments[arguments.index("synth")] = "model"
     arguments += ["--profile", str(tmp_path / "own.toml")]
-    run = start(arguments, PATH="/nowhere")  # nothing is compiled: its worker is ready sooner
+    run = start(arguments)
     wait_for((folder / "candidates.jsonl").exists)
     states = quiet(folder)
     wait_for(lambda: next(states))
