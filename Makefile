@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PACKAGES := $(VENV)/.packages
 READY := $(VENV)/.ready
 PIP := $(BIN)/pip install -qq --disable-pip-version-check
 TORCH_CPU := $(shell cat offline_wheels/torch-cpu-index.txt)
@@ -32,7 +33,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-$(READY): torch.lock requirements.lock setup.cfg pyproject.toml
+$(PACKAGES): torch.lock requirements.lock setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v not in {(3, 11), (3, 12)} and f"Python 3.11 or 3.12 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.12")'
 	$(PYTHON) -m venv --clear $(VENV)
 	@echo 'installing the locked packages: half a GB, a few minutes'
@@ -41,8 +42,10 @@ $(READY): torch.lock requirements.lock setup.cfg pyproject.toml
 	$(PIP) --no-deps --require-hashes -r requirements.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
 	$(BIN)/pip check
-	@echo 'compiling the search kernels, once, for a minute or two'
-	@$(BIN)/python -c 'from solver.synth.engine import prepare; prepare()'
+	@touch $@
+
+$(READY): $(PACKAGES)
+	@$(BIN)/python -m solver.synth.compiling
 	@touch $@
 
 lock:  ## resolve requirements.lock anew (needs uv)

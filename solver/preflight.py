@@ -230,9 +230,9 @@ def _kernels(checks: _Checks) -> None:
         return
     began = time.monotonic()
     words: list[str] = []
-    code = "from solver.synth.engine import prepare; prepare()"
+    command = [sys.executable, "-m", "solver.synth.compiling"]
     end = checks.deadline.slice(COMPILE_S)
-    status = follow([sys.executable, "-c", code], end, IMPORTABLE, words.append)
+    status = follow(command, end, IMPORTABLE, words.append)
     took = format_duration(time.monotonic() - began)
     if status == 0:
         checks.ok("kernels", f"compiled and loaded in {took}")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.deadline import Deadline
+from solver.deadline import Deadline, FakeClock
 from solver.grid import Grid, Pair, Task, freeze
 from solver.synth.cell_frames import Framed, candidate_frames, framed
 from solver.synth.cell_iterate import MAX_STEPS, Stage, iterated, repeat
@@ -94,7 +94,7 @@ def prepare() -> None:
         Pair(grid, freeze(np.where(grid == 1, 3, grid).astype(np.uint8)))
         for grid in (first, freeze(first[::-1].copy()))
     )
-    for _ in search(Task("prepare", pairs, (first,)), Deadline.after(60.0)):
+    for _ in search(Task("prepare", pairs, (first,)), Deadline.after(60.0, FakeClock())):
         pass
 
 

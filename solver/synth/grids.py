@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.deadline import Deadline
+from solver.deadline import Deadline, FakeClock
 from solver.grid import Grid, Pair, Task, freeze, is_grid, key
 from solver.synth import judge as jd
 from solver.synth import pieces as pc
@@ -83,7 +83,7 @@ def prepare() -> None:
     _judge(run, 0)
     jd.color_map(run.space, 0, run.target, np.empty(10, np.int64))
     collect(run.space, run.target, run.pieces, CHUNK)
-    for _ in _stacks(run, Deadline.after(60.0)):
+    for _ in _stacks(run, Deadline.after(60.0, FakeClock())):
         pass
 
 

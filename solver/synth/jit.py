@@ -7,23 +7,27 @@ recompiles exactly what depends on it.
 
 The folder stands below `NUMBA_CACHE_DIR` if that is set, else in `__pycache__` beside this
 file, else (an installed package is often read-only) in a private folder in the system's
-temporary directory.
+temporary directory. Processes that need the same kernel at the same time wait for the one that
+compiles it: numba's cache files are not made for two writers. Where nothing can be kept (no room),
+a kernel serves the process that compiled it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import hashlib
 import os
 import re
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numba
-from numba.core import config
+from numba.core import config, sigutils
 
 _HERE = Path(__file__).resolve().parent
 _MODULE = re.compile(r"^(?:from|import) solver\.synth\.(\w+)", re.MULTILINE)
@@ -34,11 +38,38 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile on first call, keep on disk; integer division by zero gives 0, it never raises."""
     before = config.CACHE_DIR  # type: ignore[attr-defined]
     module = function.__module__.rpartition(".")[2]
-    config.CACHE_DIR = str(cache_root() / _digest(module))  # type: ignore[attr-defined]
+    folder = cache_root() / _digest(module)
+    config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
     try:
-        return numba.njit(cache=True, error_model="numpy")(function)
+        dispatcher: Any = numba.njit(cache=True, error_model="numpy")(function)
     finally:
         config.CACHE_DIR = before  # type: ignore[attr-defined]
+    lock = folder / f"{function.__qualname__}.lock"
+    dispatcher.compile = functools.partial(_compile, dispatcher, dispatcher.compile, lock)
+    return cast(Callable[..., Any], dispatcher)
+
+
+def _compile(dispatcher: Any, compile_: Callable[[Any], Any], lock: Path, signature: Any) -> Any:
+    """Load or compile a kernel for a signature while no other process does."""
+    with _alone(lock):
+        try:
+            return compile_(signature)
+        except OSError:  # compiled, and there is no room to keep it
+            arguments, _ = sigutils.normalize_signature(signature)  # type: ignore[no-untyped-call]
+            if arguments not in dispatcher.overloads:
+                raise
+            return dispatcher.overloads[arguments].entry_point
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Hold a lock file; do without where there is no room for one or it cannot be locked."""
+    with ExitStack() as stack:
+        with suppress(OSError):
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(lock.open("w"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @functools.cache

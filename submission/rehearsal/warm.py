@@ -25,10 +25,10 @@ def main() -> None:
             path.write_text(text + "\n", "utf-8")
     sys.path.insert(0, KIT)
     from solver.kit import settle_times
-    from solver.synth.engine import prepare
+    from solver.synth.compiling import compile_all
 
     settle_times()
-    prepare()
+    compile_all()
 
 
 if __name__ == "__main__":
