@@ -36,6 +36,9 @@ def main() -> int:
     parser.add_argument("--resume", action="store_true", help="go on with the run in --run")
     parser.add_argument("--profile", default="cpu", help="its name, or a .toml file of your own")
     parser.add_argument("--model", help="folder of the language model, for profiles that use one")
+    parser.add_argument(
+        "--salvage", action="store_true", help="answer tasks that break the format, too, by a guess"
+    )
     request = Request(**vars(parser.parse_args()))
 
     def action() -> None:

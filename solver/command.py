@@ -8,10 +8,10 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from solver.arcio import Source, pick_tasks, read_solutions, read_source
+from solver.arcio import Source, pick_source, read_leniently, read_solutions
 from solver.board import Snapshot
 from solver.config import Config, load_config, ready_stages
 from solver.deadline import format_duration, parse_duration
@@ -37,6 +37,7 @@ class Request:
     profile: str = "cpu"
     model: str | None = None
     devices: int | None = None
+    salvage: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ class Report:
         if self.result.errors:
             first = next(iter(self.result.errors.values()))[0]
             lines.append(f"trouble   {len(self.result.errors)} tasks, see run.log: {first}")
+        if self.source.faults:
+            first = next(iter(self.source.faults.values()))
+            lines.append(
+                f"salvaged  {len(self.source.faults)} tasks that break the format: {first}"
+            )
         return [*lines, f"files     {self.result.submission}, {FILE}, run.log"]
 
     def _circumstances(self) -> str:
@@ -123,12 +129,11 @@ def exit_code(name: str, action: Callable[[], None]) -> int:
 
 
 def _source(request: Request) -> Source:
-    source = read_source(request.source)
-    solutions = source.solutions
-    if request.solutions is not None:
-        solutions = read_solutions(request.solutions, source.tasks)
-    tasks = pick_tasks(source.tasks, request.tasks, request.seed)
-    return Source(source.name, tasks, solutions)
+    whole = read_leniently(request.source)
+    source = pick_source(whole, request.tasks, request.seed, request.salvage)
+    if request.solutions is None:
+        return source
+    return replace(source, solutions=read_solutions(request.solutions, source.tasks))
 
 
 def engine_names(text: str | None) -> tuple[str, ...]:

@@ -5,9 +5,11 @@ Whatever is wrong with a file ends as a `DataError` of one line that names file 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,7 +29,8 @@ def parse_json(path: Path | str, raw: bytes) -> Any:
         raise DataError(f"{path}: starts with a byte order mark; save it as plain UTF-8")
     try:
         text = raw.decode("utf-8")
-        return json.loads(text, object_pairs_hook=_distinct_keys, parse_constant=_no_constant)
+        with uncollected():
+            return json.loads(text, object_pairs_hook=_distinct_keys, parse_constant=_no_constant)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     except UnicodeDecodeError as error:
@@ -36,6 +39,19 @@ def parse_json(path: Path | str, raw: bytes) -> Any:
         raise DataError(f"{path}: not JSON of this kind: nested too deeply") from None
     except ValueError as error:
         raise DataError(f"{path}: not JSON: {error}") from None
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No search for garbage meanwhile: it would look at millions of new lists again and again."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _read(path: Path) -> bytes:
@@ -61,6 +77,11 @@ def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise DataError(f"{name} is not a number here")
+
+
+def hidden(name: str) -> bool:
+    """True for what no user put there: hidden files, and what macOS adds to archives."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in Path(name).parts)
 
 
 def grid_field(field: str, holder: Any, name: str) -> Grid:

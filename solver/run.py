@@ -224,7 +224,8 @@ def _first_write(board: Board) -> None:
 def _last_write(board: Board) -> Result:
     board.close()
     try:
-        board.write()
+        if board.changed:
+            board.write()
     except OSError as error:
         raise RunError(
             f"the last answers cannot be written ({error}); {board.path} stands"

@@ -110,6 +110,7 @@ def run(session: Session, say: Callable[[str], None] = print) -> None:
         resumed = (session.working / FILE).exists()
         command = [
             *(sys.executable, "-m", "solver", str(challenges), "--run", str(session.working)),
+            "--salvage",  # one task that breaks the format must not cost the others
             *("--profile", profile, "--budget", f"{deadline.left():.1f}s"),
             *("--seed", str(session.seed), *(["--resume"] if resumed else []), *plan.options()),
         ]

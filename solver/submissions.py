@@ -14,7 +14,7 @@ from typing import Any
 
 from solver.arcio import Solutions
 from solver.grid import Attempts, DataError, Grid, Task, names, same
-from solver.jsonio import atomic_write, grid_field, list_at, load_json, object_at
+from solver.jsonio import atomic_write, grid_field, list_at, load_json, object_at, uncollected
 
 Submission = dict[str, list[tuple[Grid, Grid]]]
 
@@ -55,6 +55,11 @@ def submission_text(entries: Mapping[str, str], tasks: Sequence[Task]) -> str:
 def read_submission(file: str | Path) -> Submission:
     """Read a submission. Raises `DataError` naming file, task and field."""
     path = Path(file)
+    with uncollected():
+        return _submission(path)
+
+
+def _submission(path: Path) -> Submission:
     submission: Submission = {}
     for task_id, entries in object_at(path, load_json(path)).items():
         field = f"{path}: task {task_id!r}"

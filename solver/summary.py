@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from solver.arcio import read_source
+from solver.arcio import read_leniently
 from solver.ensemble import STATES
 from solver.grid import Grid, Task
 from solver.journal import FILE, Replay, replay
@@ -28,7 +28,7 @@ def summarize(
     Raises `DataError` if the submission is not valid for the challenges.
     """
     path = working / "submission.json"
-    tasks = read_source(str(challenges)).tasks
+    tasks = read_leniently(str(challenges)).tasks
     check_submission(path, tasks)
     outputs = sum(len(task.tests) for task in tasks)
     say(f"{path} is valid: {len(tasks)} tasks, {outputs} test inputs, two attempts each.")

@@ -7,11 +7,10 @@ The output size is predicted from the demonstrations by the first rule that fits
 from __future__ import annotations
 
 from collections import Counter
-from fractions import Fraction
 
 import numpy as np
 
-from solver.grid import MAX_SIDE, Attempt, Attempts, Grid, Task, freeze, same
+from solver.grid import COLORS, MAX_SIDE, Attempt, Attempts, Grid, Task, freeze, same
 
 Size = tuple[int, int]
 
@@ -30,21 +29,18 @@ def predict_size(task: Task, grid: Grid) -> Size:
         return int(grid.shape[0]), int(grid.shape[1])
     if len(set(outputs)) == 1:
         return outputs[0]
-    ratios = {(Fraction(out[0], inp[0]), Fraction(out[1], inp[1])) for inp, out in demos}
-    if len(ratios) == 1:
-        high, wide = ratios.pop()
-        height, width = high * grid.shape[0], wide * grid.shape[1]
-        if height.denominator == width.denominator == 1:
-            return min(int(height), MAX_SIDE), min(int(width), MAX_SIDE)
+    (inp, out), *_ = demos
+    if all(o[i] * inp[i] == out[i] * n[i] for n, o in demos for i in (0, 1)):  # one ratio
+        height, no_row = divmod(out[0] * grid.shape[0], inp[0])
+        width, no_column = divmod(out[1] * grid.shape[1], inp[1])
+        if not no_row and not no_column:
+            return min(height, MAX_SIDE), min(width, MAX_SIDE)
     return Counter(outputs).most_common(1)[0][0]
 
 
 def _two_guesses(task: Task, grid: Grid) -> Attempts:
     size = predict_size(task, grid)
-    palette = Counter[int]()
-    for pair in task.train:
-        palette.update(pair.output.ravel().tolist())
-    common = [color for color, _ in palette.most_common()]
+    common = _palette(task)
     first = _fit(grid, size, common)
     second = freeze(np.full(size, common[0], dtype=np.uint8))
     if same(first, second):
@@ -56,7 +52,19 @@ def _two_guesses(task: Task, grid: Grid) -> Attempts:
 
 def _fit(grid: Grid, size: Size, common: list[int]) -> Grid:
     """The test input stretched to the predicted size, its colours kept to the palette."""
-    rows = np.arange(size[0]) * grid.shape[0] // size[0]
-    columns = np.arange(size[1]) * grid.shape[1] // size[1]
-    stretched = grid[np.ix_(rows, columns)]
-    return freeze(np.where(np.isin(stretched, common), stretched, common[0]).astype(np.uint8))
+    stretched = grid
+    if size != grid.shape:
+        rows = np.arange(size[0]) * grid.shape[0] // size[0]
+        columns = np.arange(size[1]) * grid.shape[1] // size[1]
+        stretched = grid[rows[:, None], columns]
+    shown = np.full(COLORS, common[0], dtype=np.uint8)  # what each colour becomes
+    shown[common] = common
+    return freeze(shown[stretched])
+
+
+def _palette(task: Task) -> list[int]:
+    """The colours of the outputs, the most common first; of equals the one that is seen first."""
+    palette = Counter[int]()
+    for pair in task.train:
+        palette.update(pair.output.tobytes())
+    return [color for color, _ in palette.most_common()]

@@ -15,11 +15,12 @@ from solver.grid import DataError
 from solver.lm.checkpoint import VECTORS
 from solver.lm.corpus import TRAINING, Corpus, read_corpus
 from solver.lm.formats import Batch
-from solver.lm.model import WEIGHTS, TaskModel, load
+from solver.lm.model import PROVENANCE, WEIGHTS, TaskModel, load
 from solver.lm.quantize import METHOD, quantize
 from solver.lm.train import measure
 from submission import trained
-from submission.provenance import Provenance, figures, update_card, write
+from submission.owned import claim
+from submission.provenance import Provenance, figures, marked_text, update_card, write
 from submission.trained import Trained
 from submission.training import fingerprint, watched_batches
 
@@ -39,10 +40,15 @@ def run_bundle(
     """
     source, target = Path(model), Path(out)
     told = trained.read(source)
+    if source.resolve() == target.resolve():
+        raise DataError(f"--out {target}: is the model itself; name another folder")
     corpus = read_corpus(data, told.about["seed"], made_up)
     if told.about["data"] != fingerprint(corpus):
         named = " ".join(f"--{n} {v}" for n, v in (("data", data), ("made-up", made_up)) if v)
         raise DataError(f"{named or 'no --data'}: not what {source} was trained on")
+    claim(target, "bundle", proof=PROVENANCE)
+    if card is not None:
+        marked_text(Path(card))
     watched = watched_batches(corpus)
     before = _unknown_task_loss(source, watched)
     quantize(source, target)

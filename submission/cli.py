@@ -14,10 +14,11 @@ from typing import Annotated  # noqa: E402
 
 import typer  # noqa: E402
 
-from solver.command import Request, new_folder, run_solve, score_text  # noqa: E402
+from solver.command import Request, new_folder, run_solve  # noqa: E402
 from submission import cli_kaggle, cli_notebook, cli_runs  # noqa: E402
-from submission.commands import extra  # noqa: E402
+from submission.commands import end_quietly, extra  # noqa: E402
 from submission.commands import finish as _exit  # noqa: E402
+from submission.owned import check_new_run  # noqa: E402
 
 app = typer.Typer(
     add_completion=False,
@@ -83,6 +84,8 @@ def solve(
     def action() -> None:
         from submission.live import live_view
 
+        if run is not None and not resume:
+            check_new_run(Path(run))
         with _growing_report(request, watch) as placed:
             with live_view() as view:
                 finished = run_solve(placed, STARTED, view)
@@ -99,9 +102,9 @@ def score(
     """Score a submission against its solutions: pass@2, averaged both ways."""
 
     def action() -> None:
-        from submission.scoring import score_file
+        from submission.scoring import score_lines
 
-        typer.echo(score_text(score_file(submission, solutions)))
+        typer.echo("\n".join(score_lines(submission, solutions)))
 
     _exit(action)
 
@@ -212,7 +215,7 @@ def _growing_report(request: Request, wanted: bool) -> Iterator[Request]:
 
 def main() -> None:
     """Entry point of the `arcsub` script."""
-    app()
+    end_quietly(app)
 
 
 if __name__ == "__main__":  # for launchers of several processes

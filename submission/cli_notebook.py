@@ -127,8 +127,8 @@ def rehearse(
 
     def action() -> None:
         with extra("notebook"):
-            from submission.rehearse import Rehearsal
             from submission.rehearse import rehearse as run
+            from submission.rehearse_options import Rehearsal
         request = Rehearsal(
             source=source,
             notebook=notebook,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -9,11 +13,55 @@ import typer
 
 from solver.command import exit_code
 from solver.grid import DataError
+from solver.run import RunError
+
+CLOSED_PIPE = 128 + signal.SIGPIPE  # what a shell reports of a program that a closed pipe ended
+
+
+_OUTPUT_FAILS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG)
 
 
 def finish(action: Callable[[], None]) -> None:
     """Run a command's action and end with its exit code."""
-    raise typer.Exit(exit_code("arcsub", action))
+    raise typer.Exit(exit_code("arcsub", lambda: _in_one_line(action)))
+
+
+def end_quietly(run: Callable[[], None]) -> None:
+    """Run the program: a closed pipe ends it without a word, a full device in one line."""
+    if sys.stdout is None:  # closed before the start
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    try:
+        try:
+            run()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()
+        sys.exit(CLOSED_PIPE)
+    except OSError as error:
+        _discard_output()
+        print(f"arcsub: standard output: {error.strerror}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _in_one_line(action: Callable[[], None]) -> None:
+    """Run an action; what the system refuses it is said as any other fault is."""
+    try:
+        action()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        of_output = error.filename is None and error.errno in _OUTPUT_FAILS
+        if of_output:
+            _discard_output()
+        place = "standard output" if of_output else error.filename or "the system"
+        raise RunError(f"{place}: {error.strerror or error}") from error
+
+
+def _discard_output() -> None:
+    """Let the interpreter's end find nowhere to complain of what could not be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from rich.table import Table
 
-from solver.grid import DataError
-from solver.jsonio import atomic_write
 from submission.compare import Comparison, circumstances, compare, summary
 from submission.history import read_history
 from submission.lab_tables import sure, table_of, wide_console
+from submission.owned import check_output, is_page, write_output
 
 
 def run_compare(
@@ -27,7 +26,10 @@ def run_compare(
     Raises `DataError` for a folder without a run, runs that cannot be compared, or a file that
     cannot be written.
     """
-    found = compare([read_history(folder, source, solutions) for folder in folders], seed)
+    histories = [read_history(folder, source, solutions) for folder in folders]
+    if html is not None:
+        check_output(Path(html), "page", is_page)
+    found = compare(histories, seed)
     console = wide_console()
     console.print(_table(found))
     for line in summary(found):
@@ -57,7 +59,4 @@ def _table(found: Comparison) -> Table:
 def _write(path: Path, found: Comparison) -> None:
     from submission.compare_page import page  # needs jinja2, which an installation may lack
 
-    try:
-        atomic_write(path, page(found))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from None
+    write_output(path, page(found))

@@ -11,6 +11,7 @@ from typing import Any
 
 from solver.grid import DataError, Task
 from solver.mounts import CHALLENGES, KINDS
+from submission.owned import reason
 
 # How sources are mounted below /kaggle/input.
 LAYOUTS = {
@@ -33,8 +34,10 @@ class Attached:
 def build_tree(
     kaggle: Path, tasks: Sequence[Task], attached: Sequence[Attached], layout: str
 ) -> None:
-    """Make `input` and an empty `working` below `kaggle`, in place of what was there."""
-    shutil.rmtree(kaggle, ignore_errors=True)
+    """Make `input` and an empty `working` below `kaggle`, a folder that is not there yet.
+
+    Raises `DataError` for a source that cannot be copied.
+    """
     for name in ("input", "working", "home"):
         (kaggle / name).mkdir(parents=True)
     for one in attached:
@@ -42,8 +45,11 @@ def build_tree(
             target = kaggle / "input" / place
             if one.folder is None:
                 _competition(target, tasks)
-            else:
+                continue
+            try:
                 shutil.copytree(one.folder, target)
+            except OSError as error:
+                raise DataError(f"{one.folder}: cannot be copied: {reason(error)}") from None
 
 
 def _places(source: str, layout: str) -> list[str]:

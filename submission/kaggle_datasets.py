@@ -24,11 +24,16 @@ POLL_S = 5.0
 def content(dataset: Dataset) -> list[Path]:
     """What is uploaded: every file and folder of the dataset's folder that is not hidden.
 
-    Raises `DataError` for wheels that are not what their manifest says.
+    The client's metadata file is left out: a user may have one there, and an upload has its own.
+    Raises `DataError` where nothing is left, and for wheels that are not what their manifest says.
     """
     if (dataset.folder / MANIFEST).is_file() or (dataset.folder / WHEELS).is_dir():
         read_manifest(dataset.folder)
-    return sorted(path for path in dataset.folder.iterdir() if not path.name.startswith("."))
+    found = sorted(path for path in dataset.folder.iterdir() if not path.name.startswith("."))
+    kept = [path for path in found if path.name != METADATA]
+    if not kept:
+        raise DataError(f"{dataset.folder}: holds no files to upload")
+    return kept
 
 
 def fingerprint(dataset: Dataset) -> str:

@@ -11,6 +11,7 @@ from solver.run import RunError
 from solver.submissions import read_submission
 from submission.kaggle_service import ServiceError, asking, connect
 from submission.kaggle_settings import Settings
+from submission.owned import claim
 
 SUBMISSION = "submission.json"
 
@@ -35,7 +36,11 @@ def logs(settings: Settings, deadline: Deadline, write: Callable[[str], None]) -
 def output(
     settings: Settings, folder: Path, deadline: Deadline, say: Callable[[str], None]
 ) -> None:
-    """Download what the last run left. Raises `ServiceError` for a submission that is none."""
+    """Download what the last run left into a folder that is new or has earlier output.
+
+    Raises `DataError` for any other folder, `ServiceError` for a submission that is none.
+    """
+    claim(folder, "download")
     api = connect(deadline)
     with asking(f"notebook {settings.kernel}", deadline):
         files, _ = api.kernels_output(settings.kernel, str(folder), force=True)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from solver.command import score_text
 from solver.ensemble import RULES, Answer
 from solver.grid import DataError, Grid
-from solver.jsonio import atomic_write
 from solver.select import SELECTORS
 from solver.submissions import Submission, check_submission, read_submission, score
 from submission.history import History, read_history
 from submission.lab import Lab
 from submission.lab_tables import tables, wide_console
+from submission.owned import check_output, reads, write_output
 from submission.reselect import answer_run, as_submission
+
+SUBMISSION = "submission.json"
 
 
 def run_lab(
@@ -38,6 +41,8 @@ def run_lab(
     _known("--selector", selector, SELECTORS)
     _known("--ensemble", ensemble, RULES)
     run = read_history(folder, source, solutions)
+    if out is not None:
+        _check(Path(out), run)
     console = wide_console()
     console.print(*_heading(run), sep="\n")
     if selector or ensemble or out:
@@ -67,7 +72,7 @@ def _heading(run: History) -> Iterator[str]:
 
 def reproduction(run: History) -> str:
     """Whether the run's own settings lead to the submission that it left."""
-    answers, path = answer_run(run), run.folder / "submission.json"
+    answers, path = answer_run(run), run.folder / SUBMISSION
     try:
         left = path.read_bytes()
     except OSError as error:
@@ -80,7 +85,7 @@ def reproduction(run: History) -> str:
 
 
 def _differing(run: History, answers: Sequence[Answer]) -> int:
-    left, again = read_submission(run.folder / "submission.json"), _grids(run, answers)
+    left, again = read_submission(run.folder / SUBMISSION), _grids(run, answers)
     return sum(_lists(left.get(task.id, [])) != _lists(again[task.id]) for task in run.tasks)
 
 
@@ -100,13 +105,14 @@ def _answer_anew(run: History, selector: str | None, ensemble: str | None, out: 
     if run.solutions:
         lines.append(f"score     {score_text(score(_grids(run, answers), run.solutions))}")
     if out is not None:
-        _write(Path(out), as_submission(run.tasks, answers), run)
+        text = as_submission(run.tasks, answers)
+        write_output(Path(out), text, check=lambda beside: check_submission(beside, run.tasks))
         lines.append(f"written   {out}")
     return "\n".join(lines)
 
 
-def _write(path: Path, text: str, run: History) -> None:
-    try:
-        atomic_write(path, text, check=lambda beside: check_submission(beside, run.tasks))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from None
+def _check(path: Path, run: History) -> None:
+    """Raise `DataError` if a submission cannot be written there, or should not be."""
+    check_output(path, "submission", reads(read_submission))
+    if os.path.realpath(path) == os.path.realpath(run.folder / SUBMISSION):
+        raise DataError(f"--out {path}: is what the run itself handed in; name another file")

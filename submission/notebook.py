@@ -32,6 +32,7 @@ from submission.notebook_cells import (
 )
 from submission.notebook_files import Files, profile_name, run_files
 from submission.notebook_settings import INSIDE, Settings, settle
+from submission.owned import check_output, reads, write_output
 
 TESTED = "requirements.lock"  # what the kit's own tests run with
 MAX_BYTES = 1_000_000  # Kaggle has refused larger sources
@@ -40,11 +41,8 @@ MAX_BYTES = 1_000_000  # Kaggle has refused larger sources
 def write_notebook(path: Path, settings: Settings, commit: str) -> int:
     """Build and write a notebook. Returns its size in bytes; raises `DataError`."""
     text = build(settings, commit)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from None
+    check_output(path, "notebook", reads(about_of))
+    write_output(path, text)
     return len(text.encode())
 
 
@@ -114,8 +112,11 @@ def about_of(path: Path) -> dict[str, Any]:
     value = load_json(path)
     try:
         about: dict[str, Any] = value["metadata"]["arcsub"]
-        [about[name] for name in ("commit", "profile", "engines", "lock", "budget", "sources")]
-    except (KeyError, TypeError):
+        texts = [about[name] for name in ("commit", "profile", "lock", "budget")]
+        texts += [*about["engines"], *dict(about["sources"]).values()]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError
+    except (KeyError, TypeError, ValueError):
         raise DataError(f"{path}: no notebook that `arcsub notebook` built") from None
     return about
 

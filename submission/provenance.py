@@ -11,6 +11,7 @@ from solver.deadline import format_duration
 from solver.grid import DataError
 from solver.jsonio import load_json
 from solver.lm.model import PROVENANCE
+from submission.owned import write_output
 
 _TABLE = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)
 
@@ -88,13 +89,18 @@ def figures(of: Provenance) -> str:
 def update_card(card: Path, of: Provenance) -> None:
     """Put the figures between the marks of a card.
 
-    Raises `DataError` if the card cannot be read or has no such marks.
+    Raises `DataError` if the card cannot be read or written, or has no such marks.
     """
+    text = marked_text(card)
+    write_output(card, _TABLE.sub(lambda marks: marks[1] + figures(of) + marks[2], text))
+
+
+def marked_text(card: Path) -> str:
+    """The text of a card. Raises `DataError` if it cannot be read or has no marks for figures."""
     try:
         text = card.read_text("utf-8")
-    except OSError as error:
-        raise DataError(f"{card}: cannot be read: {error.strerror}") from None
-    new, found = _TABLE.subn(lambda marks: marks[1] + figures(of) + marks[2], text)
-    if found != 1:
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{card}: cannot be read: {error}") from None
+    if len(_TABLE.findall(text)) != 1:
         raise DataError(f"{card}: has no <!-- figures --> ... <!-- /figures -->")
-    card.write_text(new, "utf-8")
+    return text

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from solver.arcio import Solutions, Source, check_solutions, read_solutions, read_source
+from solver.arcio import Solutions, Source, read_leniently, read_solutions
 from solver.grid import DataError, Task, names
 from solver.journal import FILE, Replay, replay
 from solver.run import task_digest
@@ -67,8 +67,8 @@ def read_run(
     known = loaded.solutions
     if solutions is not None:
         known = read_solutions(solutions, tasks)
-    elif known is not None:
-        check_solutions(name, known, tasks)
+    elif known is not None and not all(task.id in known for task in tasks):
+        known = None
     return Recorded(folder, name, tasks, known, found, _submission(folder, tasks))
 
 
@@ -83,7 +83,7 @@ def _source(folder: Path, header: dict[str, Any], given: str | None) -> tuple[st
     if given is None and not isinstance(name, str):
         raise DataError(f"{folder / FILE}: does not say where its tasks are; add --source")
     try:
-        return str(name or given), read_source(given if given is not None else str(name))
+        return str(name or given), read_leniently(given if given is not None else str(name))
     except DataError as error:
         hint = "" if given is not None else " (the run's tasks; --source says where they are now)"
         raise DataError(f"{error}{hint}") from None
@@ -100,6 +100,9 @@ def _tasks(folder: Path, header: dict[str, Any], loaded: Source) -> tuple[Task, 
         raise DataError(f"{loaded.name}: has no task {names(missing)} of the run in {folder}")
     tasks = tuple(known[task_id] for task_id in wanted)
     if header.get("digest", task_digest(tasks)) != task_digest(tasks):
+        for task_id in wanted:
+            if task_id in loaded.faults:
+                raise DataError(loaded.faults[task_id])
         raise DataError(f"{loaded.name}: its tasks are not those of the run in {folder}")
     return tasks
 

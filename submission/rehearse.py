@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from solver.arcio import Source, pick_tasks, read_solutions, read_source
+from solver.arcio import Source
 from solver.command import score_text
 from solver.config import recorded_config
 from solver.deadline import format_duration, parse_duration
@@ -23,6 +24,15 @@ from solver.submissions import check_submission, read_submission, score
 from submission.fake_kaggle import Attached, build_tree
 from submission.notebook import about_of, commit_of, sources_of, write_notebook
 from submission.notebook_settings import Settings
+from submission.owned import claim, delete
+from submission.rehearse_options import (
+    Rehearsal,
+    check_options,
+    fault_of,
+    given_of,
+    seconds_of,
+    source_of,
+)
 from submission.sandbox import Ending, Fault, Limits, run_isolated
 from submission.standin import KIT, base, cache_folder, make, packages
 from submission.timeline import Times, extrapolation, stage_lines, times_of
@@ -33,40 +43,6 @@ EXECUTED, VENV = "executed.ipynb", "venv"
 RUNNER, WARM = HERE / "runner.py", HERE / "warm.py"
 WARM_S = 1800.0
 GPU_LIST = "#!/bin/sh\necho 'GPU 0: A GPU that is listed and does not compute (UUID: GPU-0)'\n"
-WRITTEN = ("kaggle", "working", "submission.json")
-RUN_WORDS = ("--run", "/kaggle/working")  # on the command line of the solver
-FAULTS = {
-    "kill": "the solver is killed after so many seconds: kill=20s",
-    "end": "the session is killed so many seconds after its first submission: end=20s",
-    "no-model": "the model is not mounted",
-    "no-input": "the competition is not mounted",
-    "slow-disk": "every write that must last takes half a second more",
-    "bad-gpu": "a GPU is listed and fails its first operation",
-}
-
-
-@dataclass(frozen=True)
-class Rehearsal:
-    """What to rehearse; the fields are the command's options."""
-
-    source: str
-    notebook: str | None = None
-    solutions: str | None = None
-    tasks: str | None = None
-    budget: str = "5m"
-    out: str = "runs/rehearsal"
-    layout: str = "new"
-    fault: str | None = None
-    commit: bool = False
-    standin: str = "kit"
-    cpus: int = 4
-    memory_gb: float = 30.0
-    wheels: str | None = None
-    model: str | None = None
-    cold: bool = False
-    network: bool = False
-    seed: int = 0
-    at_least: int = 0
 
 
 def rehearse(request: Rehearsal, say: Callable[[str], None]) -> None:
@@ -89,7 +65,7 @@ def rehearse(request: Rehearsal, say: Callable[[str], None]) -> None:
             request.network,
         )
     finally:
-        shutil.rmtree(rehearsed.out / VENV, ignore_errors=True)
+        delete(rehearsed.out, VENV)
     solved = _report(rehearsed, ending, say)
     if solved < request.at_least:
         raise RunError(f"{solved} tasks are solved, not {request.at_least} at least")
@@ -117,14 +93,19 @@ class _Rehearsed:
 
 
 def _prepare(request: Rehearsal, say: Callable[[str], None]) -> _Rehearsed:
-    budget_s = _seconds("--budget", request.budget)
-    out = Path(request.out).resolve()
-    fault, kind = _fault(request.fault, out)
-    source = _source(request)
-    out.mkdir(parents=True, exist_ok=True)
-    notebook = _notebook(request, out)
-    build_tree(out / "kaggle", source.tasks, _attached(request, notebook, kind), request.layout)
+    budget_s = seconds_of("--budget", request.budget)
+    out = Path(os.path.realpath(request.out))
+    fault, kind = fault_of(request.fault, out)
+    check_options(request, out)
+    source = source_of(request)
+    given = given_of(request)
+    claim(out, "rehearsal")
+    notebook = given or _own_notebook(out)
+    attached = _attached(request, notebook, kind, out)
+    for name in ("kaggle", VENV):
+        delete(out, name)
     (out / EXECUTED).unlink(missing_ok=True)
+    build_tree(out / "kaggle", source.tasks, attached, request.layout)
     stage = base(request.standin, say)
     python = make(stage, out / VENV)
     if kind == "slow-disk":
@@ -138,48 +119,13 @@ def _prepare(request: Rehearsal, say: Callable[[str], None]) -> _Rehearsed:
     return _Rehearsed(out, notebook, python, source, budget_s, fault, kind)
 
 
-def _source(request: Rehearsal) -> Source:
-    source = read_source(request.source)
-    solutions = source.solutions
-    if request.solutions is not None:
-        solutions = read_solutions(request.solutions, source.tasks)
-    if request.at_least and not solutions:
-        raise DataError("--at-least: the solutions are not known; add --solutions")
-    return Source(source.name, pick_tasks(source.tasks, request.tasks, request.seed), solutions)
-
-
-def _seconds(option: str, text: str) -> float:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise DataError(f"{option} {error}") from None
-
-
-def _fault(text: str | None, out: Path) -> tuple[Fault | None, str]:
-    """What is to go wrong: a kill, or the name of something that is broken from the start."""
-    kind, _, value = (text or "").partition("=")
-    if text and (kind not in FAULTS or bool(value) != (kind in ("kill", "end"))):
-        known = ", ".join(f"{name}=20s" if name in ("kill", "end") else name for name in FAULTS)
-        raise DataError(f"--fault {text}: there are {known}")
-    if kind == "kill":
-        return Fault(_seconds("--fault", value), RUN_WORDS, name="the solver"), kind
-    if kind == "end":
-        return Fault(_seconds("--fault", value), file=out.joinpath(*WRITTEN)), kind
-    return None, kind
-
-
-def _notebook(request: Rehearsal, out: Path) -> Path:
-    if request.notebook is not None:
-        path = Path(request.notebook).resolve()
-        if not path.is_file():
-            raise DataError(f"{path}: no such file")
-        return path
+def _own_notebook(out: Path) -> Path:
     path = out / "notebook.ipynb"
     write_notebook(path, Settings(), commit_of())
     return path
 
 
-def _attached(request: Rehearsal, notebook: Path, kind: str) -> list[Attached]:
+def _attached(request: Rehearsal, notebook: Path, kind: str, out: Path) -> list[Attached]:
     """The sources that the notebook names, as far as they are not missing on purpose."""
     own_model = set(about_of(notebook)["engines"]) & set(TAKE_A_MODEL)
     the_kits = None if own_model else str(MODEL)
@@ -195,6 +141,8 @@ def _attached(request: Rehearsal, notebook: Path, kind: str) -> list[Attached]:
             continue  # the stand-in has all that the wheels would bring
         if name in folders and (folder is None or not Path(folder).is_dir()):
             raise DataError(f"the notebook wants {source}: --{name} {folder}: no such folder")
+        if folder and out.is_relative_to(os.path.realpath(folder)):
+            raise DataError(f"--out {out}: lies in what is attached, {folder}; choose another")
         attached.append(Attached(source, Path(folder) if folder else None))
     return attached
 
@@ -204,7 +152,7 @@ def _environment(rehearsed: _Rehearsed, request: Rehearsal) -> dict[str, str]:
     kernels = cache_folder() / f"kernels-{request.standin}"
     if request.cold:
         kernels = rehearsed.out / "kernels"
-        shutil.rmtree(kernels, ignore_errors=True)
+        delete(rehearsed.out, "kernels")
     kernels.mkdir(parents=True, exist_ok=True)
     scored = {} if request.commit else {SCORED: "1"}
     return {

@@ -16,7 +16,6 @@ import jinja2
 from solver.deadline import Deadline, format_duration
 from solver.ensemble import STATES
 from solver.grid import settled
-from solver.jsonio import atomic_write
 from solver.svg import PALETTE
 from submission import charts
 from submission.findings import (
@@ -29,6 +28,7 @@ from submission.findings import (
     outputs_of,
     task_name,
 )
+from submission.owned import check_output, is_page, write_output
 from submission.pagedata import Traced, page_data, trace_programs
 from submission.recorded import Recorded, read_run, table_of
 
@@ -55,13 +55,14 @@ class Live:
 def run_report(folder: str, source: str | None, solutions: str | None, out: str | None) -> Path:
     """Write a run's report, in its folder if `out` is left out. Returns where.
 
-    Raises `DataError` if the folder holds no run or its tasks cannot be read.
+    Raises `DataError` if the folder holds no run, its tasks cannot be read, or the page cannot be
+    written.
     """
     run = read_run(folder, source, solutions)
+    path = Path(out) if out is not None else run.folder / FILE
+    check_output(path, "page", is_page if out is not None else lambda _: True)
     found = findings(run)
-    page = render(run, found, trace_programs(found, Deadline.after(TRACE_S)))
-    path = Path(out) if out else run.folder / FILE
-    atomic_write(path, page)
+    write_output(path, render(run, found, trace_programs(found, Deadline.after(TRACE_S))))
     return path
 
 

@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from solver.arcio import Solutions, read_solutions, read_source
+from solver.command import score_text
 from solver.grid import DataError
-from solver.submissions import Score, read_submission, score
+from solver.jsonio import load_json
+from solver.submissions import read_submission, score
 
 
-def score_file(submission: str, solutions: str) -> Score:
-    """Score every task of the submission. Raises `DataError` naming file, task and field."""
-    return score(read_submission(submission), _solutions(solutions), submission)
+def score_lines(submission: str, solutions: str) -> list[str]:
+    """The score of a submission, and what it is if tasks are missing from it, in words.
+
+    Raises `DataError` naming file, task and field.
+    """
+    known = _solutions(solutions)
+    result = score(read_submission(submission), known, submission)
+    missing = len(known) - len(result.solved)
+    if not missing:
+        return [score_text(result)]
+    whole = sum(sum(hits) / len(hits) for hits in result.solved.values()) / len(known)
+    return [
+        score_text(result),
+        f"missing   {missing} of the {len(known)} tasks of {solutions} are not in the submission; "
+        f"with them unsolved it is {whole:.1%} of {len(known)} tasks",
+    ]
+
+
+def _holds_tasks(file: str) -> bool:
+    """True for a file of whole tasks, which may hold their outputs, too."""
+    value = load_json(Path(file))
+    return isinstance(value, dict) and any(isinstance(task, dict) for task in value.values())
 
 
 def _solutions(name: str) -> Solutions:
-    if os.path.isfile(name):
+    if os.path.isfile(name) and not _holds_tasks(name):
         return read_solutions(name)
     known = read_source(name).solutions
     if known is None:

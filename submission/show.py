@@ -7,7 +7,7 @@ from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from solver.arcio import read_source
+from solver.arcio import read_leniently
 from solver.deadline import Deadline
 from solver.engines import Context
 from solver.grid import DataError, Grid, Task, same
@@ -20,6 +20,7 @@ from solver.synth.program import parse
 from solver.views import sample_views
 
 SEARCH_S = 5.0
+FRAME = 4  # columns of a panel's frame
 
 
 def show_task(
@@ -37,31 +38,35 @@ def show_task(
 
     Raises `DataError` for an unknown source, task or submission.
     """
-    loaded = read_source(source)
+    loaded = read_leniently(source)
     task = next((task for task in loaded.tasks if task.id == task_id), None)
     if task is None:
         raise DataError(f"{source}: no task {task_id!r}")
-    panels = [_draw_task(task, f"task {task.id}")]
+    if task_id in loaded.faults:
+        raise DataError(loaded.faults[task_id])
+    console = Console()
+    room = console.width - FRAME
+    panels = [_draw_task(task, f"task {task.id}", room)]
     for view in sample_views(task, views + 1, seed)[1:]:
-        panels.append(_draw_task(view.apply_task(task), f"view {view.name}"))
+        panels.append(_draw_task(view.apply_task(task), f"view {view.name}", room))
     if submission is not None:
-        panels.append(_draw_attempts(task, submission, (loaded.solutions or {}).get(task.id)))
+        panels.append(_draw_attempts(task, submission, (loaded.solutions or {}).get(task.id), room))
     if program:
-        panels.append(_draw_program(task))
-    Console().print(*panels, sep="\n")
+        panels.append(_draw_program(task, room))
+    console.print(*panels, sep="\n")
 
 
-def _draw_task(task: Task, title: str) -> Panel:
+def _draw_task(task: Task, title: str, room: int) -> Panel:
     parts: list[RenderableType] = []
     for i, pair in enumerate(task.train):
-        row = Columns([_draw(pair.input), Text("->"), _draw(pair.output)])
+        row = Columns([_draw(pair.input, room), Text("->"), _draw(pair.output, room)])
         parts += [Text(f"demonstration {i}"), row]
     for i, grid in enumerate(task.tests):
-        parts += [Text(f"test input {i}"), _draw(grid)]
+        parts += [Text(f"test input {i}"), _draw(grid, room)]
     return Panel(Group(*parts), title=Text(title), title_align="left")
 
 
-def _draw_program(task: Task) -> Panel:
+def _draw_program(task: Task, room: int) -> Panel:
     found = list(synth(task, Deadline.after(SEARCH_S), Context(0, 0)))
     if not found:
         return Panel(Text(f"no program found within {SEARCH_S:g} s"), title="program")
@@ -71,11 +76,13 @@ def _draw_program(task: Task) -> Panel:
         text = ranked[0].support[0].program or ""
         drawn.append(Text(f"test {test}: {text}", style="bold"))
         for step, shown in trace(parse(text), grid):
-            drawn += [Text(step), _draw(shown) if shown is not None else Text("(no grid)")]
+            drawn += [Text(step), _draw(shown, room) if shown is not None else Text("(no grid)")]
     return Panel(Group(*drawn), title="program", title_align="left")
 
 
-def _draw_attempts(task: Task, submission: str, solutions: tuple[Grid, ...] | None) -> Panel:
+def _draw_attempts(
+    task: Task, submission: str, solutions: tuple[Grid, ...] | None, room: int
+) -> Panel:
     answers = read_submission(submission)
     if task.id not in answers:
         raise DataError(f"{submission}: task {task.id!r} is missing")
@@ -88,16 +95,18 @@ def _draw_attempts(task: Task, submission: str, solutions: tuple[Grid, ...] | No
             title = f"test {test}, attempt {number}"
             if solutions:
                 title += ": right" if same(grid, solutions[test]) else ": wrong"
-            drawn += [Text(title), _draw(grid)]
+            drawn += [Text(title), _draw(grid, room)]
     return Panel(Group(*drawn), title=Text(f"attempts of {submission}"), title_align="left")
 
 
-def _draw(grid: Grid) -> Text:
-    """Two columns of the terminal a cell; the digit stays readable without colour."""
-    text = Text()
+def _draw(grid: Grid, room: int) -> Text:
+    """Two columns of the terminal a cell, one where `room` columns are too few for that; the
+    digit stays readable without colour. A row that is still too long ends in an ellipsis."""
+    text = Text(no_wrap=True, overflow="ellipsis")
+    gap = " " if 2 * grid.shape[1] <= room else ""
     for row in grid.tolist():
         for cell in row:
             ink = "#ffffff" if cell in (0, 1, 2, 9) else "#000000"
-            text.append(f"{cell} ", style=f"{ink} on {PALETTE[cell]}")
+            text.append(f"{cell}{gap}", style=f"{ink} on {PALETTE[cell]}")
         text.append("\n")
     return text

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from solver.deadline import Deadline
 from solver.grid import DataError
-from submission.tools import find_python
+from submission.owned import reason
+from submission.tools import find_python, run_tool, tool_environment
 from submission.wheels import CONSTRAINTS, FOLDER, PYTHON, read_pins
 
 # What of the image the solver and the notebook use, in the versions of `CONSTRAINTS`. What comes
@@ -23,7 +25,8 @@ RUNNER = ("ipykernel", "nbclient", "nbformat")  # the image has its own way to r
 WITH_TORCH = ("accelerate", "peft")
 CPU_INDEX = FOLDER / "torch-cpu-index.txt"
 FOREIGN = ("solver", "submission")  # what must come from the notebook alone
-KIT, KAGGLE = "kit", "image"
+STANDINS = KIT, KAGGLE = "kit", "image"
+VENV_S = 600.0  # for an empty environment, on a slow disk
 
 
 @dataclass(frozen=True)
@@ -48,19 +51,32 @@ def base(kind: str, say: Callable[[str], None]) -> Base:
 
 
 def cache_folder() -> Path:
-    """Where what is expensive to make is kept between rehearsals."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "arc-submission-kit"
+    """Where what is expensive to make is kept between rehearsals. Raises `DataError` where there
+    is no such place."""
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        raise DataError(
+            "this user has no home folder to keep compiled kernels in: set HOME or XDG_CACHE_HOME"
+        ) from None
+    folder = Path(home) / "arc-submission-kit"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"{folder}: cannot be written: {reason(error)}; set XDG_CACHE_HOME to a folder that can"
+        ) from None
+    return folder
 
 
 def make(base: Base, folder: Path) -> Path:
-    """A fresh environment in `folder`: it sees the base's packages and can take wheels of its
-    own. Returns its interpreter; raises `DataError` if the kit could be imported from it.
+    """A fresh environment in `folder`, which is not there yet: it sees the base's packages and can
+    take wheels of its own. Returns its interpreter; raises `DataError` if the kit could be imported
+    from it.
 
     The base's folder is only put on the path, so links in it (an editable install) do not count.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run([base.python, "-m", "venv", "--without-pip", folder], check=True)
+    run_tool([base.python, "-m", "venv", "--without-pip", folder], Deadline.after(VENV_S))
     python = folder / "bin" / "python"
     (packages(folder) / "image.pth").write_text(f"{base.packages}\n", "utf-8")
     for name in FOREIGN:
@@ -102,13 +118,15 @@ def _install(python: Path, folder: Path) -> bool:
     """Make the environment; True if it has torch. Raises `DataError` if the rest is not to be
     had."""
     shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run([python, "-m", "venv", folder], check=True)
+    run_tool([python, "-m", "venv", folder], Deadline.after(VENV_S))
     constraints = FOLDER / CONSTRAINTS
     pip = [str(folder / "bin" / "pip"), "--disable-pip-version-check", "--retries", "1", "install"]
     pip += ["--quiet", "--constraint", str(constraints)]
-    if subprocess.run([*pip, *IMAGE, *RUNNER], check=False).returncode != 0:
+    environment = tool_environment()
+    if subprocess.run([*pip, *IMAGE, *RUNNER], env=environment, check=False).returncode != 0:
         shutil.rmtree(folder, ignore_errors=True)
         raise DataError(f"--standin {KAGGLE}: pip found not all of {', '.join((*IMAGE, *RUNNER))}")
     torch = f"torch=={read_pins(constraints)['torch']}+cpu"
     index = ["--extra-index-url", CPU_INDEX.read_text("utf-8").strip()]
-    return subprocess.run([*pip, *index, torch, *WITH_TORCH], check=False).returncode == 0
+    command = [*pip, *index, torch, *WITH_TORCH]
+    return subprocess.run(command, env=environment, check=False).returncode == 0

@@ -12,9 +12,12 @@ from pathlib import Path
 
 from solver.deadline import Deadline
 from solver.grid import DataError
+from solver.kit import ROOT
 from solver.run import RunError
 
 TAIL_LINES = 12  # of what a failed program printed
+# Settings of pip that put packages elsewhere than where they are asked for.
+_ELSEWHERE = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_DRY_RUN")
 
 
 class ToolError(RunError):
@@ -37,7 +40,7 @@ def run_tool(
         done = subprocess.run(
             [*before, *map(str, command)],
             cwd=folder,
-            env=None if environment is None else dict(environment),
+            env=tool_environment(environment),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -53,6 +56,24 @@ def run_tool(
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
         raise ToolError(f"{name} failed: " + "\n".join(said[-TAIL_LINES:]))
     return done.stdout
+
+
+def tool_environment(given: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a program that is run for us: this one's if none is given.
+
+    No Python imports from the current folder, and pip installs where it is told to.
+    """
+    kept = dict(os.environ if given is None else given)
+    return {k: v for k, v in kept.items() if k not in _ELSEWHERE} | {"PYTHONSAFEPATH": "1"}
+
+
+def kit_python(module: str) -> tuple[list[str], dict[str, str]]:
+    """The command that runs a module of the kit, and its environment. Nothing is imported from
+    the current folder, whatever files are there."""
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    path = [str(ROOT), *filter(os.path.isabs, given)]
+    environment = tool_environment() | {"PYTHONPATH": os.pathsep.join(path)}
+    return [sys.executable, "-P", "-m", module], environment
 
 
 def no_network() -> list[str]:
@@ -86,9 +107,11 @@ def find_python(version: str) -> Path:
     """
     for candidate in _pythons(version):
         asked = "import sys; print('%d.%d' % sys.version_info[:2])"
-        done = subprocess.run([candidate, "-c", asked], capture_output=True, text=True, check=False)
-        if done.stdout.strip() == version:
-            return Path(candidate)
+        command = [candidate, "-I", "-c", asked]
+        with suppress(OSError):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.stdout.strip() == version:
+                return Path(candidate)
     raise DataError(f"no Python {version} was found; name one by --python")
 
 
@@ -96,5 +119,5 @@ def _pythons(version: str) -> Iterator[str]:
     yield sys.executable
     if found := shutil.which(f"python{version}"):
         yield found
-    root = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
+    root = Path(os.path.expanduser(os.environ.get("PYENV_ROOT", "~/.pyenv")))
     yield from map(str, sorted(root.glob(f"versions/{version}.*/bin/python")))

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from solver.deadline import Deadline
 from solver.grid import Grid
 from solver.journal import pack_grid, unpack_grid
+from submission.tools import kit_python
 
 STEP = tuple[str, Grid | None]  # what is computed, and the grid it gives
 PROGRAM_S = 10.0  # of processor time for one program; the first may have to compile
@@ -44,9 +45,11 @@ def _in_child(
 ) -> list[tuple[STEP, ...] | None]:
     """As many as one process gets through."""
     lines = "\n".join(json.dumps([program, pack_grid(grid)]) for program, grid in asked)
+    command, environment = kit_python("submission.traces")
     try:
         child = subprocess.run(
-            [sys.executable, "-m", "submission.traces"],
+            command,
+            env=environment,
             input=lines.encode(),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 
 from solver.deadline import Budget, Deadline, parse_duration
-from solver.grid import DataError
+from solver.grid import MAX_SIDE, DataError
 from solver.lm.checkpoint import CHECKPOINT, VECTORS, read_place, read_tasks, restore
 from solver.lm.corpus import Corpus, read_corpus
 from solver.lm.formats import Batch, collate, encode
@@ -34,13 +34,15 @@ from solver.lm.model import (
 from solver.lm.stream import Mixture, Stream, sequence_length
 from solver.lm.train import Recipe, Trainer, train, world
 from submission.ahead import drawn_ahead
+from submission.owned import check_output, claim
 from submission.provenance import read
-from submission.training_run import Before, Run
+from submission.training_run import CURVE, Before, Run
 
 WATCHED, WATCHED_TOKENS = 120, 512  # sequences that the held-out loss is measured on
 # On a GPU: steps worth launching, lengths that its products like.
 GPU = {"tokens": 81920, "chunk": 4096, "multiple": 8}
 DRAWING = 6  # processes beside a GPU
+LEAST_S = 10.0  # for a first measure and a step
 
 
 @dataclass(frozen=True)
@@ -63,18 +65,34 @@ def run_training(request: Training, started: float, say: Callable[[str], None]) 
     """Read, build or resume, train, export. Raises `DataError` for bad input."""
     deadline = _deadline(request.budget, started)
     out = Path(request.out)
-    checkpoint = out / CHECKPOINT
-    if checkpoint.exists() != request.resume:
-        raise DataError(f"{checkpoint}: " + ("no such file" if request.resume else _OCCUPIED))
+    _check_folder(out, request.resume)
     with _processes():
+        _check_time(request, not deadline.passed())
         run = prepare(request, out, deadline, say)
+        _check_time(request, deadline.left() >= LEAST_S)
         with drawn_ahead(run.stream, DRAWING if torch.cuda.is_available() else 0):
             run.measure()
             train(run.trainer, run.stream, deadline.earlier(1.0 + 2 * run.measure_s), run.watch)
+        _check_time(request, run.trainer.steps > 0)
         run.measure()
-        if run.best == float("inf") and world()[0] == 0:
-            raise DataError(f"--budget {request.budget}: too short for a step")
         run.say(f"model in {out / 'model'}: held-out loss {run.best:.4f}")
+
+
+def _check_folder(out: Path, resume: bool) -> None:
+    """Raise `DataError` unless the folder holds the run to go on with, or can hold a new one."""
+    checkpoint = out / CHECKPOINT
+    if checkpoint.exists() != resume:
+        raise DataError(f"{checkpoint}: " + ("no such file" if resume else _OCCUPIED))
+    if resume:
+        check_output(out / CURVE, "curve", lambda _: True)
+    else:
+        claim(out, "training")
+
+
+def _check_time(request: Training, enough: bool) -> None:
+    """Raise `DataError` if there is not enough time left to learn anything."""
+    if not enough:
+        raise DataError(f"--budget {request.budget}: too short for a step")
 
 
 _OCCUPIED = "a run is there already; go on with --resume or choose another --out"
@@ -134,6 +152,8 @@ def prepare(request: Training, out: Path, deadline: Deadline, say: Callable[[str
     run.earlier, run.about = before, {**about, "before": asdict(before)}
     speed_up(model)
     out.mkdir(parents=True, exist_ok=True)
+    if corpus.left_out:
+        run.say(f"{corpus.left_out} pairs left out: a side is over {MAX_SIDE}, no task's is")
     parameters = sum(p.numel() for p in lm.parameters())
     run.say(f"{parameters / 1e6:.2f} M parameters, {tasks} tasks, {world()[1]} processes")
     return run

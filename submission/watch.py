@@ -28,6 +28,7 @@ from submission.findings import findings
 from submission.pagedata import trace_programs
 from submission.recorded import read_run
 from submission.report import Live, render
+from submission.tools import kit_python
 
 EVERY_S = 2.0  # an open page asks this often whether there is news
 PAUSE = 20.0  # after a page was made, no other for so many times what it took
@@ -90,12 +91,13 @@ def watched(folder: Path, source: str, solutions: str | None) -> Iterator[str]:
     The address works at once: a browser that is too early waits for the server to start. The
     end waits until open pages have the last page, `LINGER_S` at most.
     """
+    command, environment = kit_python("submission.watch")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         token = secrets.token_urlsafe(16)
         fd = listener.fileno()
         server = subprocess.Popen(
-            [sys.executable, "-m", "submission.watch", str(fd), token, str(folder), source]
-            + ([solutions] if solutions else []),
+            [*command, str(fd), token, str(folder), source, *([solutions] if solutions else [])],
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -55,7 +55,8 @@ def plain(name: str) -> str:
 
 def profile_folder(profile: str, root: Path = FOLDER) -> Path:
     """A profile's folder. Raises `DataError` if there is none of this name."""
-    if not (root / profile / REQUIREMENTS).is_file():
+    a_name = Path(profile).name == profile != ".."
+    if not a_name or not (root / profile / REQUIREMENTS).is_file():
         known = ", ".join(sorted(path.parent.name for path in root.glob(f"*/{REQUIREMENTS}")))
         raise DataError(f"{profile!r} is no profile of {root}; there are {known or 'none'}")
     return root / profile
@@ -71,20 +72,35 @@ def build(
     image, `ToolError` when uv or pip fail.
     """
     folder = profile_folder(profile, root)
+    _check_old(folder)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         shipped, image = resolve(folder, Path(scratch), deadline)
         lock = "".join(f"{entry.text}\n" for entry in shipped)
         (Path(scratch) / LOCK).write_text(lock, "utf-8")
         say(f"locked    {len(shipped)} packages; {len(image)} are the image's")
         wheels = download(Path(scratch) / LOCK, Path(scratch) / WHEELS, deadline)
+        atomic_write(folder / LOCK, lock)  # first: it proves which wheels are a build's own
         shutil.rmtree(folder / WHEELS, ignore_errors=True)
         wheels.rename(folder / WHEELS)
-        atomic_write(folder / LOCK, lock)
     manifest = describe(folder, {entry.name: entry.version for entry in image})
     atomic_write(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     size = sum(wheel["bytes"] for wheel in manifest["wheels"].values())
     say(f"built     {folder}: {len(manifest['wheels'])} wheels, {size / 1e6:.1f} MB")
     return folder
+
+
+def _check_old(folder: Path) -> None:
+    """Raise `DataError` if a file would be lost that no build put among the wheels."""
+    place = folder / WHEELS
+    if place.is_symlink() or (place.exists() and not place.is_dir()):
+        raise DataError(f"{place}: is no folder that a build made; move it away")
+    lock = _text(folder / LOCK) if (folder / LOCK).is_file() else ""
+    known = set(re.findall(r"--hash=sha256:([0-9a-f]{64})", lock))
+    listed = load_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
+    made = listed.get("wheels", {}) if isinstance(listed, dict) else {}
+    for file in sorted(place.rglob("*")):
+        if file.name not in made and not (file.is_file() and sha256(file) in known):
+            raise DataError(f"{file}: no build made it, and a build would delete it; move it away")
 
 
 def resolve(

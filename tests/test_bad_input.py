@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import copy
+import gc
 import json
 import os
+import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +18,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solver.arcio import read_solutions, read_source
+from solver.arcio import pick_source, read_leniently, read_solutions, read_source
 from solver.grid import DataError, is_grid
 from solver.jsonio import MAX_BYTES
+from solver.lm.corpus import read_generated
+from solver.salvage import salvage
 from solver.submissions import read_submission
+from solver.template import template
 from submission.cli import app
 from tests.runs import ROOT
 
@@ -339,6 +346,211 @@ def test_the_real_processes(command: list[str], arguments: list[str], folder: Pa
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
     assert tree(folder) == before
+
+
+# --- input that is good but for a part ----------------------------------------------------
+
+TALL = [[1]] * 31
+OVERSIZED: dict[str, Any] = {
+    "a test input": put(TALL, "test", 0, "input"),
+    "a demonstration": put([[1] * 31], "train", 0, "output"),
+    "both": put([{"input": TALL, "output": TALL}], "train"),
+}
+BROKEN_TASKS: dict[str, Any] = {
+    **{name: whole["bb"] for name, whole in OVERSIZED.items()},
+    "ragged rows": put([[1, 2], [3]], "test", 0, "input")["bb"],
+    "a colour of 10": put([[10]], "test", 1, "input")["bb"],
+    "no demonstrations": lacking("train")["bb"],
+    "a pair without output": lacking("train", 0, "output")["bb"],
+    "a test without input": lacking("test", 0, "input")["bb"],
+    "a list": [],
+    "null": None,
+    "a text": "task",
+}
+
+
+@pytest.mark.parametrize("name", OVERSIZED)
+def test_a_broken_task_bars_the_others_only_if_it_is_asked_for(
+    name: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(folder / "bad.json", OVERSIZED[name])
+    assert "bad.json: task 'bb'" in refusal(["show", "bad.json", "bb"], capsys)
+    assert "bad.json: task 'bb'" in refusal(["solve", "bad.json", "--tasks", "aa,bb"], capsys)
+    assert "bad.json: task 'bb'" in refusal(["solve", "bad.json", "--tasks", "2"], capsys)
+    show = ["show", "bad.json", "aa"]
+    solve = ["solve", "bad.json", "--tasks", "aa", "--engines", "tests.fakes:instant"]
+    for arguments in (show, [*solve, "--budget", "5s"]):
+        with pytest.raises(SystemExit) as ended:
+            app(arguments)
+        assert ended.value.code == 0, capsys.readouterr().err
+
+
+def test_a_broken_file_bars_a_folder_only_if_its_task_is_asked_for(folder: Path) -> None:
+    tasks = folder / "tasks"
+    tasks.mkdir()
+    write(tasks / "aa.json", TASK)
+    write(tasks / "bb.json", b"not JSON")
+    source = read_leniently("tasks")
+    assert [task.id for task in pick_source(source, "aa", 0).tasks] == ["aa"]
+    with pytest.raises(DataError, match=r"tasks/bb\.json: not JSON"):
+        pick_source(source, None, 0)
+    with pytest.raises(DataError, match=r"tasks/bb\.json: not JSON"):
+        read_source("tasks")
+
+
+@pytest.mark.parametrize("name", BROKEN_TASKS)
+def test_a_salvaged_task_is_legal_and_has_a_place_for_every_answer(
+    name: str, tmp_path: Path
+) -> None:
+    value = BROKEN_TASKS[name]
+    path = write(tmp_path / "bad.json", {"aa": TASK, "bb": value})
+    source = pick_source(read_leniently(str(path)), None, 0, salvaged=True)
+    good, bad = source.tasks
+    assert good == read_source(str(write(tmp_path / "good.json", {"aa": TASK}))).tasks[0]
+    assert list(source.faults) == ["bb"]
+    assert "bad.json: task 'bb'" in source.faults["bb"]
+    assert all(
+        is_grid(g) for g in [*bad.tests, *(g for p in bad.train for g in (p.input, p.output))]
+    )
+    assert bad.train
+    assert len(bad.tests) == (len(value["test"]) if isinstance(value, dict) else 1)
+    assert len(template(bad)) == len(bad.tests)
+
+
+def test_what_is_legal_of_a_broken_task_is_kept() -> None:
+    value = put(TALL, "test", 0, "input")["bb"]
+    value["train"].append({"input": TALL, "output": [[1]]})
+    task = salvage("bb", value)
+    assert [pair.input.tolist() for pair in task.train] == [[[1, 2]]]
+    assert [grid.shape for grid in task.tests] == [(30, 1), (1, 2)]
+
+
+@pytest.mark.parametrize("name", BROKEN_TASKS)
+def test_the_notebooks_first_guesses_are_valid(name: str, tmp_path: Path) -> None:
+    source = (ROOT / "submission" / "cells" / "first.py").read_text("utf-8")
+    wanted = [n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef)]
+    (function,) = (n for n in wanted if n.name == "guesses")
+    names: dict[str, Any] = {"Any": Any}
+    exec(ast.unparse(function), names)
+    guessed = names["guesses"](BROKEN_TASKS[name])
+    assert guessed
+    if name in (*OVERSIZED, "no demonstrations", "a pair without output"):
+        read_submission(write(tmp_path / "s.json", {"bb": guessed}))
+
+
+def test_a_null_output_is_no_answer(folder: Path) -> None:
+    write(folder / "null.json", put({"input": [[3, 4]], "output": None}, "test", 0))
+    source = read_source("null.json")
+    assert source.solutions is None
+    assert len(source.tasks) == 2
+
+
+def test_what_macos_adds_is_no_task(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tasks = folder / "tasks"
+    (tasks / "__MACOSX").mkdir(parents=True)
+    write(tasks / "._aa.json", b"\x00\x05\x16\x07")
+    assert refusal(["solve", "tasks"], capsys).endswith("tasks: no .json files")
+    write(tasks / "aa.json", TASK)
+    assert [task.id for task in read_source("tasks").tasks] == ["aa"]
+
+
+def test_folders_within_folders_get_a_hint(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("training", "evaluation", "__MACOSX", ".hidden"):
+        (folder / "data" / name).mkdir(parents=True)
+        write(folder / "data" / name / "aa.json", TASK)
+    line = refusal(["solve", "data/"], capsys)
+    assert "there are some in 'data/evaluation', 'data/training': name one" in line
+
+
+def test_the_search_for_garbage_comes_back(folder: Path) -> None:
+    assert gc.isenabled()
+    read_source("good.json")
+    read_or_refuse(read_source, write(folder / "bad.json", b"{"))
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        read_source("good.json")
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+# --- the corpus: an archive, as others pack it ------------------------------------------------
+
+PAIRS = [TASK["train"][0], {"input": TALL, "output": [[1]]}, {"input": [[1]], "output": [[0] * 31]}]
+
+
+def archive(path: Path, files: dict[str, Any]) -> Path:
+    with zipfile.ZipFile(path, "w") as packed:
+        for name, value in files.items():
+            packed.writestr(name, value if isinstance(value, bytes) else json.dumps(value))
+    return path
+
+
+@pytest.mark.parametrize("unpacked", [False, True])
+def test_pairs_that_are_too_large_are_left_out_and_counted(tmp_path: Path, unpacked: bool) -> None:
+    noise = b"\x00\x05\x16\x07"
+    files = {"re_arc/tasks/aa.json": PAIRS, "re_arc/tasks/bb.json": PAIRS[1:]}
+    more = {"re_arc/tasks/._aa.json": noise, "__MACOSX/re_arc/tasks/aa.json": noise}
+    path = archive(tmp_path / "a.zip", files | more)
+    if unpacked:
+        zipfile.ZipFile(path).extractall(path := tmp_path / "unpacked")
+    found = dict(read_generated(path))
+    assert {name: (len(of.pairs), of.left_out) for name, of in found.items()} == {
+        "aa": (1, 2),
+        "bb": (0, 2),
+    }
+
+
+BAD_ARCHIVES: dict[str, tuple[Any, str]] = {
+    "no archive": (b"PK", "no archive that can be read"),
+    "a pair that is none": ({"tasks/aa.json": [[1]]}, "aa.json: pair 0: expected an object"),
+    "a later pair": ({"tasks/aa.json": [*PAIRS, {}]}, "aa.json: pair 3: input is missing"),
+    "no list": ({"tasks/aa.json": {}}, "aa.json: expected a non-empty list"),
+    "a cell of 10": ({"tasks/aa.json": [{"input": [[10]], "output": [[1]]}]}, "cell (0, 0) is 10"),
+    "no tasks": ({"aa.json": PAIRS}, "holds no tasks/<id>.json"),
+    "only what macOS adds": ({"__MACOSX/tasks/aa.json": PAIRS}, "holds no tasks/<id>.json"),
+    "not UTF-8": ({"tasks/aa.json": b"\xff"}, "aa.json: not UTF-8"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ARCHIVES)
+def test_archives_that_are_refused(name: str, tmp_path: Path) -> None:
+    content, said = BAD_ARCHIVES[name]
+    path = tmp_path / "bad.zip"
+    path = write(path, content) if isinstance(content, bytes) else archive(path, content)
+    with pytest.raises(DataError, match=re.escape(said)):
+        list(read_generated(path))
+
+
+@pytest.mark.parametrize("place", [8, 10], ids=["encrypted", "packed by an unknown method"])
+def test_an_archive_that_cannot_be_unpacked(tmp_path: Path, place: int) -> None:
+    raw = bytearray(archive(tmp_path / "bad.zip", {"tasks/aa.json": PAIRS}).read_bytes())
+    central = raw.index(b"PK\x01\x02")
+    raw[central + place] = raw[place - 2] = 1 if place == 8 else 99
+    with pytest.raises(DataError, match="no archive that can be read"):
+        list(read_generated(write(tmp_path / "bad.zip", bytes(raw))))
+
+
+# --- scores of a part ---------------------------------------------------------------------------
+
+
+def test_the_score_of_a_part_says_what_is_missing(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(folder / "part.json", {"aa": [{"attempt_1": [[4, 3]], "attempt_2": [[6, 5]]}] * 2})
+    outputs = [{"input": [[3, 4]], "output": [[4, 3]]}, {"input": [[5, 6]], "output": [[6, 5]]}]
+    write(folder / "tasks.json", {"aa": TASK | {"test": outputs}, "bb": TASK | {"test": outputs}})
+    for solutions in ("solutions.json", "tasks.json"):
+        with pytest.raises(SystemExit) as ended:
+            app(["score", "part.json", solutions])
+        first, second = capsys.readouterr().out.splitlines()
+        assert ended.value.code == 0
+        assert first.startswith("100.0% of 1 tasks")
+        assert f"1 of the 2 tasks of {solutions} are not in the submission" in second
+        assert second.endswith("it is 50.0% of 2 tasks")
 
 
 # --- fuzzing the readers: nothing but a DataError ever comes out ------------------------

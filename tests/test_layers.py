@@ -25,6 +25,7 @@ LAYERS = (
     "solver.kit",
     "solver.machine",
     "solver.install",
+    "solver.salvage",
     "solver.arcio",
     "solver.submissions",
     "solver.views",

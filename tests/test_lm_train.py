@@ -311,9 +311,8 @@ def _one_step(rank: int, meet: Path, file: Path) -> None:
 
 
 def test_a_launcher_starts_several_processes(tmp_path: Path) -> None:
-    _, out, err = finish(arcsub(tmp_path, "1s", processes=2), timeout=300)
+    _, out, _ = finish(arcsub(tmp_path, "60s", processes=2), timeout=300)
     assert "2 processes" in out
-    assert "--budget 1s: too short for a step" in err
 
 
 _PRODUCTS = """

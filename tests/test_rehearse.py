@@ -26,7 +26,8 @@ from solver.submissions import check_submission
 from submission.fake_kaggle import LAYOUTS, Attached, build_tree
 from submission.notebook import build
 from submission.notebook_settings import Settings
-from submission.rehearse import Rehearsal, rehearse
+from submission.rehearse import rehearse
+from submission.rehearse_options import Rehearsal
 from submission.sandbox import Ending, Fault, Limits, isolated, run_isolated
 from submission.standin import base, make
 from tests.fakes import toy_tasks

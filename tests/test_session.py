@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -170,3 +171,24 @@ def test_no_wheels_are_needed_or_none_are_there(
     assert "nothing to install" in capsys.readouterr().out
     install_wheels(Session(**{**vars(session), "wheels": "datasets/a/wheels"}))
     assert "no wheels: datasets/a/wheels is not mounted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("cell", [[[1]] * 31, [[1, 2], [3]], None])
+def test_one_hidden_task_that_breaks_the_format_costs_itself_alone(
+    session: Session, cell: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    challenges = session.input / COMPETITION / CHALLENGES
+    raw = json.loads(challenges.read_text())
+    raw["broken"] = {"train": raw["t000"]["train"], "test": [{"input": cell}] * 2}
+    challenges.write_text(json.dumps(raw))
+    plan(session, engines=("tests.fakes:steady",), workers=1)
+    said: list[str] = []
+    run(session, said.append)
+    answers = read_submission(session.working / "submission.json")  # no side is over 30
+    assert set(answers) == {*(task.id for task in TASKS), "broken"}
+    assert len(answers["broken"]) == 2
+    for task in TASKS:
+        assert same(answers[task.id][0][0], as_grid(task.tests[0][::-1]))
+    assert any("salvaged  1 tasks that break the format" in line for line in said)
+    assert len(summary(session)) == 4
+    assert "is valid: 7 tasks" in capsys.readouterr().out

@@ -132,3 +132,17 @@ def test_a_program_is_shown_with_the_grids_it_goes_through(
     program = shown[shown.index("test 0: ") :]
     assert all(step in program for step in steps)
     assert "1 1 1" in program
+
+
+@pytest.mark.parametrize("columns", [20, 33, 40, 60])
+def test_a_narrow_terminal_keeps_rows_whole(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    show_task("arc-agi-1:training", "0dfd9992")  # grids of 21 by 21
+    lines = capsys.readouterr().out.splitlines()
+    task = next(t for t in read_source("arc-agi-1:training").tasks if t.id == "0dfd9992")
+    drawn = [re.sub(r"[│ ]|->", "", line) for line in lines]
+    for row in task.tests[0].tolist():
+        whole = "".join(map(str, row))
+        assert (whole if columns > 25 else whole[: columns - 5] + "…") in drawn

@@ -65,7 +65,8 @@ def questions(held_out: Sequence[HeldOut], options: argparse.Namespace) -> list[
     drawn = []
     for number, held in enumerate(held_out):
         tests = [Pair(i, o) for i, o in zip(held.task.tests, held.outputs, strict=True)]
-        more = [p for p in generated.get(held.task.id, ()) if sequence_length(p) <= options.longest]
+        known = generated[held.task.id].pairs if held.task.id in generated else ()
+        more = [p for p in known if sequence_length(p) <= options.longest]
         for pair in (*tests, *more[: options.pairs]):
             for d8 in range(options.turns):
                 drawn.append((number, encode(View(d8).apply_pair(pair), d8)))

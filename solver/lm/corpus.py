@@ -9,15 +9,17 @@ tasks held out.
 from __future__ import annotations
 
 import functools
+import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from solver.arcio import read_source
-from solver.grid import DataError, Grid, Pair, Task, key, stable_seed
-from solver.jsonio import grid_field, list_at, load_json, parse_json
+from solver.grid import MAX_SIDE, DataError, Grid, Pair, Task, key, stable_seed
+from solver.jsonio import MAX_BYTES, grid_field, hidden, list_at, load_json, parse_json
 from solver.views import View
 
 TRAINING = ("arc-agi-1:training", "arc-agi-2:training")
@@ -51,11 +53,23 @@ class HeldOut:
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """Lessons to train on, generated pairs to watch the loss on, tasks to measure on."""
+    """Lessons to train on, generated pairs to watch the loss on, tasks to measure on.
+
+    `left_out` counts the generated pairs of grids that are too large to be any task's.
+    """
 
     lessons: tuple[Lesson, ...]
     watched: tuple[tuple[int, Pair], ...]  # (number of the lesson, a pair it does not hold)
     held_out: tuple[HeldOut, ...]
+    left_out: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Generated:
+    """The generated pairs of a task, and how many were left out."""
+
+    pairs: tuple[Pair, ...]
+    left_out: int
 
 
 def read_corpus(re_arc: str | Path | None, seed: int, made_up: str | Path | None = None) -> Corpus:
@@ -72,14 +86,17 @@ def read_corpus(re_arc: str | Path | None, seed: int, made_up: str | Path | None
     for task_id, (task, outputs) in tasks.items():
         if task_id in kept_apart:
             continue
-        more = generated.get(task_id, ())
+        more = generated[task_id].pairs if task_id in generated else ()
         if more:
             watched.append((len(lessons), more[-1]))
         lessons.append(_lesson(task, outputs, more[:-1]))
-    invented = read_generated(Path(made_up)) if made_up is not None else ()
-    lessons += [Lesson(name, (), pairs, _fixed_colors(pairs)) for name, pairs in invented]
+    invented = dict(read_generated(Path(made_up))) if made_up is not None else {}
+    for name, of in invented.items():
+        if of.pairs:
+            lessons.append(Lesson(name, (), of.pairs, _fixed_colors(of.pairs)))
     held = tuple(HeldOut(*tasks[task_id]) for task_id in kept_apart)
-    return Corpus(tuple(lessons), tuple(watched), held)
+    left_out = sum(of.left_out for of in (*generated.values(), *invented.values()))
+    return Corpus(tuple(lessons), tuple(watched), held, left_out)
 
 
 def lesson_of(task: Task) -> Lesson:
@@ -144,33 +161,56 @@ def _held_out_ids(tasks: Mapping[str, object], seed: int) -> tuple[str, ...]:
     return tuple(sorted(first, key=lambda i: (stable_seed(seed, "held out", i), i))[:HELD_OUT])
 
 
-def read_generated(path: Path) -> Iterator[tuple[str, tuple[Pair, ...]]]:
-    """Task ids and pairs of `tasks/<id>.json` files in an archive or an unpacked folder."""
+def read_generated(path: Path) -> Iterator[tuple[str, Generated]]:
+    """Task ids and pairs of `tasks/<id>.json` files in an archive or an unpacked folder.
+
+    A pair with a side over 30 is left out: the published archive holds some. Raises `DataError`
+    for anything else that breaks the format.
+    """
     found = False
     for name, task_id, value in _generated_files(path):
         found = True
-        yield (
-            task_id,
-            tuple(
-                Pair(*(grid_field(f"{name}: pair {i}", pair, side) for side in ("input", "output")))
-                for i, pair in enumerate(list_at(name, value))
-            ),
+        kept = [(i, p) for i, p in enumerate(list_at(name, value)) if not _too_large(p)]
+        pairs = tuple(
+            Pair(*(grid_field(f"{name}: pair {i}", pair, side) for side in _SIDES))
+            for i, pair in kept
         )
+        yield task_id, Generated(pairs, len(value) - len(kept))
     if not found:
         raise DataError(f"{path}: holds no tasks/<id>.json")
 
 
+_SIDES = ("input", "output")
+
+
+def _too_large(pair: Any) -> bool:
+    """True if a side of one of the grids is over 30."""
+    grids = [pair.get(side) for side in _SIDES] if isinstance(pair, dict) else []
+    return any(
+        isinstance(grid, list)
+        and (
+            len(grid) > MAX_SIDE
+            or any(isinstance(row, list) and len(row) > MAX_SIDE for row in grid)
+        )
+        for grid in grids
+    )
+
+
 def _generated_files(path: Path) -> Iterator[tuple[str, str, Any]]:
-    if path.is_dir():
+    if os.path.isdir(path):
         for file in sorted(path.glob("**/tasks/*.json")):
-            yield str(file), file.stem, load_json(file)
+            if not hidden(str(file.relative_to(path))):
+                yield str(file), file.stem, load_json(file)
         return
     try:
         with zipfile.ZipFile(path) as archive:
             for name in sorted(archive.namelist()):
                 inner = PurePosixPath(name)
-                if inner.parent.name == "tasks" and inner.suffix == ".json":
+                wanted = inner.parent.name == "tasks" and inner.suffix == ".json"
+                if wanted and not hidden(name):
                     full = f"{path}: {name}"
+                    if archive.getinfo(name).file_size > MAX_BYTES:
+                        raise DataError(f"{full}: over {MAX_BYTES / 2**20:.0f} MiB")
                     yield full, inner.stem, parse_json(full, archive.read(name))
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: no archive that can be read: {error}") from None

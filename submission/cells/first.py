@@ -46,10 +46,14 @@ def find_challenges() -> Path | None:
     return min(found, key=lambda p: (COMPETITION not in p.parts, -len(p.parts), p), default=None)
 
 
-def guesses(task: dict[str, Any]) -> list[dict[str, Any]]:
-    """The test input as it is, and mirrored: plausible, and valid."""
-    grids = [test["input"] for test in task["test"]]
-    return [{"attempt_1": grid, "attempt_2": [row[::-1] for row in grid]} for grid in grids]
+def guesses(task: Any) -> list[dict[str, Any]]:
+    """The test input as it is, and mirrored: plausible, and valid. A task that breaks the format
+    gets what is valid, too."""
+    try:
+        grids = [[row[:30] for row in test["input"][:30]] for test in task["test"]]
+        return [{"attempt_1": grid, "attempt_2": [row[::-1] for row in grid]} for grid in grids]
+    except (KeyError, TypeError):
+        return [{"attempt_1": [[0]], "attempt_2": [[1]]}]
 
 
 def write(answers: dict[str, Any]) -> None:

@@ -1,0 +1,52 @@
+"""What can be read of a task that breaks the format.
+
+A hidden task must be answered whatever it looks like, since a submission without it counts for
+nothing. What is legal of the task stays; what is not is left out, or cut down to a legal grid.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from solver.grid import MAX_SIDE, DataError, Grid, Pair, Task, as_grid
+
+_NOTHING = [[0]]
+
+
+def salvage(task_id: str, value: Any) -> Task:
+    """A legal task from any value: its legal demonstrations, and every test input cut to size.
+
+    Without a legal demonstration the others are cut to size; without a test input there is one
+    of a single cell.
+    """
+    pairs = [_sides(pair) for pair in _items(value, "train")]
+    legal = [(i, o) for i, o in pairs if _is_legal(i) and _is_legal(o)]
+    train = tuple(Pair(cut(i), cut(o)) for i, o in legal or pairs or [(None, None)])
+    tests = tuple(cut(_sides(test)[0]) for test in _items(value, "test")) or (cut(None),)
+    return Task(task_id, train, tests)
+
+
+def cut(value: Any) -> Grid:
+    """The upper left part of a grid that is too large; one black cell for anything else."""
+    rows = value[:MAX_SIDE] if isinstance(value, list) else []
+    try:
+        return as_grid([row[:MAX_SIDE] for row in rows])
+    except (DataError, TypeError):
+        return as_grid(_NOTHING)
+
+
+def _items(value: Any, name: str) -> list[Any]:
+    found = value.get(name) if isinstance(value, dict) else None
+    return found if isinstance(found, list) else []
+
+
+def _sides(pair: Any) -> tuple[Any, Any]:
+    return (pair.get("input"), pair.get("output")) if isinstance(pair, dict) else (None, None)
+
+
+def _is_legal(value: Any) -> bool:
+    try:
+        as_grid(value)
+    except DataError:
+        return False
+    return True

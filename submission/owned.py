@@ -1,0 +1,161 @@
+"""What the kit may replace and delete in a user's folders: what it made itself, nothing else.
+
+A folder is the kit's if it is new or empty, or if it holds the mark that the kit left in it. A
+file may be replaced if it is of the kind that is to be written.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from solver.grid import DataError
+from solver.journal import FILE as JOURNAL
+from solver.jsonio import atomic_write
+from solver.run import SHARED
+
+RUN_FILES = ("submission.json", "run.log", SHARED)  # what a run writes beside its journal
+MARK = ".arcsub"  # in a folder that the kit made; it names what made it
+PAGE_MARK = '<meta name="generator" content="arcsub">'
+_HEAD_BYTES = 2000  # of a page, where its mark is
+
+
+def claim(folder: Path, maker: str, proof: str = MARK) -> None:
+    """Make a folder the kit's own, or find that it is: what `maker` writes there may be replaced.
+
+    `proof` is a file that only this maker leaves, if that is not the mark. Raises `DataError` for
+    a folder with files that the maker did not make, and for one that cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not _made_by(folder, maker, proof) and any(folder.iterdir()):
+            raise DataError(
+                f"{folder}: holds files that no {maker} of the kit made; "
+                "choose a folder that is new or empty"
+            )
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        if proof == MARK:
+            (folder / MARK).write_text(f"{maker}\n", "utf-8")
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written: {reason(error)}") from None
+
+
+def check_new_run(folder: Path) -> None:
+    """Raise `DataError` if a new run in a folder would replace what no run of the kit left."""
+    if os.path.lexists(folder / JOURNAL):
+        return  # the run itself says what to do about another one
+    for name in RUN_FILES:
+        if os.path.lexists(folder / name):
+            raise DataError(f"{folder / name}: no run of the kit made it; choose another --run")
+
+
+def delete(folder: Path, name: str) -> None:
+    """Delete a folder inside one that the kit made, if it is there. Raises `DataError` if that is
+    not the kit's, or something cannot be deleted."""
+    if not (folder / MARK).is_file():
+        raise DataError(f"{folder}: is not the kit's, so nothing is deleted there")
+    try:
+        if (folder / name).is_symlink():
+            (folder / name).unlink()
+        elif (folder / name).exists():
+            _make_deletable(folder / name)
+            shutil.rmtree(folder / name)
+    except OSError as error:
+        raise DataError(f"{folder / name}: cannot be deleted: {reason(error)}") from None
+
+
+def check_output(path: Path, kind: str, is_ours: Callable[[Path], bool]) -> None:
+    """Find out before the work whether a file can be written, and replaced if it is there.
+
+    `kind` is what is to be written, such as "report"; `is_ours` says whether a file is one.
+    Raises `DataError` if not; folders on the way are made.
+    """
+    place = _real(path)
+    try:
+        if place.is_dir():
+            raise DataError(f"{path}: cannot be written: it is a folder")
+        if place.is_file() and place.stat().st_size and not is_ours(place):
+            raise DataError(f"{path}: is no {kind} of the kit and would be lost; name another file")
+        if not _is_device(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=place.parent):
+                pass
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {reason(error)}") from None
+
+
+def write_output(path: Path, text: str, check: Callable[[Path], None] | None = None) -> None:
+    """Write a file as a whole, through a link to where it leads. Raises `DataError` if it cannot
+    be written; then what was there still is."""
+    place = _real(path)
+    try:
+        if _is_device(place):  # such as /dev/stdout: nothing that could be replaced
+            place.write_text(text, "utf-8")
+        else:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(place, text, check)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {reason(error)}") from None
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file is a page that the kit made."""
+    with open(path, "rb") as file:
+        return PAGE_MARK.encode() in file.read(_HEAD_BYTES)
+
+
+def reads(reader: Callable[[Path], object]) -> Callable[[Path], bool]:
+    """The test whether a reader of the kit takes a file."""
+
+    def does(path: Path) -> bool:
+        try:
+            reader(path)
+        except DataError:
+            return False
+        return True
+
+    return does
+
+
+def reason(error: OSError) -> str:
+    """Why something failed, in a few words."""
+    return error.strerror or (os.strerror(error.errno) if error.errno else str(error))
+
+
+def _make_deletable(folder: Path) -> None:
+    """Let folders be emptied that were copied from read-only ones."""
+    for place, _, _ in os.walk(folder):
+        os.chmod(place, stat.S_IRWXU)
+
+
+def _made_by(folder: Path, maker: str, proof: str) -> bool:
+    if proof != MARK:
+        return (folder / proof).is_file()
+    try:
+        return (folder / MARK).read_text("utf-8").strip() == maker
+    except (FileNotFoundError, UnicodeDecodeError):
+        return False
+
+
+def _real(path: Path) -> Path:
+    """Where a path leads. Raises `DataError` for one that no system takes."""
+    try:
+        return Path(os.path.realpath(path))
+    except (OSError, ValueError) as error:  # ValueError: a null byte
+        raise DataError(f"{str(path)!r}: cannot be written: {error}") from None
+
+
+def _is_device(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return False
+        raise
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
