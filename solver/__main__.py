@@ -50,8 +50,13 @@ def main() -> int:
 def progress_printer() -> Callable[[Snapshot], None]:
     """A line of progress now and then, for logs and notebooks: a few hundred in all."""
     last = [time.monotonic()]
+    said: set[str] = set()
 
     def watch(now: Snapshot) -> None:
+        for note in now.notes:
+            if note not in said:
+                said.add(note)
+                print(note, flush=True)
         due_s = max(PRINT_EVERY_S, PRINT_SHARE * now.left_s)
         if time.monotonic() - last[0] >= due_s:
             last[0] = time.monotonic()

@@ -14,11 +14,14 @@ from solver.cost import CALIBRATE_AT, PRIOR, Observed, Work, calibrate
 
 MAX_DEATHS = 3
 MIN_SLICE_S = 0.02
+LEAST_GRACE_S = 0.25  # of any job
 HOPELESS_CONFIDENCE = 0.2  # below it hardly two views agree
 HOPELESS_SCALE = 2.0  # times the cost of the median task
 LEAST = 0.1  # of the mean cost is expected of any task
 DOUBT = 0.25  # the part of its time that a flexible engine has at least for a task that is settled
 LAST = 1e-3  # what comes after all else still comes, where time is left
+LATE = 2.0  # times that jobs overrun their slices, a slice must have to be of use
+LOAD_FACTOR = 2.0  # times what loading is expected to take, it may take without being too late
 
 
 @dataclass
@@ -44,27 +47,57 @@ class Progress:
         return tried and self.confidence < HOPELESS_CONFIDENCE and self.scale > HOPELESS_SCALE
 
 
-def gain_rate(progress: Progress, stage: int, growth: float) -> float:
+def gain_rate(
+    progress: Progress, stage: int, growth: float, first_s: float = float("inf")
+) -> float:
     """Expected gain of a further pass, per second.
 
     The chance that the task is still unsolved, thinned by each pass that did not settle it,
     over the seconds the next pass takes. Next to nothing where the first look was hopeless, or
-    was put off because another engine had settled the task.
+    was put off because another engine had settled the task; `first_s` is the least that it takes
+    where it was put off for lack of time.
     """
     passes, chance = progress.passes.get(stage, 0), 1.0 - progress.confidence
     if passes == 0:
-        return LAST * chance
+        return chance * max(LAST, 1 / max(MIN_SLICE_S, first_s))
     seconds = max(MIN_SLICE_S, progress.last_slice[stage]) * growth
     return chance * (LAST if progress.hopeless(stage) else 1.0) / (1 + passes) / seconds
 
 
-def slice_for(weight: float, open_weight: float, left_s: float, workers: int) -> float:
-    """A task's part of the time that is left to its stage, in seconds.
+def slice_for(weight: float, open_weight: float, part_s: float) -> float:
+    """A task's seconds of the worker-seconds that are left to its stage.
 
     Time is divided in proportion to weights; recomputed for every job, so that what quick tasks
     leave over goes to the rest.
     """
-    return max(MIN_SLICE_S, left_s * workers * weight / max(open_weight, weight))
+    return part_s * weight / max(open_weight, weight)
+
+
+def useful_slice_s(fair_s: float, least_s: float, part_s: float, waiting: int) -> float | None:
+    """A slice of at least `least_s` that leaves as much to each other task that waits.
+
+    `fair_s` is the task's share of the `part_s` that is left to its stage, `waiting` the number of
+    tasks that divide it. None if that is not enough for all of them: then one has to be left out.
+    """
+    spare_s = part_s - least_s * (waiting - 1)
+    if spare_s < least_s * (1 - 1e-9):
+        return None
+    return min(max(fair_s, least_s), max(spare_s, least_s))
+
+
+def grace_s(slice_s: float, longest_s: float, replacement_s: float) -> float:
+    """Seconds that a job may overrun its slice before it is killed.
+
+    Half of the slice within bounds, but no less than a replacement takes to load: a kill that is
+    dearer than waiting gains nothing.
+    """
+    return max(min(longest_s, max(LEAST_GRACE_S, 0.5 * slice_s)), replacement_s)
+
+
+def worth_loading(loading_s: float, least_s: float, left_s: float) -> bool:
+    """True if an engine can be loaded and still be of use in what is left of the run, even if
+    loading takes longer than expected."""
+    return LOAD_FACTOR * loading_s + least_s <= left_s
 
 
 def scales(works: Sequence[Work]) -> list[float]:
@@ -103,24 +136,29 @@ class FirstPasses:
         least = LEAST * sum(self._expected) / len(self._expected) if self.rates.jobs else 0.0
         return max(self._expected[task], least)
 
-    def slice_s(self, task: int, left_s: float, workers: int) -> float:
-        """A task's part of the time that is left, beside those that wait."""
-        weight = self._weights[task] if self._flexible else self.expected(task)
-        return slice_for(weight, self._open + weight, left_s, workers)
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def slice_s(self, task: int, part_s: float) -> float:
+        """A waiting task's part of worker-seconds that it divides with the others that wait."""
+        weight = self._weights[task]
+        mine = weight if self._flexible else self.expected(task)
+        return slice_for(mine, self._open - weight + mine, part_s)
 
     @property
     def expected_s(self) -> float:
         """Of all that wait."""
         return sum(self._expected[task] for task in self._waiting)
 
-    def pop(self) -> int | None:
-        """The longest, which then waits no more."""
-        while self._heap:
-            _, task = heapq.heappop(self._heap)
-            if task in self._waiting:
-                self.leave_out(task)
-                return task
-        return None
+    def longest(self) -> int | None:
+        """The longest that waits."""
+        while self._heap and self._heap[0][1] not in self._waiting:
+            heapq.heappop(self._heap)
+        return self._heap[0][1] if self._heap else None
+
+    def waiting(self) -> list[int]:
+        """All that wait."""
+        return sorted(self._waiting)
 
     def leave_out(self, task: int) -> None:
         """Let a task wait no more."""
@@ -164,3 +202,32 @@ class FirstPasses:
         self._heap = [(-self._expected[task], task) for task in self._waiting]
         heapq.heapify(self._heap)
         self._open = sum(self._weights[task] for task in self._waiting)
+
+
+class FurtherPasses:
+    """The tasks that wait for another pass of a stage, that which gains most first."""
+
+    def __init__(self) -> None:
+        self._rates: dict[int, float] = {}
+        self._heap: list[tuple[float, int]] = []  # may hold what a task's rate was before
+
+    def __contains__(self, task: int) -> bool:
+        return task in self._rates
+
+    def __len__(self) -> int:
+        return len(self._rates)
+
+    def put(self, task: int, rate: float) -> None:
+        """Let a task wait, with this expected gain per second, now and no other."""
+        self._rates[task] = rate
+        heapq.heappush(self._heap, (-rate, task))
+
+    def leave_out(self, task: int) -> None:
+        """Let a task wait no more."""
+        self._rates.pop(task, None)
+
+    def best(self) -> tuple[float, int] | None:
+        """The highest gain and its task."""
+        while self._heap and self._rates.get(self._heap[0][1]) != -self._heap[0][0]:
+            heapq.heappop(self._heap)
+        return (-self._heap[0][0], self._heap[0][1]) if self._heap else None

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from solver.backlog import WHOLE
 from solver.cost import Rates
 from solver.deadline import Clock, format_duration
 from solver.ensemble import Answer, Evidence, answer, by_test, fused
 from solver.grid import Candidate, Task
-from solver.journal import JobRecord, Journal, Replay, candidate_record
-from solver.schedule import WHOLE
+from solver.journal import JobRecord, Journal, LoadRecord, Replay, candidate_record
 from solver.submissions import dump_task, write_submission
 from solver.template import template
 
@@ -32,7 +32,7 @@ log = logging.getLogger("solver")
 @dataclass(frozen=True)
 class Snapshot:
     """Progress at a moment: tasks in all, attempted, finished, answers by kind, the tasks that
-    each engine has tried, and what each worker is at."""
+    each engine has tried, what each worker is at, and what the user should know of the run."""
 
     total: int
     attempted: int
@@ -41,6 +41,7 @@ class Snapshot:
     left_s: float
     tried: dict[str, int]
     doing: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def by_task(tasks: Sequence[Task], candidates: Iterable[Candidate]) -> list[list[Candidate]]:
@@ -83,6 +84,7 @@ class Board:
         }
         self._stale: set[int] = set()  # tasks whose answer is older than their candidates
         self._unwritten = True
+        self.notes: list[str] = []
         self._next_write = clock.now()
         self.write_cost_s = 0.0
 
@@ -111,6 +113,35 @@ class Board:
             return 0.0
         self._book(task, record)
         return self.answer(task).confidence
+
+    def load(self, record: LoadRecord) -> None:
+        """An engine that a worker has loaded, or tried to."""
+        self.record({"kind": "load", **asdict(record)})
+        took = format_duration(record.cost_s)
+        if record.outcome == "stopped":
+            self._note(f"{record.engine} was still loading after {took}, when the run ended")
+        else:
+            ended = record.error or record.outcome
+            log.info("worker %d loaded %s in %s: %s", record.worker, record.engine, took, ended)
+
+    def too_late(self, engine: str, part_s: float, loading_s: float) -> None:
+        """Say at the start that an engine cannot be loaded in its part of the time."""
+        part, loading = format_duration(part_s), format_duration(loading_s)
+        self._note(
+            f"{engine} cannot be ready in time: its part of the run is {part}, and loading takes "
+            f"about {loading}; it answers only if others leave time"
+        )
+
+    def say_silent(self, engines: Iterable[str]) -> None:
+        """Say at the end which engines have not ended a job."""
+        for engine in dict.fromkeys(engines):
+            if engine not in self._tried:
+                self._note(f"{engine} tried no task")
+
+    def _note(self, text: str) -> None:
+        """Something of the whole run that the user should know."""
+        self.notes.append(text)
+        log.warning("%s", text)
 
     def calibrated(self, engine: str, rates: Rates, first_s: float) -> None:
         """What an engine's passes cost by now, and when every first pass will have ended, in
@@ -194,6 +225,7 @@ class Board:
             left_s=left_s,
             tried={engine: len(tasks) for engine, tasks in self._tried.items()},
             doing=doing,
+            notes=tuple(self.notes),
         )
 
     # --- the submission -----------------------------------------------------------

@@ -65,6 +65,7 @@ class Report:
             lines.append(
                 f"salvaged  {len(self.source.faults)} tasks that break the format: {first}"
             )
+        lines += [f"note      {text}" for text in self.result.notes]
         return [*lines, f"files     {self.result.submission}, {FILE}, run.log"]
 
     def _circumstances(self) -> str:

@@ -30,6 +30,8 @@ class Stage:
 
     share: its part of the time, against the shares of the stages beside it.
     max_slice_s: no first pass over a task gets more than this.
+    min_slice_s: no job gets less: it would end before the engine has done anything of use.
+    loading_s: what loading the engine is expected to take until a run has seen it.
     flexible: the engine uses whatever time it gets; so large tasks, and those that are settled,
     get less of it than in proportion to their expected cost.
     growth: each further pass over a task may take this many times the pass before.
@@ -47,6 +49,8 @@ class Stage:
     engine: str
     share: float = 1.0
     max_slice_s: float = 60.0
+    min_slice_s: float = 0.0
+    loading_s: float = 0.0
     flexible: bool = False
     growth: float = 3.0
     repeats: bool = False

@@ -1,10 +1,10 @@
 """The journal: what a run has found out, appended line by line, and its replay.
 
 `candidates.jsonl` holds one JSON object a line: `run` (config, versions, seed, tasks) when
-a process starts, `candidate` for each prediction, `job` when a job ends, `cost` when the cost
-model was calibrated, `task` when a task reaches its terminal state. The parent alone writes it.
-It is the resume point: whatever a crash leaves of it can be replayed, a broken line costs that
-line.
+a process starts, `candidate` for each prediction, `job` when a job ends, `load` when a worker has
+loaded an engine, `cost` when the cost model was calibrated, `task` when a task reaches its
+terminal state. The parent alone writes it. It is the resume point: whatever a crash leaves of it
+can be replayed, a broken line costs that line.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class JobRecord:
     `error` (it raised), `died` (its process ended, or was ended). `rung`: how far down its
     stage's ladder it was.
     `started_s` is when its engine began, in seconds since the workers did; before that, from
-    `given_s` on, its worker was loading. Older journals do not say.
+    `given_s` on, its worker was loading for this job. Older journals do not say.
     """
 
     task: str
@@ -50,6 +50,24 @@ class JobRecord:
     rung: int = 0
 
 
+@dataclass(frozen=True)
+class LoadRecord:
+    """How a worker loaded an engine ahead of its jobs; older journals have none.
+
+    `outcome`: `finished`, `stopped` (the whole run ended), `memory` (it ran out of that), `error`
+    (it raised) or `died` (its process ended, or was ended). `started_s` counts from when the
+    workers began. `rung`: how far down its stage's ladder it was.
+    """
+
+    engine: str
+    outcome: str
+    cost_s: float
+    worker: int
+    started_s: float
+    rung: int = 0
+    error: str | None = None
+
+
 @dataclass
 class Replay:
     """What a journal says: candidates, job records and cost models in order, and lines lost.
@@ -57,7 +75,8 @@ class Replay:
     `heard[i]` of the candidates stood before `jobs[i]`, so each candidate can be given to the
     job that found it.
     `runs` has a header for each process that worked on the run, `processes[i]` says which of
-    them job i belongs to, and `terminal` holds what the last of them has booked.
+    them job i belongs to, `load_processes[i]` the same of loads, and `terminal` holds what the
+    last of them has booked.
     """
 
     runs: list[dict[str, Any]] = field(default_factory=list)
@@ -65,6 +84,8 @@ class Replay:
     jobs: list[JobRecord] = field(default_factory=list)
     heard: list[int] = field(default_factory=list)
     processes: list[int] = field(default_factory=list)
+    loads: list[LoadRecord] = field(default_factory=list)
+    load_processes: list[int] = field(default_factory=list)
     costs: list[dict[str, Any]] = field(default_factory=list)
     terminal: dict[str, dict[str, Any]] = field(default_factory=dict)
     broken: int = 0
@@ -130,6 +151,9 @@ def _replay_line(line: bytes, result: Replay, path: Path) -> None:
             result.jobs.append(job_of(record))
             result.heard.append(len(result.candidates))
             result.processes.append(max(0, len(result.runs) - 1))
+        elif kind == "load":
+            result.loads.append(load_of(record))
+            result.load_processes.append(max(0, len(result.runs) - 1))
         elif kind == "cost":
             result.costs.append(record)
         elif kind == "task":
@@ -199,6 +223,16 @@ def job_of(record: dict[str, Any]) -> JobRecord:
     for number in numbers if job.given_s is None else [*numbers, job.given_s]:
         _number(number)
     return job
+
+
+def load_of(record: dict[str, Any]) -> LoadRecord:
+    """A load's record from its JSON values. Raises `ValueError`, `KeyError` or `TypeError`."""
+    load = LoadRecord(**record)
+    for text in (load.engine, load.outcome, load.error or ""):
+        _text(text)
+    for number in (load.cost_s, load.worker, load.started_s, load.rung):
+        _number(number)
+    return load
 
 
 def pack_grid(grid: Grid) -> list[str]:

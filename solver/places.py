@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from solver.backlog import Slot
 from solver.config import Config, cores, device_names
+from solver.loading import Load
 from solver.process import Place, WorkerProcess
-from solver.schedule import Slot
 
 
 @dataclass
@@ -19,6 +20,8 @@ class Worker:
     process: WorkerProcess | None = None
     ready: bool = False
     slot: Slot | None = None
+    load: Load | None = None  # what it is loading ahead of its jobs
+    have: set[int] = field(default_factory=set)  # the stages whose engines its process has
     job: int = 0  # its number: a message about any other job is garbage
     given: float = 0.0  # when it got its job
     since: float = 0.0  # when the present phase (start, load, run) began
@@ -26,6 +29,10 @@ class Worker:
     candidates: int = 0
     failed_starts: int = 0
     lines: int = 0  # that its process logged
+
+    @property
+    def busy(self) -> bool:
+        return self.slot is not None or self.load is not None
 
     @property
     def starting(self) -> bool:

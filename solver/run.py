@@ -21,14 +21,16 @@ import numpy as np
 
 import solver
 from solver.arcio import Source
+from solver.backlog import WHOLE, Slot
 from solver.board import Board, Snapshot
 from solver.config import Config
 from solver.cost import work_of
 from solver.deadline import Budget, Clock, Deadline, RealClock
 from solver.ensemble import Answer
 from solver.grid import Candidate, DataError, Task, key
-from solver.journal import ALL, FILE, FORMAT, JobRecord, Journal, Replay, replay
-from solver.schedule import WHOLE, Plan, Slot
+from solver.journal import ALL, FILE, FORMAT, JobRecord, Journal, LoadRecord, Replay, replay
+from solver.loading import Load
+from solver.schedule import Plan
 from solver.supervisor import Events, Supervisor
 
 SHARED = "shared"  # what workers leave for one another, in the run's folder
@@ -44,12 +46,14 @@ class RunError(Exception):
 class Result:
     """What a run leaves: the submission's path, every task's answer, and what went wrong.
 
-    `errors` holds a line for each failed job, by the id of its task.
+    `errors` holds a line for each failed job, by the id of its task; `notes` what the user should
+    know of the whole run.
     """
 
     submission: Path
     answers: dict[str, Answer]
     errors: dict[str, list[str]]
+    notes: tuple[str, ...] = ()
 
 
 def solve(
@@ -101,15 +105,22 @@ def _work(
 ) -> None:
     plan = Plan([work_of(task) for task in tasks], config.stages, config.workers, config.devices)
     _resume_plan(plan, tasks, config, board, replayed)
+    for late in plan.too_late(deadline.left()):
+        board.too_late(*late)
     began = deadline.clock.now()
 
     def ended(slot: Slot, record: JobRecord) -> None:
         confidence = board.job(slot.task, record)
-        if plan.done(slot, record.outcome, record.cost_s, confidence):
+        loading_s = record.started_s - (record.given_s or 0.0)
+        if plan.done(slot, record.outcome, record.cost_s, confidence, loading_s):
             board.end(slot.task)
-        for engine, rates in plan.calibrated():
+        for engine, rates in plan.backlog.calibrated():
             first_s = deadline.clock.now() - began + plan.first_passes_s(deadline.left())
             board.calibrated(engine, rates, first_s)
+
+    def loaded(load: Load, record: LoadRecord) -> None:
+        board.load(record)
+        plan.loaded(load, record.outcome, record.cost_s)
 
     def report() -> None:
         watch(board.snapshot(deadline.left(), supervisor.doing()))
@@ -124,9 +135,10 @@ def _work(
     def known(slot: Slot) -> list[Candidate]:
         return [] if slot.task == WHOLE else board.known(slot.task)
 
-    events = Events(found, ended, tick, log.info, known)
+    events = Events(found, ended, loaded, tick, log.info, known)
     supervisor = Supervisor(config, tuple(tasks), plan, events, deadline.clock, folder / SHARED)
     supervisor.run(deadline, stop)
+    board.say_silent([stage.engine for stage in config.stages if not stage.whole])
     report()
 
 
@@ -139,11 +151,16 @@ def _resume_plan(
     for job in replayed.jobs:
         if job.task in index and job.engine in stage:
             where = (index[job.task], stage[job.engine])
-            plan.record(Slot(*where, job.pass_, job.slice_s, job.rung), job.outcome, job.cost_s)
+            plan.backlog.record(
+                Slot(*where, job.pass_, job.slice_s, job.rung), job.outcome, job.cost_s
+            )
+    for load in replayed.loads:
+        if load.engine in stage and load.outcome == "finished":
+            plan.loading.record(stage[load.engine], load.outcome, load.cost_s)
     if replayed.jobs:
-        plan.resume(board.answer(i).confidence for i in range(len(tasks)))
+        plan.backlog.resume(board.answer(i).confidence for i in range(len(tasks)))
         for i in range(len(tasks)):
-            if plan.ended(i):
+            if plan.backlog.ended(i):
                 board.end(i)
 
 
@@ -230,7 +247,7 @@ def _last_write(board: Board) -> Result:
         raise RunError(
             f"the last answers cannot be written ({error}); {board.path} stands"
         ) from None
-    return Result(board.path, board.answers(), board.errors())
+    return Result(board.path, board.answers(), board.errors(), tuple(board.notes))
 
 
 def header(source: Source, config: Config) -> dict[str, Any]:

@@ -52,7 +52,9 @@ def _engines(journal: Replay) -> list[str]:
         jobs = [job for job in journal.jobs if job.engine == engine]
         failed = [job for job in jobs if job.error]
         seconds = sum(job.cost_s for job in jobs)
-        lines.append(f"{engine:8} {len(jobs)} jobs, {seconds:.0f} s, {len(failed)} failed")
+        loading = sum(load.cost_s for load in journal.loads if load.engine == engine)
+        about = f"{len(jobs)} jobs, {seconds:.0f} s, {loading:.0f} s loading, {len(failed)} failed"
+        lines.append(f"{engine:8} {about}")
         lines += [
             f"         first: {(job.error or '').strip().splitlines()[-1]}" for job in failed[:1]
         ]

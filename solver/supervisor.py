@@ -8,20 +8,23 @@ no engine and holds no model: nothing a task does can take it down.
 from __future__ import annotations
 
 import selectors
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from solver.allocation import grace_s
+from solver.backlog import WHOLE, Slot
 from solver.config import Config, Stage
-from solver.deadline import Clock, Deadline, format_duration
-from solver.grid import Candidate, Task, stable_seed
-from solver.journal import ALL, JobRecord, candidate_of, candidate_record
+from solver.deadline import Clock, Deadline
+from solver.grid import Candidate, Task
+from solver.journal import JobRecord, LoadRecord, candidate_of
 from solver.ladder import says_out_of_memory, step_down
+from solver.loading import Load, Loading
+from solver.orders import about, doing, job_order, load_order
 from solver.places import Worker, places
 from solver.process import GarbageError, WorkerProcess
-from solver.schedule import WHOLE, Slot
-from solver.worker import MAX_CANDIDATES, task_record
+from solver.worker import MAX_CANDIDATES
 
 TICK_S = 0.2
 MAX_FAILED_STARTS = 3
@@ -32,18 +35,21 @@ MAX_LOG_LINES, LOG_CHARS = 100, 500  # of one worker process
 class Policy(Protocol):
     """Who decides what runs next (`schedule.Plan`)."""
 
-    def take(self, left_s: float, device: bool) -> Slot | None: ...
+    loading: Loading
+
+    def take(self, left_s: float, device: bool, loaded: Collection[int]) -> Slot | Load | None: ...
 
     def give_up(self, device: bool) -> None: ...
 
 
 @dataclass(frozen=True)
 class Events:
-    """What the supervisor reports: each candidate, each job's end, and lines for the log; and
-    what it asks: what is known of a job's task."""
+    """What the supervisor reports: each candidate, each job's end, each engine that was loaded,
+    and lines for the log; and what it asks: what is known of a job's task."""
 
     candidate: Callable[[Slot, Candidate], None]
     job: Callable[[Slot, JobRecord], None]
+    load: Callable[[Load, LoadRecord], None]
     tick: Callable[[], None]
     log: Callable[[str], None]
     known: Callable[[Slot], Sequence[Candidate]]
@@ -77,7 +83,7 @@ class Supervisor:
             while not deadline.passed() and not stop():
                 for worker in self._workers:
                     self._feed(worker, deadline)
-                if not any(worker.slot or worker.starting for worker in self._workers):
+                if not any(worker.busy or worker.starting for worker in self._workers):
                     break
                 self._poll(min(TICK_S, max(0.0, self._next_event(deadline))))
                 if self._clock.now() >= next_tick:
@@ -88,24 +94,25 @@ class Supervisor:
 
     def doing(self) -> tuple[str, ...]:
         """What each worker is at, in words."""
-        return tuple(map(self._at, self._workers))
-
-    def _at(self, worker: Worker) -> str:
-        if worker.slot is None:
-            return "starting" if worker.starting else "idle"
-        work = f"{self._stage(worker.slot).engine} {self._about(worker.slot)[1]}"
-        for_s = format_duration(self._clock.now() - worker.since)
-        return f"{work} {for_s}" if worker.running else f"{work} loading {for_s}"
+        given = (self._config, self._tasks, self._clock.now())
+        return tuple(doing(worker, *given) for worker in self._workers)
 
     # --- giving work --------------------------------------------------------------
 
     def _feed(self, worker: Worker, deadline: Deadline) -> None:
-        if worker.slot or worker.failed_starts >= MAX_FAILED_STARTS:
+        if worker.busy or worker.failed_starts >= MAX_FAILED_STARTS:
             return
         if worker.process is None:
             self._start(worker)
-        elif worker.ready and (slot := self._policy.take(deadline.left(), worker.device)):
-            self._give(worker, slot)
+        elif worker.ready:
+            step = self._policy.take(deadline.left(), worker.device, worker.have)
+            if isinstance(step, Load):
+                worker.load = step
+                self._send(worker, load_order(step, self._config, self._folder))
+            elif step:
+                worker.slot, worker.running, worker.candidates = step, False, 0
+                known = self._events.known(step)
+                self._send(worker, job_order(step, self._tasks, known, self._config, self._folder))
 
     def _start(self, worker: Worker) -> None:
         worker.process = WorkerProcess(worker.place)
@@ -113,38 +120,12 @@ class Supervisor:
         worker.since = self._clock.now()
         self._selector.register(worker.process, selectors.EVENT_READ, worker)
 
-    def _give(self, worker: Worker, slot: Slot) -> None:
+    def _send(self, worker: Worker, order: dict[str, Any]) -> None:
         assert worker.process
         self._job += 1
         worker.job = self._job
-        tasks, name = self._about(slot)
-        stage = self._stage(slot)
-        # A job over all tasks is one job however often it is begun: it goes on where it was.
-        again = 0 if slot.task == WHOLE else slot.pass_
-        worker.slot, worker.running, worker.candidates = slot, False, 0
         worker.given = worker.since = self._clock.now()
-        worker.process.send(
-            {
-                "number": self._job,
-                "engine": stage.engine,
-                "tasks": [task_record(task) for task in tasks],
-                "whole": slot.task == WHOLE,
-                "folder": str(self._folder),
-                "settings": dict(self._config.stages[slot.stage].settings),
-                "pass_": slot.pass_,
-                "seed": stable_seed(self._config.seed, name, stage.engine, again),
-                "slice_s": slot.slice_s,
-                "without": stage.ladder[: slot.rung],
-                "known": list(map(candidate_record, self._events.known(slot))),
-            }
-        )
-
-    def _about(self, slot: Slot) -> tuple[tuple[Task, ...], str]:
-        """The tasks of a job, and their name in the journal."""
-        if slot.task == WHOLE:
-            return self._tasks, ALL
-        task = self._tasks[slot.task]
-        return (task,), task.id
+        worker.process.send({"number": self._job, **order})
 
     def _stage(self, slot: Slot) -> Stage:
         return self._config.stages[slot.stage]
@@ -157,12 +138,13 @@ class Supervisor:
         return min([deadline.left(), *overdue])
 
     def _overdue_at(self, worker: Worker) -> float:
-        if worker.slot is None and worker.ready:
+        if not worker.busy and worker.ready:
             return float("inf")
         if not worker.running or worker.slot is None:
             return worker.since + self._config.load_s
         slice_s = worker.slot.slice_s
-        return worker.since + slice_s + min(self._config.grace_s, max(0.25, 0.5 * slice_s))
+        replacement_s = self._policy.loading.replacement_s(worker.have)
+        return worker.since + slice_s + grace_s(slice_s, self._config.grace_s, replacement_s)
 
     def _poll(self, timeout: float) -> None:
         for event, _ in self._selector.select(timeout):
@@ -185,12 +167,18 @@ class Supervisor:
         if kind == "log":
             self._log(worker, str(message["line"]))
             return
-        if kind == "ready" and worker.slot is None:
+        if kind == "ready" and not worker.busy:
             worker.ready, worker.failed_starts = True, 0
             return
-        if worker.slot is None or message.pop("number") != worker.job:
+        if not worker.busy or message.pop("number") != worker.job:
             raise ValueError(f"a {kind!r} out of turn")
-        if kind == "started":
+        if kind in ("failed", "exhausted"):
+            self._fail(worker, str(message["error"]).strip(), memory=kind == "exhausted")
+        elif kind == "loaded" and worker.load:
+            self._end(worker, "finished")
+        elif worker.slot is None:
+            raise ValueError(f"a {kind!r} while loading")
+        elif kind == "started":
             worker.running, worker.since = True, self._clock.now()
         elif kind == "candidate":
             self._candidate(worker, worker.slot, candidate_of(message))
@@ -199,16 +187,18 @@ class Supervisor:
             self._end(worker, "finished" if message["finished"] is True else "sliced")
             if whole and not worker.device:  # what all tasks took stays behind in its process
                 self._remove(worker)
-        elif kind == "failed" or (kind == "exhausted" and not self._stage(worker.slot).ladder):
-            self._end(worker, "error", str(message["error"])[-ERROR_CHARS:])
-            if worker.device:  # after most errors of a device its process can compute no more
-                self._remove(worker)
-        elif kind == "exhausted":
-            error = str(message["error"]).strip()
-            last = error.rpartition("\n")[2]
-            self._lose(worker, f"ran out of memory: {last}", memory=True, printed=error)
         else:
             raise ValueError(f"a message of kind {kind!r}")
+
+    def _fail(self, worker: Worker, error: str, *, memory: bool) -> None:
+        """The worker's engine raised."""
+        if memory and (worker.slot is None or self._stage(worker.slot).ladder):
+            last = error.rpartition("\n")[2]
+            self._lose(worker, f"ran out of memory: {last}", memory=True, printed=error)
+            return
+        self._end(worker, "error", error[-ERROR_CHARS:])
+        if worker.device:  # after most errors of a device its process can compute no more
+            self._remove(worker)
 
     def _log(self, worker: Worker, line: str) -> None:
         worker.lines += 1
@@ -216,7 +206,7 @@ class Supervisor:
             self._events.log(f"{worker}: {line[:LOG_CHARS]}")
 
     def _candidate(self, worker: Worker, slot: Slot, candidate: Candidate) -> None:
-        (task, *others), _ = self._about(slot)
+        (task, *others), _ = about(slot, self._tasks)
         named = candidate.task == task.id and candidate.engine == self._stage(slot).engine
         mine = named and not others and candidate.test < len(task.tests)
         worker.candidates += 1
@@ -247,10 +237,11 @@ class Supervisor:
             return
         printed = (printed or worker.process.printed())[-ERROR_CHARS:]
         self._remove(worker)
-        if worker.slot:
-            outcome, ladder = "died", self._stage(worker.slot).ladder
-            if memory and ladder:
-                outcome, why = "memory", f"{why}; {step_down(ladder, worker.slot.rung)}"
+        if worker.busy:
+            ladder = self._stage(worker.slot).ladder if worker.slot else ()
+            if memory and ladder and worker.slot:
+                why = f"{why}; {step_down(ladder, worker.slot.rung)}"
+            outcome = "memory" if memory and (ladder or worker.load) else "died"
             self._end(worker, outcome, why + (f"\n{printed}" if printed else ""))
         else:
             worker.failed_starts += 1
@@ -260,24 +251,23 @@ class Supervisor:
             self._events.log(f"{worker} is given up: it never became ready\n{printed}")
 
     def _end(self, worker: Worker, outcome: str, error: str | None = None) -> None:
-        slot, worker.slot = worker.slot, None
+        """The worker's job or loading has ended."""
+        slot, load, worker.slot, worker.load = worker.slot, worker.load, None, None
+        took = (round(self._clock.now() - worker.since, 4), round(worker.since - self._began, 4))
+        if load:
+            engine = self._config.stages[load.stage].engine
+            record = LoadRecord(engine, outcome, took[0], worker.index, took[1], load.rung, error)
+            if outcome == "finished":
+                worker.have.add(load.stage)
+            self._events.load(load, record)
+            return
         assert slot
-        now = self._clock.now()
-        record = JobRecord(
-            task=self._about(slot)[1],
-            engine=self._stage(slot).engine,
-            pass_=slot.pass_,
-            outcome=outcome,
-            cost_s=round(now - worker.since, 4),
-            slice_s=round(slot.slice_s, 4),
-            worker=worker.index,
-            started_s=round(worker.since - self._began, 4),
-            error=error,
-            given_s=round(worker.given - self._began, 4),
-            rung=slot.rung,
-        )
         worker.running = False
-        self._events.job(slot, record)
+        name, engine = about(slot, self._tasks)[1], self._stage(slot).engine
+        given_s, slice_s = round(worker.given - self._began, 4), round(slot.slice_s, 4)
+        times = (took[0], slice_s, worker.index, took[1])
+        job = JobRecord(name, engine, slot.pass_, outcome, *times, error, given_s, slot.rung)
+        self._events.job(slot, job)
 
     # --- ending -------------------------------------------------------------------
 
@@ -286,6 +276,8 @@ class Supervisor:
             self._selector.unregister(worker.process)
             worker.process.kill()
             worker.process, worker.ready = None, False
+            self._policy.loading.lost(worker.have)
+            worker.have.clear()
 
     def _close(self) -> None:
         """Hear what has arrived, then kill every worker; their jobs end as stopped."""
@@ -294,6 +286,6 @@ class Supervisor:
                 self._hear(worker)
         for worker in self._workers:
             self._remove(worker)
-            if worker.slot:
+            if worker.busy:
                 self._end(worker, "stopped")
         self._selector.close()

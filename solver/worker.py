@@ -61,6 +61,9 @@ def _serve(job: dict[str, Any], messages: TextIO) -> None:
     number = int(job["number"])  # every message about a job carries it
     try:
         engine = _engine(job)
+        if "slice_s" not in job:  # the engine was all that is wanted
+            _send(messages, kind="loaded", number=number)
+            return
         _send(messages, kind="started", number=number)
         finished = _run(engine, job, messages)
         _send(messages, kind="done", number=number, finished=finished)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from solver.deadline import format_duration
-from solver.journal import JobRecord, Replay
+from solver.journal import JobRecord, LoadRecord, Replay
 from submission.findings import (
     Finding,
     Output,
@@ -56,11 +56,22 @@ class Bar:
 
 
 @dataclass(frozen=True)
+class Wait:
+    """An engine that was loaded ahead of jobs: from `x` on, `width` long."""
+
+    x: float
+    width: float
+    title: str
+
+
+@dataclass(frozen=True)
 class Lane:
-    """A worker's time: its jobs and the shares of the time spent working and loading."""
+    """A worker's time: its jobs, the engines it loaded ahead of them, and the shares of the time
+    spent working and loading."""
 
     worker: int
     bars: tuple[Bar, ...]
+    waits: tuple[Wait, ...]
     busy: float
     loading: float
 
@@ -153,18 +164,23 @@ def _timeline(
     budget_s = float(budget) if isinstance(budget, int | float) and 0 < budget < 1e9 else 0.0
     mine = [i for i, owner in enumerate(replay.processes) if owner == process]
     jobs = {i: replay.jobs[i] for i in mine}
+    owners = zip(replay.loads, replay.load_processes, strict=True)
+    loads = [load for load, owner in owners if owner == process]
     ended = max((job.started_s + job.cost_s for job in jobs.values()), default=0.0)
-    seconds = max(budget_s, ended) or 1.0
+    loaded = max((load.started_s + load.cost_s for load in loads), default=0.0)
+    seconds = max(budget_s, ended, loaded) or 1.0
     lanes = []
-    for worker in sorted({job.worker for job in jobs.values()}):
+    for worker in sorted({job.worker for job in jobs.values()} | {load.worker for load in loads}):
         own = {i: job for i, job in jobs.items() if job.worker == worker}
         bars = [
             _bar(job, seconds, names.index(job.engine), i in again, index.get(job.task, -1))
             for i, job in own.items()
         ]
         busy = sum(job.cost_s for job in own.values()) / seconds
-        loading = sum(_waited(job) for job in own.values()) / seconds
-        lanes.append(Lane(worker, tuple(bars), busy, loading))
+        ahead = [load for load in loads if load.worker == worker]
+        waits = tuple(_wait(load, seconds) for load in ahead)
+        loading_s = sum(map(_waited, own.values())) + sum(load.cost_s for load in ahead)
+        lanes.append(Lane(worker, tuple(bars), waits, busy, loading_s / seconds))
     return Timeline(
         began=str(header.get("at", "")),
         seconds=seconds,
@@ -191,8 +207,15 @@ def _bar(job: JobRecord, seconds: float, stage: int, retry: bool, task: int) -> 
     return Bar(job.started_s * scale, width, wait, stage, kind, retry, task, "\n".join(words))
 
 
+def _wait(load: LoadRecord, seconds: float) -> Wait:
+    ended = "" if load.outcome == "finished" else f" · {load.error or load.outcome}"[:200]
+    title = f"loading {load.engine}{ended}\n{load.cost_s:.2f} s, from {load.started_s:.1f} s"
+    scale = WIDTH / seconds
+    return Wait(load.started_s * scale, max(0.4, load.cost_s * scale), title)
+
+
 def _waited(job: JobRecord) -> float:
-    """Seconds from when the worker was given the job until its engine began."""
+    """Seconds from when the worker got the job until its engine began: the job loaded it."""
     return 0.0 if job.given_s is None else max(0.0, job.started_s - job.given_s)
 
 

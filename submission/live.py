@@ -43,7 +43,8 @@ def picture(now: Snapshot, elapsed_s: float) -> Group:
     workers = [Text(f"worker {i}  {at}") for i, at in enumerate(now.doing[:MAX_WORKERS])]
     if len(now.doing) > MAX_WORKERS:
         workers.append(Text(f"and {len(now.doing) - MAX_WORKERS} more workers"))
-    return Group(bars, Text(f"answered: {states}"), Text(_end(now, elapsed_s)), *workers)
+    notes = map(Text, now.notes)
+    return Group(bars, Text(f"answered: {states}"), Text(_end(now, elapsed_s)), *workers, *notes)
 
 
 def _end(now: Snapshot, elapsed_s: float) -> str:

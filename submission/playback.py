@@ -16,12 +16,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from solver.backlog import WHOLE, Slot
 from solver.cost import work_of
 from solver.deadline import Budget
 from solver.ensemble import Answer, answer
 from solver.grid import Candidate
-from solver.schedule import WHOLE, Slot
-from solver.simulate import Simulation, simulate
+from solver.simulate import Simulation, World, simulate
 from solver.template import template
 from submission.history import History, Job
 from submission.reselect import Truth, judge
@@ -48,7 +48,8 @@ class Machine:
 
 @dataclass(frozen=True)
 class Played:
-    """A simulated run: `scores[i]` (T,) are those of the tasks at `MOMENTS[i]` of the budget.
+    """A simulated run: `scores[i]` (T,) are those of the tasks at `MOMENTS[i]` of the budget, and
+    `places` the number of workers that it could use on cores (False) and on devices (True).
 
     With known solutions a task's score is the fraction of its test inputs solved, else the
     confidence in its answer.
@@ -57,6 +58,7 @@ class Played:
     machine: Machine
     simulation: Simulation
     scores: tuple[Scores, ...]
+    places: Mapping[bool, int]
 
 
 def play(run: History, machine: Machine) -> Played:
@@ -66,17 +68,20 @@ def play(run: History, machine: Machine) -> Played:
         replace(stage, device=stage.engine in machine.on_devices) for stage in run.config.stages
     ]
     usable_s = Budget.of(machine.budget_s).usable
+    places = {
+        False: min(machine.workers, len(run.tasks)),
+        True: min(machine.devices, len(run.tasks)),
+    }
     result = simulate(
         list(map(work_of, run.tasks)),
         stages,
-        min(machine.workers, len(run.tasks)),
+        places[False],
         usable_s,
-        script.cost,
-        devices=min(machine.devices, len(run.tasks)),
-        confidence=script.confidence,
+        World(script.cost, script.confidence, load=script.loading),
+        devices=places[True],
     )
     moments = [part * machine.budget_s for part in MOMENTS]
-    return Played(machine, result, script.scores(result, moments))
+    return Played(machine, result, script.scores(result, moments), places)
 
 
 class _Script:
@@ -119,6 +124,12 @@ class _Script:
             self._answers[task] = self._answer(task)
         self._steps.append(self._score(task))
         return self._answers[task].confidence
+
+    def loading(self, stage: int) -> float:
+        """Seconds that loading a stage's engine took, on average; none where nobody saw it."""
+        engine, loads = self._stages[stage], self._run.replay.loads
+        seconds = [r.cost_s for r in loads if r.engine == engine and r.outcome == "finished"]
+        return sum(seconds) / len(seconds) / self._speed[stage] if seconds else 0.0
 
     def _job(self, slot: Slot) -> Job | None:
         """The recorded job that plays a slot: the same pass where every pass differs, else the

@@ -8,8 +8,8 @@ from itertools import product
 
 from rich.table import Table
 
-from solver.config import MAX_WORKERS
-from solver.deadline import format_duration, parse_duration
+from solver.config import MAX_WORKERS, Stage
+from solver.deadline import Budget, format_duration, parse_duration
 from solver.grid import DataError
 from submission.history import History, read_history
 from submission.lab_tables import percent, sure, table_of, wide_console
@@ -51,6 +51,7 @@ def run_simulate(
     )
     played = [play(run, machine) for machine in machines]
     console.print(_table(played, run.solutions is not None, seed))
+    console.print(_shares(played, run.config.stages))
 
 
 def _recorded(run: History, seed: int) -> Iterator[str]:
@@ -93,6 +94,35 @@ def _table(played: Sequence[Played], scored: bool, seed: int) -> Table:
     table.caption = (
         "Columns in per cent of the budget: the score by then. The recording knows of no more than "
         "it saw, so these are scores to expect at least."
+    )
+    return table
+
+
+def _shares(played: Sequence[Played], stages: Sequence[Stage]) -> Table:
+    """What each stage may use of the time of its kind of place, and what it used."""
+    table = table_of("Time by stage", "budget", "workers", "devices", "stage")
+    for name in ("share %", "used %", "first passes %", "further %", "loading %"):
+        table.add_column(name, justify="right")
+    for one in played:
+        machine = one.machine
+        usable_s = Budget.of(machine.budget_s).usable
+        for at, stage in enumerate(stages):
+            device = stage.engine in machine.on_devices
+            beside = [s.share for s in stages if (s.engine in machine.on_devices) == device]
+            whole_s = usable_s * one.places[device]
+            used = one.simulation.used[at]
+            parts = (used.all_s, used.first_s, used.further_s, used.loading_s)
+            table.add_row(
+                format_duration(machine.budget_s),
+                str(machine.workers),
+                str(machine.devices),
+                stage.engine,
+                f"{100 * stage.share / sum(beside):.1f}",
+                *(f"{100 * seconds / whole_s:.1f}" for seconds in parts),
+            )
+    table.caption = (
+        "In per cent of the time of all cores, or of all devices. First passes and loading keep to "
+        "the share of what the stages before leave; what all of them leave goes to further passes."
     )
     return table
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from solver.arcio import Source, read_source
+from solver.backlog import WHOLE
 from solver.board import Board
 from solver.config import Config, Stage
 from solver.deadline import FakeClock
 from solver.grid import Candidate, Grid, Task, as_grid, stable_seed
-from solver.journal import ALL, FILE, JobRecord, Journal
+from solver.journal import ALL, FILE, JobRecord, Journal, LoadRecord
 from solver.run import header
-from solver.schedule import WHOLE
 from tests.fakes import toy_tasks
 from tests.runs import write_challenges
 
@@ -34,8 +34,10 @@ def write_run(
     config: Config = CONFIG,
     whole: Sequence[JobRecord] = (),
     finished: bool = True,
+    loads: Sequence[tuple[str, float]] = (),
 ) -> Path:
-    """A run's folder as `solve` leaves it, beside its challenges with their outputs."""
+    """A run's folder as `solve` leaves it, beside its challenges with their outputs; `loads` are
+    engines and the seconds that loading them took."""
     folder.mkdir(parents=True)
     challenges = write_solved(folder.parent / f"{folder.name}.json", tasks)
     source = Source(str(challenges), tuple(tasks), read_source(str(challenges)).solutions)
@@ -44,6 +46,8 @@ def write_run(
     board = Board(tasks, config.selector, config.ensemble, journal, path, FakeClock())
     board.write()
     board.record(header(source, config))
+    for engine, seconds in loads:
+        board.load(LoadRecord(engine, "finished", seconds, 0, 0.0))
     for record in whole:
         board.job(WHOLE, record)
     for i, task in enumerate(tasks):

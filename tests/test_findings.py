@@ -10,7 +10,7 @@ import pytest
 
 from solver.arcio import Solutions, Source
 from solver.grid import Candidate, DataError, Grid, as_grid, same
-from solver.journal import FILE, JobRecord, Replay
+from solver.journal import FILE, JobRecord, LoadRecord, Replay
 from submission import charts
 from submission.findings import Failure, engines, failures, findings, outputs_of, retries
 from submission.recorded import Recorded, read_run
@@ -135,6 +135,21 @@ def test_a_lane_shows_work_loading_and_the_budget() -> None:
     assert (first.x, first.width, first.wait, first.kind) == (200, 200, 100, "finished")
     assert (second.x, second.wait, second.kind, second.task) == (400, 0, "died", 1)
     assert timeline.ticks[1] == (200.0, "2s")
+
+
+def test_engines_loaded_ahead_are_loading_on_a_lane_and_no_work() -> None:
+    run = recorded(jobs=(job(0, "finished", 2.0, given=2.0),))
+    run.replay.runs[0]["config"]["budget_s"] = 10
+    run.replay.loads += [LoadRecord("model", "finished", 1.0, 0, 5.0)]
+    run.replay.loads += [LoadRecord("model", "stopped", 2.0, 1, 8.0)]
+    run.replay.load_processes += [0, 0]
+    (timeline,) = charts.timelines(run)
+    first, second = timeline.lanes
+    assert (first.busy, first.loading, second.busy, second.loading) == (0.2, 0.1, 0, 0.2)
+    (wait,) = first.waits
+    assert (wait.x, wait.width) == (500, 100)
+    assert wait.title.startswith("loading model\n")
+    assert second.waits[0].title.startswith("loading model · stopped")
 
 
 def test_calibration_holds_confidence_against_correctness() -> None:

@@ -20,10 +20,12 @@ from solver.journal import (
     FORMAT,
     JobRecord,
     Journal,
+    LoadRecord,
     Replay,
     candidate_of,
     candidate_record,
     job_of,
+    load_of,
     pack_grid,
     replay,
     unpack_grid,
@@ -108,6 +110,24 @@ def test_what_is_no_loss_is_refused(unlearned: object) -> None:
                  st.none() | NUMBERS))  # fmt: skip
 def test_job_records_come_back(job: JobRecord) -> None:
     assert job_of(json.loads(json.dumps(asdict(job)))) == job
+
+
+@given(st.builds(LoadRecord, ids(), ids(), NUMBERS, st.integers(0, 99), NUMBERS,
+                 st.integers(0, 9), st.none() | st.text()))  # fmt: skip
+def test_load_records_come_back(load: LoadRecord) -> None:
+    assert load_of(json.loads(json.dumps(asdict(load)))) == load
+
+
+def test_loads_are_read_with_their_process_and_broken_ones_cost_themselves(tmp_path: Path) -> None:
+    load = LoadRecord("model", "finished", 5.5, 1, 30.0)
+    line: dict[str, Any] = {"kind": "load", **asdict(load)}
+    run, *rest = four_lines()
+    path = tmp_path / "journal"
+    written(path, [run, line, {**line, "cost_s": "long"}, run, line, *rest])
+    found = replay(path)
+    assert found.loads == [load, load]
+    assert found.load_processes == [0, 1]
+    assert found.broken == 1
 
 
 def test_a_journal_replays_in_order(tmp_path: Path) -> None:

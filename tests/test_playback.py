@@ -153,11 +153,37 @@ def test_every_combination_gets_its_line(
 ) -> None:
     run = recorded(tmp_path / "run")
     run_simulate(str(run.folder), budget="16s,1m", workers="1,4", speed="synth=2")
-    lines = capsys.readouterr().out.splitlines()
+    scores, _, shares = capsys.readouterr().out.partition("Time by stage")
+    lines = scores.splitlines()
     assert [line.split()[:2] for line in lines if line.strip().startswith(("16.0s", "1m00s"))] == [
         ["16.0s", "1"], ["16.0s", "4"], ["1m00s", "1"], ["1m00s", "4"],
     ]  # fmt: skip
-    assert "100.0 % when simulated with its own settings" in "\n".join(lines)
+    assert "100.0 % when simulated with its own settings" in scores
+    assert len([line for line in shares.splitlines() if " synth " in line]) == 4
+
+
+def test_the_share_and_the_used_share_of_every_stage_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of 60 s, one stage uses all of its quarter, the other has work for a second and loads."""
+
+    def script(task: Task, truth: Grid) -> Iterable[Heard]:
+        yield replace(job(task, "synth", cost_s=60.0), outcome="sliced"), []
+        yield job(task, "model", cost_s=1.0), [guess(task, truth, "d0")]
+
+    stages = (Stage("synth", share=1.0), Stage("model", share=3.0))
+    config = replace(CONFIG, budget_s=60, stages=stages)
+    folder = write_run(tmp_path / "run", script, toy_tasks(1), config, loads=[("model", 6.0)])
+    run_simulate(str(folder))
+    shown = capsys.readouterr().out.partition("Time by stage")[2]
+    found = {words[3]: list(map(float, words[4:])) for words in map(str.split, shown.splitlines())
+             if words[:1] == ["1m00s"]}  # fmt: skip
+    assert found["synth"][:1] + found["synth"][2:3] == [25.0, 25.0]
+    share, used, first, further, loading = found["model"]
+    assert (share, further) == (75.0, 0.0)
+    assert first == pytest.approx(100 * 1 / 59.5, abs=0.2)
+    assert loading == pytest.approx(100 * 6 / 59.5, abs=0.2)
+    assert used == pytest.approx(first + loading, abs=0.11)
 
 
 def test_without_solutions_the_confidence_is_shown(
@@ -211,7 +237,8 @@ def test_an_engine_on_devices_runs_there_alone(tmp_path: Path) -> None:
 def test_gpus_are_a_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_run(tmp_path / "run", noisy(0), toy_tasks(4))
     run_simulate(str(folder), devices="1,4", on_devices="model", speed="model=20")
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    scores = capsys.readouterr().out.partition("Time by stage")[0]
+    lines = [line.split() for line in scores.splitlines()]
     assert [words[1:3] for words in lines if words[:1] == ["1m00s"]] == [["1", "1"], ["1", "4"]]
     with pytest.raises(DataError, match="--devices 0: model would run nowhere"):
         run_simulate(str(folder), devices="0,4", on_devices="model")

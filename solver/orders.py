@@ -1,0 +1,69 @@
+"""What a worker is told: lines of JSON for a job, or for loading an engine ahead of its jobs; and
+what the user is told of a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from solver.backlog import WHOLE, Slot
+from solver.config import Config, Stage
+from solver.deadline import format_duration
+from solver.grid import Candidate, Task, stable_seed
+from solver.journal import ALL, candidate_record
+from solver.loading import Load
+from solver.places import Worker
+from solver.worker import task_record
+
+
+def about(slot: Slot, tasks: tuple[Task, ...]) -> tuple[tuple[Task, ...], str]:
+    """The tasks of a job, and their name in the journal."""
+    if slot.task == WHOLE:
+        return tasks, ALL
+    task = tasks[slot.task]
+    return (task,), task.id
+
+
+def job_order(
+    slot: Slot, tasks: tuple[Task, ...], known: Sequence[Candidate], config: Config, folder: Path
+) -> dict[str, Any]:
+    """A job; `folder` is where workers leave things for one another."""
+    mine, name = about(slot, tasks)
+    stage = config.stages[slot.stage]
+    # A job over all tasks is one job however often it is begun: it goes on where it was.
+    again = 0 if slot.task == WHOLE else slot.pass_
+    return {
+        **_engine(stage, slot.rung, folder),
+        "tasks": [task_record(task) for task in mine],
+        "whole": slot.task == WHOLE,
+        "pass_": slot.pass_,
+        "seed": stable_seed(config.seed, name, stage.engine, again),
+        "slice_s": slot.slice_s,
+        "known": list(map(candidate_record, known)),
+    }
+
+
+def load_order(load: Load, config: Config, folder: Path) -> dict[str, Any]:
+    """Loading: what a job says of its engine, and no more."""
+    return _engine(config.stages[load.stage], load.rung, folder)
+
+
+def _engine(stage: Stage, rung: int, folder: Path) -> dict[str, Any]:
+    return {
+        "engine": stage.engine,
+        "folder": str(folder),
+        "settings": dict(stage.settings),
+        "without": stage.ladder[:rung],
+    }
+
+
+def doing(worker: Worker, config: Config, tasks: tuple[Task, ...], now: float) -> str:
+    """What a worker is at, in words."""
+    for_s = format_duration(now - worker.since)
+    if worker.load:
+        return f"loading the {config.stages[worker.load.stage].engine} {for_s}"
+    if worker.slot is None:
+        return "starting" if worker.starting else "idle"
+    work = f"{config.stages[worker.slot.stage].engine} {about(worker.slot, tasks)[1]}"
+    return f"{work} {for_s}" if worker.running else f"{work} loading {for_s}"

@@ -1,0 +1,130 @@
+"""The account of a run's time: what each stage may use, and what it has used.
+
+Time is counted in worker-seconds, for cores and for devices apart. A stage's part is its share of
+what the stages before it do not use, so it does not shrink while the stage uses it, and what the
+stage leaves over goes on to the stages after it. Loading an engine counts as its stage's time.
+Further passes count for no part: first passes come before them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from solver.config import Stage
+
+
+@dataclass
+class Used:
+    """Worker-seconds of a stage: in first passes, in further ones, and loading its engine."""
+
+    first_s: float = 0.0
+    further_s: float = 0.0
+    loading_s: float = 0.0
+
+    @property
+    def of_part_s(self) -> float:
+        """Worker-seconds that count for the stage's part."""
+        return self.first_s + self.loading_s
+
+    @property
+    def all_s(self) -> float:
+        return self.of_part_s + self.further_s
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What occupies a worker: begun when `left_s` of the run were left, for so many seconds."""
+
+    stage: int
+    seconds: float
+    left_s: float
+    first: bool
+
+    def reserved_s(self, left_s: float) -> float:
+        """Worker-seconds it will have taken in the end, as far as that is known."""
+        return max(self.seconds, self.left_s - left_s)
+
+    def rest_s(self, left_s: float) -> float:
+        """Worker-seconds that it still needs."""
+        return max(0.0, self.seconds - (self.left_s - left_s))
+
+
+class Account:
+    """Worker-seconds by stage. `left_s` is always the run's time that is left."""
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        orders: Mapping[bool, Sequence[int]],
+        places: Mapping[bool, int],
+    ) -> None:
+        """`orders` and `places` are by whether they are of devices; `places` may change later."""
+        self.used = [Used() for _ in stages]
+        self._stages, self._orders, self._places = stages, orders, places
+        self._held: dict[object, _Held] = {}
+
+    def hold(
+        self, what: object, stage: int, seconds: float, left_s: float, *, first: bool = True
+    ) -> None:
+        """A worker begins on something (a hashable name of it) that takes so long."""
+        self._held[what] = _Held(stage, seconds, left_s, first)
+
+    def free(self, what: object, seconds: float, loading_s: float = 0.0) -> None:
+        """The worker has ended that; it took so long, and before that so long to load."""
+        held = self._held.pop(what, None)
+        if held:
+            used = self.used[held.stage]
+            used.loading_s += loading_s
+            used.first_s += seconds if held.first else 0.0
+            used.further_s += 0.0 if held.first else seconds
+
+    def busy(self, stage: int) -> bool:
+        """True while a worker is at the stage."""
+        return any(held.stage == stage for held in self._held.values())
+
+    def parts_s(
+        self, device: bool, left_s: float, waiting: Callable[[int], bool]
+    ) -> dict[int, float]:
+        """What is left of each stage's part, in worker-seconds; negative where it took more.
+
+        `waiting`: whether a stage has first passes to give.
+        """
+        order = self._orders[device]
+        held = [one for one in self._held.values() if one.stage in order]
+        taken = {stage: self.used[stage].of_part_s for stage in order}
+        for one in held:
+            taken[one.stage] += one.reserved_s(left_s) if one.first else 0.0
+        free_s = left_s * self._places[device] - sum(one.rest_s(left_s) for one in held)
+        parts = divide(
+            [self._stages[stage].share for stage in order],
+            [taken[stage] for stage in order],
+            list(map(waiting, order)),
+            [self._limit(stage) for stage in order],
+            free_s + sum(taken.values()),
+        )
+        return {stage: part - taken[stage] for stage, part in zip(order, parts, strict=True)}
+
+    def _limit(self, stage: int) -> float:
+        """The fraction of a stage's part that it can use: a job over all tasks has one worker."""
+        whole, places = self._stages[stage].whole, self._places[self._stages[stage].device]
+        return 1 / max(1, places) if whole else 1.0
+
+
+def divide(
+    shares: Sequence[float],
+    taken_s: Sequence[float],
+    waiting: Sequence[bool],
+    limits: Sequence[float],
+    total_s: float,
+) -> list[float]:
+    """Each stage's part of a total, in order: its share of what those before it do not use.
+
+    A stage that waits for its part keeps it; one that does not uses what it has taken.
+    """
+    parts, rest_s = [], total_s
+    for i, share in enumerate(shares):
+        part = limits[i] * rest_s * share / sum(shares[i:])
+        parts.append(part)
+        rest_s = max(0.0, rest_s - (max(part, taken_s[i]) if waiting[i] else taken_s[i]))
+    return parts
