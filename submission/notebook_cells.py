@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import io
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,19 +20,47 @@ _TITLES = {  # of its parts, in this order; others follow under their names
     "solver/lm": "The model",
     "solver/profiles": "Profiles",
 }
+# Half of the source, and Kaggle limits a notebook's size: packed it takes a quarter.
+_PACKED = "solver/synth"
 
 
 def solver_cells(files_of: Iterable[tuple[str, Path]]) -> list[Any]:
-    """Files of the package, each in a cell, under a heading for each of its parts."""
-    files: dict[str, list[Any]] = {part: [] for part in _TITLES}
+    """Files of the package, each in a cell, under a heading for each of its parts.
+
+    Those of the synthesizer stand in one cell, packed.
+    """
+    files: dict[str, list[tuple[str, Path]]] = {part: [] for part in _TITLES}
     for name, file in files_of:
-        cell = file_cell(name, file.read_text("utf-8"))
-        files.setdefault(str(Path(name).parent), []).append(cell)
+        files.setdefault(str(Path(name).parent), []).append((name, file))
     cells = []
-    for part, its_cells in files.items():
-        if its_cells:
+    for part, some in files.items():
+        if some:
+            written = [file_cell(name, file.read_text("utf-8")) for name, file in some]
+            its_cells = [_packed_cell(some)] if part == _PACKED else written
             cells += [new_markdown_cell(f"## {_TITLES.get(part, part)}"), *its_cells]
     return cells
+
+
+def _packed_cell(files: Iterable[tuple[str, Path]]) -> Any:
+    """A cell that unpacks files of the kit; the same for the same files."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, file in files:
+            archive.writestr(zipfile.ZipInfo(name), file.read_bytes(), zipfile.ZIP_DEFLATED)
+    code = "import base64, io, zipfile\n\n" + _spelled("SOURCES", packed.getvalue())
+    unpack = f'zipfile.ZipFile(io.BytesIO({_decoded("SOURCES")})).extractall("{KIT}")\n'
+    return _folded(code_cell("files", code + unpack))
+
+
+def _spelled(name: str, raw: bytes) -> str:
+    """Code that gives bytes a name, in lines that can be read back by `_decoded`."""
+    text = base64.b85encode(raw).decode()
+    lines = "\n".join(text[i : i + WIDTH] for i in range(0, len(text), WIDTH))
+    return f'{name} = """\n{lines}\n"""\n'
+
+
+def _decoded(name: str) -> str:
+    return f'base64.b85decode("".join({name}.split()))'
 
 
 def model_cells(folder: Path) -> list[Any]:
@@ -41,13 +71,9 @@ def model_cells(folder: Path) -> list[Any]:
         if file.suffix == ".json":
             cells.append(file_cell(name, file.read_text("utf-8")))
         elif file.suffix == ".safetensors":
-            raw = base64.b85encode(file.read_bytes()).decode()
-            lines = "\n".join(raw[i : i + WIDTH] for i in range(0, len(raw), WIDTH))
-            code = f'import base64\n\nWEIGHTS = """\n{lines}\n"""\n'
-            decoded = 'base64.b85decode("".join(WEIGHTS.split()))'
-            cells.append(
-                _folded(code_cell("files", f'{code}(KIT / "{name}").write_bytes({decoded});'))
-            )
+            code = "import base64\n\n" + _spelled("WEIGHTS", file.read_bytes())
+            write = f'(KIT / "{name}").write_bytes({_decoded("WEIGHTS")});'
+            cells.append(_folded(code_cell("files", code + write)))
     return cells
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +68,10 @@ def files_in(notebook: Any) -> dict[str, str]:
     for source in sources(notebook):
         if found := re.match(r"%%writefile /kaggle/temp/kit/(\S+)\n(.*)", source, re.DOTALL):
             written[found[1]] = found[2] + "\n"
+        elif found := re.search(r'SOURCES = """(.*?)"""', source, re.DOTALL):
+            packed = base64.b85decode("".join(found[1].split()))
+            with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+                written |= {name: archive.read(name).decode() for name in archive.namelist()}
     return written
 
 
