@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from solver.arcio import pick_tasks
+from solver.arcio import Source, pick_tasks
 from solver.command import Report, Request, exit_code, new_folder, run_solve, score_text
 from solver.config import load_config
 from solver.ensemble import answer
@@ -112,8 +112,7 @@ def test_the_report_counts_how_tasks_were_answered() -> None:
     answers = {task.id: answer(task, [], template(task)) for task in tasks}
     answers[tasks[0].id] = replace(answers[tasks[0].id], state="program")
     result = Result(Path("s.json"), answers, {})
-    source = type("FakeSource", (), {"name": "toys", "tasks": tasks})()
-    report = Report(result, source, load_config("cpu", 1.0), Path(), None)
+    report = Report(result, Source("toys", tuple(tasks)), load_config("cpu", 1.0), Path(), None)
     assert report.lines()[0] == "answered  3 tasks: 2 fallback, 1 program"
 
 
