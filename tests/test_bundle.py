@@ -141,3 +141,31 @@ def test_the_shipped_model_is_the_one_its_card_is_about() -> None:
     assert of.flops == 6 * of.parameters * of.tokens
     assert figures(replace(of, steps=of.steps + 1)) != figures(of)
     assert all(value is not None for value in asdict(of).values())
+
+
+def test_neither_the_model_nor_others_files_are_replaced(trained: Path) -> None:
+    model, others = trained / "model", trained.parent / "others"
+    others.mkdir()
+    (others / CONFIG).write_text("mine")
+    before = {file.name: file.read_bytes() for file in model.iterdir()}
+    for target, said in (
+        (str(model / ".." / "model"), "is the model itself"),
+        (str(others), "no bundle of the kit made"),
+        ("/proc/out", "/proc/out: cannot be written"),
+        (str(others / CONFIG), "cannot be written"),
+    ):
+        with pytest.raises(DataError, match=said):
+            run_bundle(str(model), target, None, None, None, print)
+    assert {file.name: file.read_bytes() for file in model.iterdir()} == before
+    assert (others / CONFIG).read_text() == "mine"
+
+
+@pytest.mark.parametrize("card", [b"no marks", b"\xff", None])
+def test_a_card_is_looked_at_before_the_work(trained: Path, card: bytes | None) -> None:
+    place = trained.parent / "card.md"
+    place.unlink()
+    if card is not None:
+        place.write_bytes(card)
+    with pytest.raises(DataError, match=r"card\.md: (has no|cannot be read)"):
+        bundle(trained)
+    assert not (trained.parent / "small" / WEIGHTS).exists()

@@ -230,11 +230,25 @@ def test_a_killed_training_goes_on(tmp_path: Path) -> None:
     assert curve(tmp_path)[-1]["steps"] > place.steps
 
 
+@pytest.mark.parametrize("name", ["/proc/out", "/dev/full", "file", "file/out", "others"])
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "others" / "model").mkdir(parents=True)
+    said: list[str] = []
+    with pytest.raises(DataError, match=r"cannot be written|no training of the kit made"):
+        run_training(Training(str(tmp_path / name), "1h"), time.monotonic(), said.append)
+    assert not said
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_no_time_does_no_harm(tmp_path: Path) -> None:
     request = Training(str(tmp_path), "0.1s", width=64, layers=1)
+    said: list[str] = []
     with pytest.raises(DataError, match=r"--budget 0\.1s: too short for a step"):
-        run_training(request, time.monotonic(), print)
+        run_training(request, time.monotonic() - 1, said.append)
+    assert not said, "it worked before it looked at the time"
     assert not (tmp_path / CHECKPOINT).exists()
     with pytest.raises(DataError, match="no such file"):
         run_training(replace(request, resume=True), time.monotonic(), print)
