@@ -14,7 +14,7 @@ PIP_SOURCES := $(addprefix PIP_,INDEX_URL EXTRA_INDEX_URL FIND_LINKS NO_INDEX CO
 	TIMEOUT DEFAULT_TIMEOUT RETRIES)
 unexport $(filter-out $(PIP_SOURCES),$(filter PIP_%,$(.VARIABLES)))
 
-.PHONY: solve test lint rehearse lock clean
+.PHONY: solve test lint answers rehearse lock clean
 
 solve: $(READY)  ## solve 40 public evaluation tasks on this machine, at most 10 minutes
 	$(BIN)/arcsub solve arc-agi-1:evaluation --tasks 40 --budget 10m
@@ -27,6 +27,9 @@ SIMPLE := 67a3c6ac,74dd1130,3c9b0459,c8f0f002,a416b8f3,68b16354
 
 rehearse: $(READY)  ## build the notebook and run it as Kaggle would, for a minute
 	$(BIN)/arcsub rehearse --source arc-agi-1:training --tasks $(SIMPLE) --budget 60s --at-least 1
+
+answers: $(READY)  ## each engine must solve a few training tasks, on this processor and an older one
+	$(BIN)/python scripts/answers.py
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

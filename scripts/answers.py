@@ -1,0 +1,65 @@
+"""Solve a few simple training tasks as a user does, and fail unless each engine is right on most.
+
+    python scripts/answers.py [--budget 90s]
+
+Runs twice: on this processor as it is, and with oneDNN and ATen kept from all that is newer than
+AVX2, where products in bfloat16 are missing. Prints a line for each run and engine; ends with 1 if
+an engine answered too few tasks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from solver.arcio import read_source
+from solver.journal import FILE, replay
+
+SOURCE = "arc-agi-1:training"
+TASKS = ("67a3c6ac", "74dd1130", "3c9b0459", "c8f0f002", "a416b8f3", "68b16354")
+ENGINES = ("synth", "model")
+ENOUGH = 4  # tasks, of six: what each engine must get right
+AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+
+
+def main() -> int:
+    """Run on both kinds of processor; 1 if an engine failed on either."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--budget", default="90s")
+    budget = parser.parse_args().budget
+    enough = True
+    for name, switches in (("this processor", {}), ("AVX2 alone", AVX2)):
+        for engine, right in solved(budget, switches).items():
+            print(f"{name}, {engine}: right on {right} of {len(TASKS)} tasks", flush=True)
+            enough = enough and right >= ENOUGH
+    return int(not enough)
+
+
+def solved(budget: str, switches: dict[str, str]) -> dict[str, int]:
+    """The number of tasks that each engine has a right candidate for, after one run of both."""
+    solutions = read_source(SOURCE).solutions
+    assert solutions
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        arguments = ["--tasks", ",".join(TASKS), "--engines", ",".join(ENGINES)]
+        subprocess.run(
+            [sys.executable, "-m", "submission.cli", "solve", SOURCE, *arguments]
+            + ["--budget", budget, "--run", str(run)],
+            env={**os.environ, **switches},
+            check=True,
+        )
+        right: dict[str, set[str]] = {engine: set() for engine in ENGINES}
+        for found in replay(run / FILE).candidates:
+            if np.array_equal(found.grid, solutions[found.task][found.test]):
+                right[found.engine].add(found.task)
+    return {engine: len(tasks) for engine, tasks in right.items()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
