@@ -6,13 +6,18 @@ import time
 
 STARTED = time.monotonic()  # the budget counts from here: the imports below are part of it
 
-import argparse  # noqa: E402
 import sys  # noqa: E402
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    sys.path.append(sys.path.pop(0))  # the current folder: no file there replaces a library
+
+import argparse  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 
 from solver.board import Snapshot  # noqa: E402
 from solver.command import Request, exit_code, run_solve  # noqa: E402
 from solver.deadline import format_duration  # noqa: E402
+from solver.say import say  # noqa: E402
 
 PRINT_EVERY_S, PRINT_SHARE = 10.0, 0.01  # seconds, of the time left
 
@@ -42,7 +47,7 @@ def main() -> int:
     request = Request(**vars(parser.parse_args()))
 
     def action() -> None:
-        print("\n".join(run_solve(request, STARTED, progress_printer()).lines()))
+        say("\n".join(run_solve(request, STARTED, progress_printer()).lines()))
 
     return exit_code("solver", action)
 
@@ -62,7 +67,7 @@ def progress_printer() -> Callable[[Snapshot], None]:
             last[0] = time.monotonic()
             states = ", ".join(f"{n} {state}" for state, n in sorted(now.states.items()))
             left = format_duration(now.left_s)
-            print(f"{now.attempted}/{now.total} tried, {left} left: {states}", flush=True)
+            say(f"{now.attempted}/{now.total} tried, {left} left: {states}")
 
     return watch
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from solver.backlog import WHOLE
 from solver.cost import Rates
 from solver.deadline import Clock, format_duration
 from solver.ensemble import Answer, Evidence, answer, by_test, fused
-from solver.grid import Candidate, Task
+from solver.grid import Candidate, DataError, Task
 from solver.journal import JobRecord, Journal, LoadRecord, Replay, candidate_record
 from solver.submissions import dump_task, write_submission
 from solver.template import template
@@ -85,6 +85,7 @@ class Board:
         self._stale: set[int] = set()  # tasks whose answer is older than their candidates
         self._unwritten = True
         self.notes: list[str] = []
+        self._journaled = True
         self._next_write = clock.now()
         self.write_cost_s = 0.0
 
@@ -184,10 +185,17 @@ class Board:
 
     def record(self, line: dict[str, object]) -> None:
         """Journal a line. A disk that takes no more costs the journal, not the run."""
+        self._keep(lambda: self._journal.append(line))
+
+    def _keep(self, write: Callable[[], None]) -> None:
         try:
-            self._journal.append(line)
+            write()
+            self._journaled = True
         except OSError as error:
-            log.error("the journal cannot be written (%s); the run goes on without", error.strerror)
+            if self._journaled:  # once is enough
+                reason = error.strerror
+                log.error("the journal cannot be written (%s); the run goes on without", reason)
+            self._journaled = False
 
     # --- what it amounts to -------------------------------------------------------
 
@@ -196,7 +204,13 @@ class Board:
         if task in self._stale:
             self._stale.discard(task)
             found, two = self._found[task], self._fallback[task]
-            self._answers[task] = answer(self.tasks[task], found, two, self._selector, self._rule)
+            try:
+                now = answer(self.tasks[task], found, two, self._selector, self._rule)
+            except Exception:
+                # What cannot be weighed costs one task: the others are still to be written.
+                log.exception("task %s: its answer stays as it is", self.tasks[task].id)
+                return self._answers[task]
+            self._answers[task] = now
             self._entries[self.tasks[task].id] = dump_task(self._answers[task].attempts)
             self._unwritten = True
         return self._answers[task]
@@ -241,7 +255,7 @@ class Board:
         if self.changed and self._clock.now() >= self._next_write:
             try:
                 self.write()
-            except OSError as error:
+            except (OSError, DataError) as error:
                 log.error("%s cannot be replaced (%s); the old one stands", self.path, error)
                 self._next_write = self._clock.now() + 5 * WRITE_EVERY_S
 
@@ -250,7 +264,8 @@ class Board:
         start = self._clock.now()
         for task in sorted(self._stale):
             self.answer(task)
-        self._journal.sync()  # never less durable than the submission it explains
+        self._keep(self._journal.sync)  # never less durable than the submission it explains
+        self.path.parent.mkdir(parents=True, exist_ok=True)  # somebody may have deleted it
         write_submission(self.path, self._entries, self.tasks)
         self._unwritten = False
         self.write_cost_s = self._clock.now() - start

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from solver.deadline import format_duration, parse_duration
 from solver.grid import DataError
 from solver.journal import FILE
 from solver.run import Result, RunError, solve, stop_on_signals
+from solver.say import hold_standard_streams, say
 from solver.submissions import Score, read_submission, score
 
 
@@ -89,6 +89,7 @@ def score_text(result: Score) -> str:
 
 def run_solve(request: Request, started: float, watch: Callable[[Snapshot], None]) -> Report:
     """Read, solve, score. Raises `DataError` for bad input, `RunError` for a failed end."""
+    hold_standard_streams()
     with stop_on_signals() as stop:
         source = _source(request)
         config = load_config(
@@ -121,10 +122,10 @@ def exit_code(name: str, action: Callable[[], None]) -> int:
     try:
         action()
     except DataError as error:
-        print(f"{name}: {_one_line(error)}", file=sys.stderr)
+        say(f"{name}: {_one_line(error)}", error=True)
         return 2
     except RunError as error:
-        print(f"{name}: {_one_line(error)}", file=sys.stderr)
+        say(f"{name}: {_one_line(error)}", error=True)
         return 1
     return 0
 

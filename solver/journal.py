@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from solver.grid import Candidate, DataError, Grid, freeze, is_grid
+from solver.jsonio import sync
 
 FORMAT = 1  # a line may gain fields without a new format: readers take defaults for the old
 READABLE = range(1, FORMAT + 1)
@@ -112,7 +113,7 @@ class Journal:
 
     def sync(self) -> None:
         """Make what was appended survive a power cut."""
-        os.fsync(self._fd)
+        sync(self._fd)
 
     def close(self) -> None:
         os.close(self._fd)

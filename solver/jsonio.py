@@ -5,11 +5,12 @@ Whatever is wrong with a file ends as a `DataError` of one line that names file 
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -118,15 +119,26 @@ def atomic_write(path: Path, text: str, check: Callable[[Path], None] | None = N
         with open(beside, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
         if check:
             check(beside)
         os.replace(beside, path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    with suppress(OSError):  # the file is there: not every file system can do more for it
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # makes the rename itself survive a power cut
+        finally:
+            os.close(folder)
+
+
+def sync(descriptor: int) -> None:
+    """Make what was written survive a power cut, where the file system can be asked to. Raises
+    `OSError` if it did not fit or was lost."""
     try:
-        os.fsync(folder)  # makes the rename itself survive a power cut
-    finally:
-        os.close(folder)
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP):
+            raise

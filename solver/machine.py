@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Collection, Mapping
@@ -54,6 +55,12 @@ def available_mb() -> int:
     except OSError:
         return 0
     return next((int(x.split()[1]) // 1024 for x in lines if x.startswith("MemAvailable")), 0)
+
+
+def address_limit() -> int:
+    """Bytes of addresses that the system allows this process (`ulimit -v`); 0 if it sets none."""
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    return min((limit for limit in limits if limit != resource.RLIM_INFINITY), default=0)
 
 
 def give_back_memory() -> None:

@@ -64,6 +64,6 @@ def doing(worker: Worker, config: Config, tasks: tuple[Task, ...], now: float) -
     if worker.load:
         return f"loading the {config.stages[worker.load.stage].engine} {for_s}"
     if worker.slot is None:
-        return "starting" if worker.starting else "idle"
+        return "given up" if worker.given_up else "starting" if worker.starting else "idle"
     work = f"{config.stages[worker.slot.stage].engine} {about(worker.slot, tasks)[1]}"
     return f"{work} {for_s}" if worker.running else f"{work} loading {for_s}"

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from solver.backlog import Slot
 from solver.config import Config, cores, device_names
+from solver.engines import ENGINES
 from solver.loading import Load
 from solver.process import Place, WorkerProcess
+
+MAX_FAILED_STARTS = 3  # in a row, of processes that end before they can take a job
+PAUSE_S, LONGEST_PAUSE_S = 0.25, 10.0  # before the next start: doubled each time
 
 
 @dataclass
@@ -27,8 +34,14 @@ class Worker:
     since: float = 0.0  # when the present phase (start, load, run) began
     running: bool = False  # the engine has started, the slice counts
     candidates: int = 0
-    failed_starts: int = 0
     lines: int = 0  # that its process logged
+    served: bool = False  # one of its processes could take a job
+    failed_starts: int = 0  # since then, as are the next ones
+    refused: int = 0  # starts for which the system had no room
+    failing_since: float = 0.0
+    retry_at: float = 0.0
+    given_up: bool = False
+    trouble: str = ""
 
     @property
     def busy(self) -> bool:
@@ -39,9 +52,50 @@ class Worker:
         """True from the start of the process until it can take a job."""
         return self.process is not None and not self.ready
 
+    @property
+    def waiting(self) -> bool:
+        """True while it has no process and another start is to be tried."""
+        return self.process is None and not self.given_up
+
+    def became_ready(self) -> None:
+        self.ready = self.served = True
+        self.failed_starts = self.refused = 0
+
+    def start_failed(self, now: float, patience_s: float, why: str, *, refused: bool) -> None:
+        """Wait before the next start, or give the place up: a process that ends is tried
+        `MAX_FAILED_STARTS` times, room for one is waited for `patience_s` seconds."""
+        tries = self.failed_starts + self.refused
+        if not tries:
+            self.failing_since = now
+        self.trouble, self.retry_at = why, now + min(LONGEST_PAUSE_S, PAUSE_S * 2 ** min(tries, 9))
+        if refused:
+            self.refused += 1
+            self.given_up = now - self.failing_since >= patience_s
+        else:
+            self.failed_starts += 1
+            self.given_up = self.failed_starts >= MAX_FAILED_STARTS
+
     def __str__(self) -> str:
         where = f" (device {self.place.visible})" if self.device else ""
         return f"worker {self.index}{where}"
+
+
+class NoWorkerError(Exception):
+    """A run that no worker served, or none to its end; the message says why."""
+
+
+def check_service(workers: Sequence[Worker], *, stopped: bool) -> None:
+    """At the end of a run: raise `NoWorkerError` if none of its workers could ever take a job, or
+    if all were given up. A run that somebody stopped early has nothing to explain."""
+    served = any(worker.served for worker in workers)
+    if stopped or (served and not all(worker.given_up for worker in workers)):
+        return
+    reasons = [f"{worker} {worker.trouble}" for worker in workers if worker.trouble]
+    first, *more = reasons[0].splitlines() if reasons else ["none was ready in time"]
+    why = f"{first}: {more[-1]}" if more else first
+    raise NoWorkerError(
+        f"{'every worker was lost' if served else 'no worker ever started'} ({why})"
+    )
 
 
 def places(config: Config, tasks: int) -> list[Worker]:
@@ -53,14 +107,22 @@ def places(config: Config, tasks: int) -> list[Worker]:
     """
     kinds = {stage.device for stage in config.stages}
     hidden = "" if config.devices else None
-    usable, found = cores(), []
+    usable, found, path = cores(), [], _own_path(config)
     if False in kinds:
         count = min(config.workers, tasks)
         for i in range(count):
             core = usable[i % len(usable)] if count >= len(usable) else -1
-            found.append(Worker(i, Place(core, config.memory_mb, hidden)))
+            found.append(Worker(i, Place(core, config.memory_mb, hidden, path)))
     if True in kinds:
         for name in device_names(config.devices)[:tasks]:
-            place = Place(-1, config.device_memory_mb, name)
+            place = Place(-1, config.device_memory_mb, name, path)
             found.append(Worker(len(found), place, device=True))
     return found
+
+
+def _own_path(config: Config) -> tuple[str, ...]:
+    """Where this process looks for modules, if the run has an engine of one's own; without, a
+    worker needs nothing but the kit and what is installed."""
+    if all(stage.engine in ENGINES for stage in config.stages):
+        return ()
+    return tuple(os.path.abspath(folder) for folder in sys.path)

@@ -10,16 +10,19 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from solver import start
 
 READ_BYTES = 256 * 1024  # of messages, at a time
 MAX_LINE = 4 * 2**20
 PRINTED_BYTES = 64 * 1024  # of what an engine prints, a tick: more waits in its own pipe
 TAIL_BYTES = 4000
+SPARE_DESCRIPTORS = 4  # a submission is written and read back with fewer
 # Libraries read these when they are imported: nothing may wait for a network that is not there.
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -41,11 +44,15 @@ class GarbageError(Exception):
 @dataclass(frozen=True)
 class Place:
     """Where a worker runs: pinned to a core (-1: to none), with so much memory, and with the
-    devices that `CUDA_VISIBLE_DEVICES` names (None: whatever the parent sees)."""
+    devices that `CUDA_VISIBLE_DEVICES` names (None: whatever the parent sees).
+
+    `path`: folders in which it looks for engines of one's own, after all others.
+    """
 
     core: int
     memory_mb: int
     visible: str | None = None
+    path: tuple[str, ...] = ()
 
     @property
     def addresses_mb(self) -> int:
@@ -56,22 +63,20 @@ class Place:
 
 
 class WorkerProcess:
-    """A `python -m solver.worker` in a process group of its own."""
+    """A `solver.worker` in a process group of its own."""
 
     def __init__(self, place: Place) -> None:
-        """Start it. It says `ready` once it can take a job."""
-        self._messages, child_end = os.pipe()
-        limits = (child_end, place.addresses_mb, place.core, os.getpid())
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "solver.worker", *map(str, limits)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=[child_end],
-            env=_environment(place),
-            start_new_session=True,
-        )
-        os.close(child_end)
+        """Start it. It says `ready` once it can take a job. Raises `OSError` or `MemoryError`
+        if the system has no room for it, or no descriptors left for the submission besides."""
+        with _spare_descriptors():
+            self._messages, child_end = os.pipe()
+            try:
+                self._process = _popen(place, child_end)
+            except BaseException:
+                os.close(self._messages)
+                raise
+            finally:
+                os.close(child_end)
         assert self._process.stdin
         assert self._process.stdout
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
@@ -134,7 +139,7 @@ class WorkerProcess:
                 return "closed its messages"
         if code is None:
             return None
-        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return f"signal {_signal_name(-code)}" if code < 0 else f"exit code {code}"
 
     def memory_mb(self) -> float:
         """Resident memory; 0 where the system does not tell."""
@@ -152,8 +157,9 @@ class WorkerProcess:
         """End the process and all it started, now, and free the pipes."""
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+        except OSError:  # it is gone, or one of the group has become another user's
+            with suppress(OSError):
+                self._process.kill()
         try:
             self._process.wait(timeout=1.0)
         except subprocess.TimeoutExpired:
@@ -166,13 +172,42 @@ class WorkerProcess:
                 pass
 
 
+@contextmanager
+def _spare_descriptors() -> Iterator[None]:
+    """Keep a few descriptors free of what is opened inside. Raises `OSError` if there are none."""
+    with ExitStack() as spare:
+        for _ in range(SPARE_DESCRIPTORS):
+            spare.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        yield
+
+
+def _popen(place: Place, messages: int) -> subprocess.Popen[bytes]:
+    limits = (messages, place.addresses_mb, place.core, os.getpid())
+    return subprocess.Popen(
+        start.command("solver.worker", *limits, *place.path),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        pass_fds=[messages],
+        env=_environment(place),
+        start_new_session=True,
+    )
+
+
+def _signal_name(number: int) -> str:
+    """`SIGKILL`, or the number of one that has no name (those for real time)."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
+
+
 def _environment(place: Place) -> dict[str, str]:
     """The parent's environment with one thread a library, no network for libraries that would
-    look for one, little memory for what they compiled, this package importable, and the devices
-    of the place: they must be named before the first library that looks for them."""
+    look for one, little memory for what they compiled, nothing imported from the current folder,
+    and the devices of the place: they must be named before the first library that looks."""
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-    root = str(Path(__file__).resolve().parent.parent)
-    path = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    path = start.import_path(os.environ.get("PYTHONPATH"))
     visible = {} if place.visible is None else {"CUDA_VISIBLE_DEVICES": place.visible}
     return {
         **os.environ,
@@ -181,5 +216,6 @@ def _environment(place: Place) -> dict[str, str]:
         **OFFLINE,
         **SPARING,
         "PYTHONPATH": os.pathsep.join(path),
+        "PYTHONSAFEPATH": "1",  # for the processes that libraries start
         "PYTHONUNBUFFERED": "1",
     }

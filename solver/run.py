@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import hashlib
 import logging
 import os
@@ -27,19 +26,30 @@ from solver.config import Config
 from solver.cost import work_of
 from solver.deadline import Budget, Clock, Deadline, RealClock
 from solver.ensemble import Answer
+from solver.events import Events
+from solver.folder import run_folder
 from solver.grid import Candidate, DataError, Task, key
-from solver.journal import ALL, FILE, FORMAT, JobRecord, Journal, LoadRecord, Replay, replay
+from solver.journal import ALL, FILE, FORMAT, JobRecord, LoadRecord, Replay, replay
 from solver.loading import Load
+from solver.machine import address_limit
+from solver.places import NoWorkerError
+from solver.process import Place
 from solver.schedule import Plan
-from solver.supervisor import Events, Supervisor
+from solver.supervisor import Supervisor
 
 SHARED = "shared"  # what workers leave for one another, in the run's folder
 
 log = logging.getLogger("solver")
 
+# From users and systems; the last three from batch systems whose limit is near.
+STOP = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP),
+    *(signal.SIGXCPU, signal.SIGUSR1, signal.SIGUSR2),
+)
+
 
 class RunError(Exception):
-    """A run that could not put its last answers on disk; the message says what stands there."""
+    """A run that ended badly; the message says what stands on disk."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +84,13 @@ def solve(
         stop: asked several times a second; True ends the run cleanly.
         watch: told the progress several times a second.
 
-    Raises `DataError` if the folder cannot be used, `RunError` if the last answers could
-    not be written.
+    Raises `DataError` if the folder cannot be used. Raises `RunError` if no worker served the run,
+    if it broke, or if its last answers could not be written; what is known is written all the same.
     """
     clock = clock or RealClock()
     budget = Budget.of(config.budget_s)
     end = Deadline((clock.now() if started is None else started) + budget.usable, clock)
-    with _run_folder(folder, resume) as journal:
+    with run_folder(folder, resume) as journal:
         replayed = _replayed(folder, source.tasks) if resume else Replay()
         path = folder / "submission.json"
         board = Board(source.tasks, config.selector, config.ensemble, journal, path, clock)
@@ -89,8 +99,30 @@ def solve(
         board.record(header(source, config))
         # A slow disk must not make the last write late: keep twice what the first one took.
         work_end = Deadline(end.at - 2 * board.write_cost_s, clock)
-        _work(source.tasks, config, board, replayed, work_end, folder, stop, watch)
-        return _last_write(board)
+        fault = "the run was cut off"
+        try:
+            fault = _fault(
+                lambda: _work(source.tasks, config, board, replayed, work_end, folder, stop, watch)
+            )
+        finally:
+            result = _last_write(board)
+        if fault:
+            raise RunError(f"{fault}; what is known is in {board.path}")
+        return result
+
+
+def _fault(work: Callable[[], None]) -> str:
+    """What ended the work before its time; nothing if all went well."""
+    try:
+        work()
+    except NoWorkerError as error:
+        log.error("%s", error)
+        return str(error)
+    except Exception as error:
+        # A broken run still owes what it has found: it is told of after the last write.
+        log.exception("the run broke")
+        return f"the run broke, see run.log: {type(error).__name__}: {error}"
+    return ""
 
 
 def _work(
@@ -136,10 +168,18 @@ def _work(
         return [] if slot.task == WHOLE else board.known(slot.task)
 
     events = Events(found, ended, loaded, tick, log.info, known)
+    _tell_limits(config)
     supervisor = Supervisor(config, tuple(tasks), plan, events, deadline.clock, folder / SHARED)
     supervisor.run(deadline, stop)
     board.say_silent([stage.engine for stage in config.stages if not stage.whole])
     report()
+
+
+def _tell_limits(config: Config) -> None:
+    allowed_mb, wanted_mb = address_limit() // 2**20, Place(-1, config.memory_mb).addresses_mb
+    if 0 < allowed_mb < wanted_mb:
+        text = "the system allows each process %d MB of addresses; a worker's limit was to be %d MB"
+        log.warning(text, allowed_mb, wanted_mb)
 
 
 def _resume_plan(
@@ -164,63 +204,6 @@ def _resume_plan(
                 board.end(i)
 
 
-# --- the run folder -------------------------------------------------------------------
-
-
-@contextmanager
-def _run_folder(folder: Path, resume: bool) -> Iterator[Journal]:
-    """The folder, locked against a second run, with its journal and log open."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written: {error.strerror}") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise DataError(f"{folder}: another run is using this folder") from None
-    try:
-        if not resume and (folder / FILE).exists():
-            raise DataError(f"{folder}: holds a run already; add --resume, or choose another --run")
-        with _opened(folder) as journal:
-            yield journal
-    finally:
-        os.close(lock)  # frees the lock; a killed process frees it too
-
-
-class _LogFile(logging.FileHandler):
-    """A log that a full disk cannot turn into an error of the run."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Drop the line."""
-
-    def close(self) -> None:
-        try:
-            super().close()
-        except OSError:
-            pass  # the last lines did not fit
-
-
-@contextmanager
-def _opened(folder: Path) -> Iterator[Journal]:
-    try:
-        journal = Journal(folder / FILE)
-        handler = _LogFile(folder / "run.log", encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written: {error.strerror}") from None
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    try:
-        yield journal
-    finally:
-        log.removeHandler(handler)
-        handler.close()
-        journal.close()
-
-
 def _replayed(folder: Path, tasks: Sequence[Task]) -> Replay:
     replayed = replay(folder / FILE) if (folder / FILE).exists() else Replay()
     if replayed.broken:
@@ -241,12 +224,11 @@ def _first_write(board: Board) -> None:
 def _last_write(board: Board) -> Result:
     board.close()
     try:
-        if board.changed:
+        if board.changed or not board.path.exists():
             board.write()
-    except OSError as error:
-        raise RunError(
-            f"the last answers cannot be written ({error}); {board.path} stands"
-        ) from None
+    except (OSError, DataError) as error:
+        stands = f"{board.path} stands" if board.path.exists() else f"{board.path} is gone"
+        raise RunError(f"the last answers cannot be written ({error}); {stands}") from None
     return Result(board.path, board.answers(), board.errors(), tuple(board.notes))
 
 
@@ -281,9 +263,11 @@ def task_digest(tasks: Sequence[Task]) -> str:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Turn SIGTERM, SIGINT and SIGHUP into a flag that `solve` asks, so that it ends cleanly."""
+    """Turn the signals that ask a program to end, or say that it soon will be, into a flag that
+    `solve` asks, so that it ends cleanly. `nohup` stays what it is."""
     received: list[int] = []
-    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    signals = [number for number in STOP if not (nohup and number == signal.SIGHUP)]
     before = [signal.signal(s, lambda number, frame: received.append(number)) for s in signals]
     try:
         yield lambda: bool(received)

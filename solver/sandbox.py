@@ -15,10 +15,10 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from solver import start
 from solver.confine import LAYERS
 from solver.deadline import Deadline
 from solver.grid import DataError, Grid
@@ -107,7 +107,7 @@ class Sandbox:
     def _start(self) -> None:
         arguments = [str(os.getpid()), str(self._memory_mb), ",".join(self._layers)]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "solver.jail", *arguments],
+            start.command("solver.jail", *arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=_environment(),
@@ -162,11 +162,10 @@ def _outcomes(said: str, most: int) -> Iterator[Grid | str]:
 
 def _environment() -> dict[str, str]:
     """What Python needs to start, and nothing of the parent's environment besides."""
-    root = str(Path(__file__).resolve().parent.parent)
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
     return {
         **kept,
-        "PYTHONPATH": os.pathsep.join([root, *filter(None, sys.path)]),
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "PYTHONHASHSEED": "0",
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",

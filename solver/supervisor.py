@@ -8,51 +8,28 @@ no engine and holds no model: nothing a task does can take it down.
 from __future__ import annotations
 
 import selectors
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from solver.allocation import grace_s
 from solver.backlog import WHOLE, Slot
 from solver.config import Config, Stage
 from solver.deadline import Clock, Deadline
+from solver.events import Events, Policy
 from solver.grid import Candidate, Task
 from solver.journal import JobRecord, LoadRecord, candidate_of
 from solver.ladder import says_out_of_memory, step_down
-from solver.loading import Load, Loading
+from solver.loading import Load
 from solver.orders import about, doing, job_order, load_order
-from solver.places import Worker, places
+from solver.places import Worker, check_service, places
 from solver.process import GarbageError, WorkerProcess
 from solver.worker import MAX_CANDIDATES
 
 TICK_S = 0.2
-MAX_FAILED_STARTS = 3
 ERROR_CHARS = 4000
 MAX_LOG_LINES, LOG_CHARS = 100, 500  # of one worker process
-
-
-class Policy(Protocol):
-    """Who decides what runs next (`schedule.Plan`)."""
-
-    loading: Loading
-
-    def take(self, left_s: float, device: bool, loaded: Collection[int]) -> Slot | Load | None: ...
-
-    def give_up(self, device: bool) -> None: ...
-
-
-@dataclass(frozen=True)
-class Events:
-    """What the supervisor reports: each candidate, each job's end, each engine that was loaded,
-    and lines for the log; and what it asks: what is known of a job's task."""
-
-    candidate: Callable[[Slot, Candidate], None]
-    job: Callable[[Slot, JobRecord], None]
-    load: Callable[[Load, LoadRecord], None]
-    tick: Callable[[], None]
-    log: Callable[[str], None]
-    known: Callable[[Slot], Sequence[Candidate]]
 
 
 class Supervisor:
@@ -77,13 +54,15 @@ class Supervisor:
 
     def run(self, deadline: Deadline, stop: Callable[[], bool]) -> None:
         """Work until the deadline, until `stop()`, or until no work is left. No worker
-        process outlives this call, and no slice reaches past the deadline."""
+        process outlives this call, and no slice reaches past the deadline.
+
+        Raises `NoWorkerError` if, with nobody stopping it, no worker was to be had."""
         next_tick = self._clock.now()
         try:
             while not deadline.passed() and not stop():
                 for worker in self._workers:
                     self._feed(worker, deadline)
-                if not any(worker.busy or worker.starting for worker in self._workers):
+                if not any(map(self._active, self._workers)):
                     break
                 self._poll(min(TICK_S, max(0.0, self._next_event(deadline))))
                 if self._clock.now() >= next_tick:
@@ -91,6 +70,12 @@ class Supervisor:
                     next_tick = self._clock.now() + TICK_S
         finally:
             self._close()
+        check_service(self._workers, stopped=stop())
+
+    def _active(self, worker: Worker) -> bool:
+        """True if more will come of it. Where another found no work there is none to wait for."""
+        idle = (other.ready for other in self._workers if other.device == worker.device)
+        return worker.busy or worker.starting or (worker.waiting and not any(idle))
 
     def doing(self) -> tuple[str, ...]:
         """What each worker is at, in words."""
@@ -100,9 +85,9 @@ class Supervisor:
     # --- giving work --------------------------------------------------------------
 
     def _feed(self, worker: Worker, deadline: Deadline) -> None:
-        if worker.busy or worker.failed_starts >= MAX_FAILED_STARTS:
+        if worker.busy:
             return
-        if worker.process is None:
+        if worker.waiting:
             self._start(worker)
         elif worker.ready:
             step = self._policy.take(deadline.left(), worker.device, worker.have)
@@ -115,10 +100,24 @@ class Supervisor:
                 self._send(worker, job_order(step, self._tasks, known, self._config, self._folder))
 
     def _start(self, worker: Worker) -> None:
-        worker.process = WorkerProcess(worker.place)
+        if self._clock.now() < worker.retry_at:
+            return
         worker.ready, worker.running, worker.lines = False, False, 0
         worker.since = self._clock.now()
-        self._selector.register(worker.process, selectors.EVENT_READ, worker)
+        try:
+            worker.process = WorkerProcess(worker.place)
+            self._selector.register(worker.process, selectors.EVENT_READ, worker)
+        except (OSError, MemoryError) as error:
+            self._remove(worker)
+            self._start_failed(worker, f"cannot be started: {error}", refused=True)
+
+    def _start_failed(self, worker: Worker, why: str, *, refused: bool = False) -> None:
+        worker.start_failed(self._clock.now(), self._config.load_s, why, refused=refused)
+        if not refused or worker.refused == 1:
+            self._events.log(f"{worker} {why}")
+        if worker.given_up:
+            self._policy.give_up(worker.device)
+            self._events.log(f"{worker} is given up: it never became ready")
 
     def _send(self, worker: Worker, order: dict[str, Any]) -> None:
         assert worker.process
@@ -168,7 +167,7 @@ class Supervisor:
             self._log(worker, str(message["line"]))
             return
         if kind == "ready" and not worker.busy:
-            worker.ready, worker.failed_starts = True, 0
+            worker.became_ready()
             return
         if not worker.busy or message.pop("number") != worker.job:
             raise ValueError(f"a {kind!r} out of turn")
@@ -236,19 +235,17 @@ class Supervisor:
         if worker.process is None:
             return
         printed = (printed or worker.process.printed())[-ERROR_CHARS:]
+        said = f"\n{printed}" if printed else ""
         self._remove(worker)
         if worker.busy:
             ladder = self._stage(worker.slot).ladder if worker.slot else ()
             if memory and ladder and worker.slot:
                 why = f"{why}; {step_down(ladder, worker.slot.rung)}"
             outcome = "memory" if memory and (ladder or worker.load) else "died"
-            self._end(worker, outcome, why + (f"\n{printed}" if printed else ""))
+            self._end(worker, outcome, why + said)
+            self._events.log(f"{worker} {why}")
         else:
-            worker.failed_starts += 1
-        self._events.log(f"{worker} {why}")
-        if worker.failed_starts == MAX_FAILED_STARTS:
-            self._policy.give_up(worker.device)
-            self._events.log(f"{worker} is given up: it never became ready\n{printed}")
+            self._start_failed(worker, why + said)
 
     def _end(self, worker: Worker, outcome: str, error: str | None = None) -> None:
         """The worker's job or loading has ended."""
@@ -273,7 +270,8 @@ class Supervisor:
 
     def _remove(self, worker: Worker) -> None:
         if worker.process:
-            self._selector.unregister(worker.process)
+            with suppress(KeyError):  # it never was registered
+                self._selector.unregister(worker.process)
             worker.process.kill()
             worker.process, worker.ready = None, False
             self._policy.loading.lost(worker.have)

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -25,7 +26,7 @@ from solver.engines import Context, Engine, load_engine
 from solver.grid import Candidate, Pair, Task, is_grid
 from solver.journal import candidate_of, candidate_record, pack_grid, unpack_grid
 from solver.ladder import Rung, is_out_of_memory, rung_of
-from solver.machine import give_back_memory
+from solver.machine import address_limit, give_back_memory
 
 MAX_CANDIDATES = 2000  # a job that yields more is cut: nobody reads ten thousand guesses
 LAST_WORDS_S = 0.1  # what a job has found by its deadline is sent, as long as that takes no longer
@@ -33,11 +34,14 @@ LAST_WORDS_S = 0.1  # what a job has found by its deadline is sent, as long as t
 
 def main() -> None:
     """Serve jobs until standard input ends. Arguments: message fd, limit of the address space
-    in MB (or 0), core to run on (or -1), parent process id."""
+    in MB (or 0), core to run on (or -1), parent process id, and the folders in which engines of
+    one's own are looked for."""
     fd, addresses_mb, core, parent = map(int, sys.argv[1:5])
+    sys.path += [folder for folder in sys.argv[5:] if folder not in sys.path]
     _die_with(parent)
     _limit(addresses_mb, core)
-    with os.fdopen(fd, "w", encoding="utf-8", buffering=1) as messages:
+    # The descriptor stays open to the end of the process: its end is how the parent hears of that.
+    with open(fd, "w", encoding="utf-8", buffering=1, closefd=False) as messages:
         logging.getLogger("solver").addHandler(_Log(messages))
         logging.getLogger("solver").setLevel(logging.INFO)
         _send(messages, kind="ready")
@@ -142,11 +146,13 @@ def task_of(record: dict[str, Any]) -> Task:
 
 def _limit(addresses_mb: int, core: int) -> None:
     """One core, and an address space that no single allocation can blow. The parent watches
-    the memory really used."""
+    the memory really used. A limit that the system has set already is never raised."""
     if core >= 0 and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
+        with suppress(OSError):  # the core may have been taken away since the run began
+            os.sched_setaffinity(0, {core})
     if addresses_mb:
-        resource.setrlimit(resource.RLIMIT_AS, (addresses_mb * 2**20,) * 2)
+        least = min([addresses_mb * 2**20, *filter(None, [address_limit()])])
+        resource.setrlimit(resource.RLIMIT_AS, (least, least))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
@@ -156,7 +162,8 @@ def _die_with(parent: int) -> None:
     if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    with suppress(RuntimeError):  # no more threads are allowed: the signal has to do
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
 def _watch(parent: int) -> None:

@@ -15,6 +15,7 @@ from typing import Annotated  # noqa: E402
 import typer  # noqa: E402
 
 from solver.command import Request, new_folder, run_solve  # noqa: E402
+from solver.say import say  # noqa: E402
 from submission import cli_kaggle, cli_notebook, cli_runs  # noqa: E402
 from submission.commands import end_quietly, extra  # noqa: E402
 from submission.commands import finish as _exit  # noqa: E402
@@ -89,7 +90,7 @@ def solve(
         with _growing_report(request, watch) as placed:
             with live_view() as view:
                 finished = run_solve(placed, STARTED, view)
-            typer.echo("\n".join(finished.lines()))
+            say("\n".join(finished.lines()))
 
     _exit(action)
 
@@ -209,7 +210,7 @@ def _growing_report(request: Request, wanted: bool) -> Iterator[Request]:
         from submission.watch import watched
     folder = Path(request.run) if request.run else new_folder(request)
     with watched(folder, request.source, request.solutions) as address:
-        typer.echo(f"watch     {address}")
+        say(f"watch     {address}")
         yield replace(request, run=str(folder))
 
 

@@ -23,14 +23,28 @@ BAR = 36
 
 @contextmanager
 def live_view(console: Console | None = None) -> Iterator[Callable[[Snapshot], None]]:
-    """Tasks, stages, workers and the expected end; a line now and then without a terminal."""
+    """Tasks, stages, workers and the expected end; a line now and then without a terminal.
+
+    A terminal that disappears, or has no thread to draw it, costs the picture only."""
     console = console or Console()
-    if not console.is_terminal:
+    live = Live(console=console, transient=True, refresh_per_second=4)
+    if not console.is_terminal or not _draws(live.start):
         yield progress_printer()
         return
     began = time.monotonic()
-    with Live(console=console, transient=True, refresh_per_second=4) as live:
+    try:
         yield lambda now: live.update(picture(now, time.monotonic() - began))
+    finally:
+        _draws(live.stop)
+
+
+def _draws(step: Callable[[], None]) -> bool:
+    """True unless the terminal is gone, for which rich ends the program, or no thread is left."""
+    try:
+        step()
+    except (OSError, RuntimeError, SystemExit):
+        return False
+    return True
 
 
 def picture(now: Snapshot, elapsed_s: float) -> Group:

@@ -130,6 +130,11 @@ def exits(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidat
     yield from right(task)
 
 
+def answers_and_exits(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    yield from right(task)
+    os._exit(3)
+
+
 def quits(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
     if task.id == BAD_TASK:
         sys.exit(0)

@@ -16,6 +16,8 @@ from tests.runs import ROOT
 # From the bottom up: a module imports only what stands above it in this list.
 LAYERS = (
     "solver",
+    "solver.start",
+    "solver.say",
     "solver.grid",
     "solver.deadline",
     "solver.jsonio",
@@ -52,10 +54,12 @@ LAYERS = (
     "solver.simulate",
     "solver.worker",
     "solver.process",
+    "solver.events",
     "solver.places",
     "solver.orders",
     "solver.supervisor",
     "solver.board",
+    "solver.folder",
     "solver.run",
     "solver.command",
     "solver.plan",

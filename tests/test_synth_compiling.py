@@ -129,10 +129,12 @@ def test_every_primitive_is_a_step_and_is_compiled_for_one_kind_of_arguments() -
     version = f".py{sys.version_info[0]}{sys.version_info[1]}."
     every = dispatch.IMAGE + dispatch.SIZED + dispatch.PAIR + dispatch.SPLIT + dispatch.JOIN
     kernels: tuple[Any, ...] = every
+    root = jit.cache_root()
+    assert root
     for kernel in kernels:
         name = kernel.__name__
         assert name in table
-        folder = jit.cache_root() / jit._digest(kernel.__module__.rpartition(".")[2])
+        folder = root / jit._digest(kernel.__module__.rpartition(".")[2])
         kept = [path for path in folder.rglob(f"*.{name}-*.nbc") if version in path.name]
         assert len(kept) <= 1, kept
 

@@ -36,6 +36,7 @@ def test_a_read_only_package_uses_a_private_temporary_folder(
     monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     folder = jit.cache_root()
+    assert folder
     assert folder.parent == tmp_path
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 

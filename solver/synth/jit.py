@@ -8,8 +8,8 @@ recompiles exactly what depends on it.
 The folder stands below `NUMBA_CACHE_DIR` if that is set, else in `__pycache__` beside this
 file, else (an installed package is often read-only) in a private folder in the system's
 temporary directory. Processes that need the same kernel at the same time wait for the one that
-compiles it: numba's cache files are not made for two writers. Where nothing can be kept (no room),
-a kernel serves the process that compiled it.
+compiles it: numba's cache files are not made for two writers. Where nothing can be written, or
+there is no room left, a kernel serves the process that compiled it, and nothing else changes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import fcntl
 import functools
 import hashlib
+import logging
 import os
 import re
 import stat
@@ -27,7 +28,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import numba
-from numba.core import config, sigutils
+from numba.core import config
+from numba.core.caching import FunctionCache
+
+log = logging.getLogger("solver")
 
 _HERE = Path(__file__).resolve().parent
 _MODULE = re.compile(r"^(?:from|import) solver\.synth\.(\w+)", re.MULTILINE)
@@ -36,29 +40,32 @@ _MODULES = re.compile(r"^from solver\.synth import ((?:\([^)]*\)|.*)$)", re.MULT
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile on first call, keep on disk; integer division by zero gives 0, it never raises."""
+    compiled: Any = numba.njit(error_model="numpy")(function)
+    root = cache_root()
+    if root is not None:
+        _keep_on_disk(compiled, root / _digest(function.__module__.rpartition(".")[2]))
+    return cast(Callable[..., Any], compiled)
+
+
+def _keep_on_disk(compiled: Any, folder: Path) -> None:
+    """Let a kernel look for its code in the folder, and leave it there."""
     before = config.CACHE_DIR  # type: ignore[attr-defined]
-    module = function.__module__.rpartition(".")[2]
-    folder = cache_root() / _digest(module)
     config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
     try:
-        dispatcher: Any = numba.njit(cache=True, error_model="numpy")(function)
+        # What `njit(cache=True)` does with its own.
+        compiled._cache = _Cache(compiled.py_func)  # type: ignore[no-untyped-call]
+    except (OSError, RuntimeError) as error:  # RuntimeError: numba found no folder to write to
+        log.debug("%s is compiled in memory: %s", compiled, error)
     finally:
         config.CACHE_DIR = before  # type: ignore[attr-defined]
-    lock = folder / f"{function.__qualname__}.lock"
-    dispatcher.compile = functools.partial(_compile, dispatcher, dispatcher.compile, lock)
-    return cast(Callable[..., Any], dispatcher)
+    lock = folder / f"{compiled.py_func.__qualname__}.lock"
+    compiled.compile = functools.partial(_compile, compiled.compile, lock)
 
 
-def _compile(dispatcher: Any, compile_: Callable[[Any], Any], lock: Path, signature: Any) -> Any:
+def _compile(compile_: Callable[[Any], Any], lock: Path, signature: Any) -> Any:
     """Load or compile a kernel for a signature while no other process does."""
     with _alone(lock):
-        try:
-            return compile_(signature)
-        except OSError:  # compiled, and there is no room to keep it
-            arguments, _ = sigutils.normalize_signature(signature)  # type: ignore[no-untyped-call]
-            if arguments not in dispatcher.overloads:
-                raise
-            return dispatcher.overloads[arguments].entry_point
+        return compile_(signature)
 
 
 @contextmanager
@@ -72,21 +79,55 @@ def _alone(lock: Path) -> Iterator[None]:
         yield
 
 
+class _Cache(FunctionCache):
+    """Numba's cache of a function, which a disk cannot turn into an error of the function."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The code for a signature, or None if it has to be compiled."""
+        try:
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        except Exception:
+            # A file that was cut off, or overwritten, holds anything.
+            log.debug("compiled code that cannot be read is compiled again", exc_info=True)
+            with suppress(OSError):
+                self.flush()  # type: ignore[no-untyped-call]
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep the code for a signature, if there is room."""
+        try:
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+        except OSError as error:
+            log.debug("compiled code is kept in memory: %s", error)
+
+
 @functools.cache
-def cache_root() -> Path:
-    """The folder that holds compiled kernels; created if need be."""
-    if os.environ.get("NUMBA_CACHE_DIR"):
-        return Path(os.environ["NUMBA_CACHE_DIR"])
-    beside = _HERE / "__pycache__"
-    try:
-        beside.mkdir(exist_ok=True)
-        with tempfile.TemporaryFile(dir=beside):
-            return beside / "numba"
-    except OSError:
+def cache_root() -> Path | None:
+    """The folder that holds compiled kernels, created if need be; None if nothing can be
+    written."""
+    wanted = os.environ.get("NUMBA_CACHE_DIR")
+    if wanted and _writable(Path(wanted)):
+        return Path(wanted)
+    if _writable(_HERE / "__pycache__"):
+        return _HERE / "__pycache__" / "numba"
+    with suppress(OSError):
         return _private_temp()
+    log.warning("no folder can hold compiled kernels: each worker compiles them in memory")
+    return None
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _private_temp() -> Path:
+    if os.path.samefile(tempfile.gettempdir(), os.curdir):
+        raise FileNotFoundError("where there is no other folder, Python names the current one")
     # Cached code is executed, so a folder that another user could have made is not taken.
     folder = Path(tempfile.gettempdir()) / f"arc-solver-numba-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
