@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import resource
 import subprocess
 import sys
 from collections.abc import Collection, Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from solver.deadline import Deadline
 from solver.launch import follow, last_words
 
+STAND_INS = "ARC_KIT_GPUS"  # how many processes on the processor a rehearsal has for GPUs
+STAND_IN = "cpu"  # and what their names begin with
+LIBRARIES = (
+    *("numpy", "numba", "torch", "transformers", "peft"),
+    *("torchao", "bitsandbytes", "unsloth"),
+)
 _MULTIPLY = (
-    "import torch; a = torch.ones(256, 256, device='cuda', dtype=torch.float16); "
+    "import torch; a = torch.ones(256, 256, device='{device}', dtype=torch.float16); "
     "assert (a @ a).float().mean().item() == 256, 'it multiplies wrongly'"
 )
 
@@ -48,6 +57,15 @@ def cpu_flags() -> frozenset[str]:
     return frozenset(next(told, ()))
 
 
+def versions() -> dict[str, str]:
+    """Python and the libraries that engines use, as far as they are installed; none is imported."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
 def available_mb() -> int:
     """Memory free for use; 0 where the system does not tell."""
     try:
@@ -76,7 +94,13 @@ def give_back_memory() -> None:
 
 def gpus() -> tuple[str, ...]:
     """The GPUs that the driver names and this process may use, as `CUDA_VISIBLE_DEVICES` names
-    them."""
+    them.
+
+    A rehearsal's stand-ins for GPUs come in their place: names of none, so that a worker finds no
+    GPU and computes on the processor.
+    """
+    if stand_ins := os.environ.get(STAND_INS):
+        return tuple(f"{STAND_IN}{number}" for number in range(int(stand_ins)))
     try:
         listed = subprocess.run(
             ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=False
@@ -94,5 +118,6 @@ def gpu_fault(device: str, deadline: Deadline) -> str | None:
     no code for it; asked in a process of its own, since that may hang or crash."""
     words: list[str] = []
     only = {"CUDA_VISIBLE_DEVICES": device}
-    code = follow([sys.executable, "-c", _MULTIPLY], deadline, only, words.append)
+    multiply = _MULTIPLY.format(device="cpu" if device.startswith(STAND_IN) else "cuda")
+    code = follow([sys.executable, "-c", multiply], deadline, only, words.append)
     return None if code == 0 else last_words(words) or f"exit code {code}"

@@ -16,8 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import solver
 from solver.arcio import Source
 from solver.backlog import WHOLE, Slot
@@ -31,7 +29,7 @@ from solver.folder import run_folder
 from solver.grid import Candidate, DataError, Task, key
 from solver.journal import ALL, FILE, FORMAT, JobRecord, LoadRecord, Replay, replay
 from solver.loading import Load
-from solver.machine import address_limit
+from solver.machine import address_limit, versions
 from solver.places import NoWorkerError
 from solver.process import Place
 from solver.schedule import Plan
@@ -243,8 +241,7 @@ def header(source: Source, config: Config) -> dict[str, Any]:
         "config": dataclasses.asdict(config),
         "versions": {
             "solver": solver.__version__,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
+            **versions(),
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         },
         "argv": sys.argv[1:],

@@ -21,6 +21,7 @@ from solver.install import install
 from solver.journal import FILE
 from solver.kit import IMPORTABLE, ROOT
 from solver.launch import follow
+from solver.machine import versions
 from solver.mounts import CHALLENGES, INPUT, find
 from solver.plan import SYNTH, Plan, read_plan
 from solver.summary import summarize
@@ -76,7 +77,9 @@ def install_wheels(session: Session) -> None:
 
 
 def check(session: Session) -> None:
-    """The preflight, in a process of its own; it leaves its plan for the run."""
+    """Which versions there are, then the preflight, in a process of its own; it leaves its plan
+    for the run."""
+    print(", ".join(f"{name} {version}" for name, version in versions().items()))
     run_s = session.deadline().left()
     left = PREFLIGHT_SHARE * run_s
     command = [

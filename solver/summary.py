@@ -35,6 +35,8 @@ def summarize(
     journal = replay(working / FILE) if (working / FILE).exists() else Replay()
     states = Counter(_state(journal, task) for task in tasks)
     say("answered by: " + ", ".join(f"{kind} {n}" for kind, n in states.most_common()))
+    proposed = Counter(candidate.engine for candidate in journal.candidates)
+    say("candidates: " + (", ".join(f"{k} {n}" for k, n in proposed.most_common()) or "none"))
     for line in _engines(journal):
         say(line)
     submission = read_submission(path)

@@ -29,7 +29,7 @@ class WheelsAction(StrEnum):
     verify = "verify"
 
 
-@app.command(epilog="Examples:\n\n  arcsub wheels build\n\n  arcsub wheels verify unsloth")
+@app.command(epilog="Examples:\n\n  arcsub wheels build\n\n  arcsub wheels verify language")
 def wheels(
     action: Annotated[WheelsAction, typer.Argument(help="Lock and download, or prove complete.")],
     profile: Annotated[str, typer.Argument(help="A folder of offline_wheels/.")] = "minimal",

@@ -42,9 +42,9 @@ def notebook(
         ),
     ] = "",
     lock: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Of the wheels; offline_wheels/minimal if left out."),
-    ] = None,
+        str,
+        typer.Option(metavar="FILE", help="Of the wheels; what the engines want if left out."),
+    ] = "",
 ) -> None:
     """Build one offline Kaggle notebook that holds the whole solver."""
 
@@ -62,7 +62,7 @@ def notebook(
             machine=machine,
             model=model,
             wheels=wheels,
-            **({"lock": lock} if lock else {}),
+            lock=lock,
         )
         size = write_notebook(Path(out), settings, commit := commit_of())
         typer.echo(f"{out}: {size / 1e3:.0f} kB, profile {profile}, commit {commit}")
@@ -117,6 +117,9 @@ def rehearse(
     cold: Annotated[
         bool, typer.Option("--cold", help="Compile all kernels anew, as a session has to.")
     ] = False,
+    gpus: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Processes on the processor in place of GPUs.")
+    ] = 0,
     network: Annotated[bool, typer.Option("--network", help="Leave the network on.")] = False,
     at_least: Annotated[
         int, typer.Option(metavar="N", min=0, help="Fail unless so many tasks are solved.")
@@ -145,6 +148,7 @@ def rehearse(
             wheels=wheels,
             model=model,
             cold=cold,
+            gpus=gpus,
             network=network,
             seed=seed,
             at_least=at_least,

@@ -9,14 +9,20 @@ from solver.config import Stage, load_config
 from solver.deadline import parse_duration
 from solver.engines import ENGINES, TAKE_A_MODEL
 from solver.grid import DataError
-from solver.kit import MODEL, ROOT
+from solver.kit import MODEL
 from solver.mounts import check_source
 from solver.plan import needs_model
 from submission.kaggle_settings import MACHINES
+from submission.wheels import FOLDER, LOCK
 
 INSIDE = "inside"  # in place of a model's source: it travels in the notebook
 KIT_MODEL = "datasets/*/arc-kit-model"  # where the kit's own model is otherwise
-KIT_WHEELS = "datasets/*/arc-kit-wheels"  # where that is which an engine with a model needs
+# Where that is which an engine with a model needs, by the profile of `offline_wheels/`: the kit's
+# own model takes the smallest, a language model of one's own takes the other.
+KIT_WHEELS = {
+    "minimal": "datasets/*/arc-kit-wheels",
+    "language": "datasets/*/arc-kit-language-wheels",
+}
 INSIDE_BYTES = 100_000  # of its weights at most, beside the solver
 
 
@@ -25,8 +31,9 @@ class Settings:
     """What a notebook is built with; the fields are the command's options.
 
     `machine`: one of `MACHINES`, or empty for what the engines want.
-    `wheels`: a Kaggle source, or empty: none where no engine has a model, else `KIT_WHEELS`; `lock`
-    is the file that names what is installed from it.
+    `wheels`: a Kaggle source, or empty: none where no engine has a model, else that of
+    `KIT_WHEELS`; `lock` is the file that names what is installed from it, or empty for that
+    profile's.
     `model`: a Kaggle source, `inside`, or empty: no model where no engine wants one, and the
     kit's own inside if it is so small, else as `KIT_MODEL`.
     """
@@ -40,7 +47,7 @@ class Settings:
     machine: str = ""
     model: str = ""
     wheels: str = ""
-    lock: str = str(ROOT / "offline_wheels" / "minimal" / "lock.txt")
+    lock: str = ""
 
 
 def settle(settings: Settings) -> tuple[Settings, tuple[str, ...]]:
@@ -54,8 +61,10 @@ def settle(settings: Settings) -> tuple[Settings, tuple[str, ...]]:
     machine = settings.machine or ("NvidiaL4" if on_gpu else "cpu")
     with_model = any(map(needs_model, engines))
     model = settings.model or (_kit_model() if with_model else "")
-    wheels = settings.wheels or (KIT_WHEELS if with_model else "")
-    return replace(settings, machine=machine, model=model, wheels=wheels), engines
+    kind = "language" if set(engines) & set(TAKE_A_MODEL) else "minimal"
+    wheels = settings.wheels or (KIT_WHEELS[kind] if with_model else "")
+    lock = settings.lock or str(FOLDER / kind / LOCK)
+    return replace(settings, machine=machine, model=model, wheels=wheels, lock=lock), engines
 
 
 def _kit_model() -> str:

@@ -17,6 +17,7 @@ from solver.grid import DataError
 from solver.journal import FILE, replay
 from solver.jsonio import load_json
 from solver.kit import MODEL
+from solver.machine import STAND_INS
 from solver.plan import SYNTH
 from solver.run import RunError
 from solver.session import OWN_BUDGET, SCORED
@@ -36,6 +37,7 @@ from submission.rehearse_options import (
 from submission.sandbox import Ending, Fault, Limits, run_isolated
 from submission.standin import KIT, base, cache_folder, make, packages
 from submission.timeline import Times, extrapolation, stage_lines, times_of
+from submission.wheels import built_wheels
 
 HERE = Path(__file__).parent / "rehearsal"
 STARTUP_S, LATE_S = 120.0, 180.0  # the kernel's start; what may come after the budget's end
@@ -127,9 +129,11 @@ def _own_notebook(out: Path) -> Path:
 
 def _attached(request: Rehearsal, notebook: Path, kind: str, out: Path) -> list[Attached]:
     """The sources that the notebook names, as far as they are not missing on purpose."""
-    own_model = set(about_of(notebook)["engines"]) & set(TAKE_A_MODEL)
+    about = about_of(notebook)
+    own_model = set(about["engines"]) & set(TAKE_A_MODEL)
     the_kits = None if own_model else str(MODEL)
-    folders = {"wheels": request.wheels, "model": request.model or the_kits}
+    wheels = request.wheels or (built_wheels(about["lock"]) if request.standin != KIT else None)
+    folders = {"wheels": wheels, "model": request.model or the_kits}
     sources = sources_of(notebook)
     missing = {"no-model": "model", "no-input": "competition"}.get(kind)
     if missing and not sources.pop(missing, None):
@@ -155,13 +159,16 @@ def _environment(rehearsed: _Rehearsed, request: Rehearsal) -> dict[str, str]:
         delete(rehearsed.out, "kernels")
     kernels.mkdir(parents=True, exist_ok=True)
     scored = {} if request.commit else {SCORED: "1"}
+    gpus = {STAND_INS: str(request.gpus)} if request.gpus else {}
     return {
         "PATH": f"{rehearsed.python.parent}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
         "HOME": "/kaggle/home",
         "LANG": "C.UTF-8",
         "NUMBA_CACHE_DIR": str(kernels),
+        "TORCHINDUCTOR_CACHE_DIR": str(kernels / "inductor"),
         OWN_BUDGET: f"{rehearsed.budget_s}s",
         **scored,
+        **gpus,
     }
 
 

@@ -46,6 +46,7 @@ class Rehearsal:
     wheels: str | None = None
     model: str | None = None
     cold: bool = False
+    gpus: int = 0
     network: bool = False
     seed: int = 0
     at_least: int = 0

@@ -18,12 +18,14 @@ from submission.owned import reason
 from submission.tools import find_python, run_tool, tool_environment
 from submission.wheels import CONSTRAINTS, FOLDER, PYTHON, read_pins
 
-# What of the image the solver and the notebook use, in the versions of `CONSTRAINTS`. What comes
-# with torch is apart: not every index has its CPU build.
-IMAGE = ("numba", "numpy", "pandas", "safetensors", "transformers")
+# What of the image the solver and the notebook use, in the versions of `CONSTRAINTS`: torch is the
+# build that the image has, which computes on a processor too.
+IMAGE = (
+    *("numba", "numpy", "pandas", "safetensors", "transformers"),
+    *("accelerate", "peft", "torch", "torchao"),
+)
 RUNNER = ("ipykernel", "nbclient", "nbformat")  # the image has its own way to run a notebook
-WITH_TORCH = ("accelerate", "peft")
-CPU_INDEX = FOLDER / "torch-cpu-index.txt"
+ROOM = "8 GB"
 FOREIGN = ("solver", "submission")  # what must come from the notebook alone
 STANDINS = KIT, KAGGLE = "kit", "image"
 VENV_S = 600.0  # for an empty environment, on a slow disk
@@ -96,37 +98,34 @@ def packages(folder: Path) -> Path:
 
 
 def _image(say: Callable[[str], None]) -> Base:
-    """The packages of Kaggle's image on Python 3.12, torch's CPU build in place of its own."""
+    """The packages of Kaggle's image on Python 3.12, in the image's versions."""
     try:
         python = find_python(PYTHON)
     except DataError:
         raise DataError(
             f"--standin {KAGGLE}: needs Python {PYTHON} on the PATH; or --standin {KIT}"
         ) from None
-    asked = (FOLDER / CONSTRAINTS).read_bytes() + repr((IMAGE, RUNNER, WITH_TORCH)).encode()
+    constraints = FOLDER / CONSTRAINTS
+    asked = constraints.read_bytes() + repr((IMAGE, RUNNER)).encode()
     folder = cache_folder() / f"image-{hashlib.sha256(asked).hexdigest()[:12]}"
     ready = folder / ".ready"
     if not ready.exists():
-        say(f"installing the packages of Kaggle's image into {folder}, once")
-        with_torch = _install(python, folder)
-        ready.write_text("" if with_torch else " but torch, which this index lacks for a CPU")
-    about = f"Python 3.12 and the packages of Kaggle's image{ready.read_text()}"
+        say(f"installing the packages of Kaggle's image into {folder}, once: {ROOM}")
+        _install(python, folder, constraints)
+        ready.touch()
+    pins = read_pins(constraints)
+    versions = ", ".join(f"{name} {pins[name]}" for name in IMAGE)
+    about = f"Python {PYTHON} and the packages of Kaggle's image: {versions}"
     return Base(folder / "bin" / "python", packages(folder), about)
 
 
-def _install(python: Path, folder: Path) -> bool:
-    """Make the environment; True if it has torch. Raises `DataError` if the rest is not to be
-    had."""
+def _install(python: Path, folder: Path, constraints: Path) -> None:
+    """Make the environment. Raises `DataError` if a package is not to be had."""
     shutil.rmtree(folder, ignore_errors=True)
     run_tool([python, "-m", "venv", folder], Deadline.after(VENV_S))
-    constraints = FOLDER / CONSTRAINTS
     pip = [str(folder / "bin" / "pip"), "--disable-pip-version-check", "--retries", "1", "install"]
-    pip += ["--quiet", "--constraint", str(constraints)]
-    environment = tool_environment()
-    if subprocess.run([*pip, *IMAGE, *RUNNER], env=environment, check=False).returncode != 0:
+    pip += ["-qq", "--constraint", str(constraints)]
+    command = [*pip, *IMAGE, *RUNNER]
+    if subprocess.run(command, env=tool_environment(), check=False).returncode != 0:
         shutil.rmtree(folder, ignore_errors=True)
         raise DataError(f"--standin {KAGGLE}: pip found not all of {', '.join((*IMAGE, *RUNNER))}")
-    torch = f"torch=={read_pins(constraints)['torch']}+cpu"
-    index = ["--extra-index-url", CPU_INDEX.read_text("utf-8").strip()]
-    command = [*pip, *index, torch, *WITH_TORCH]
-    return subprocess.run(command, env=environment, check=False).returncode == 0

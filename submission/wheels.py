@@ -194,6 +194,18 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return found
 
 
+def built_wheels(digest: str, root: Path = FOLDER) -> str | None:
+    """The folder of the profile that has the lock of this digest; None if there is none.
+
+    Raises `DataError` if its wheels are missing or damaged.
+    """
+    locks = (lock for lock in sorted(root.glob(f"*/{LOCK}")) if sha256(lock) == digest)
+    folder = next((lock.parent for lock in locks), None)
+    if folder is not None:
+        read_manifest(folder)
+    return None if folder is None else str(folder)
+
+
 def read_pins(path: Path) -> dict[str, str]:
     """Name and version of every `name==version` line. Raises `DataError`."""
     return {plain(name): version for name, version in _PIN.findall(_text(path))}

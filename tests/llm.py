@@ -91,10 +91,11 @@ def build_model(folder: Path) -> Path:
     return folder
 
 
-def make_model(folder: Path, style: str = "chat", steps: int = 150) -> Path:
-    """A checkpoint that has learned how tasks are written and that outputs are copies."""
+def make_model(folder: Path, style: str = "chat", steps: int = 150, length: int = LENGTH) -> Path:
+    """A checkpoint that has learned how tasks are written and that outputs are copies; `length`:
+    of the prompts that it says it reads."""
     vocabulary_size = make_tokenizer(folder).get_vocab_size()
-    lm = new_model(vocabulary_size)
+    lm = new_model(vocabulary_size, length)
     embeddings, head = lm.get_input_embeddings(), lm.get_output_embeddings()
     vocabulary = read_vocabulary(folder, style)
     cut_vocabulary(lm, vocabulary.kept)

@@ -23,6 +23,7 @@ from solver.kit import package_files
 from submission.notebook import MAX_BYTES, about_of, build, commit_of, write_notebook
 from submission.notebook_cells import model_cells
 from submission.notebook_settings import Settings
+from submission.wheels import FOLDER, LOCK, read_pins, sha256
 from tests.runs import ROOT
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -259,8 +260,23 @@ def test_the_kits_own_model_is_a_dataset_if_it_does_not_fit(notebook: Any) -> No
     assert about["engines"] == ["synth", "model"]
     assert about["sources"]["model"] == "datasets/*/arc-kit-model"
     assert about["sources"]["wheels"] == "datasets/*/arc-kit-wheels"
+    assert about["lock"] == sha256(FOLDER / "minimal" / LOCK)
     synth = json.loads(build(RUNS["synth"], COMMIT))["metadata"]["arcsub"]
     assert synth["sources"].keys() == {"competition"}
+
+
+@pytest.mark.parametrize("profile", ["nvarc", "poe", "marc", "induce"])
+def test_a_language_model_of_ones_own_comes_with_what_peft_needs(profile: str) -> None:
+    """peft refuses the image's torchao for layers that bitsandbytes does not hold."""
+    notebook = json.loads(build(Settings(profile=profile, model="datasets/o/m"), COMMIT))
+    about = notebook["metadata"]["arcsub"]
+    assert about["sources"]["wheels"] == "datasets/*/arc-kit-language-wheels"
+    assert about["lock"] == sha256(FOLDER / "language" / LOCK)
+    pins = read_pins(FOLDER / "language" / LOCK)
+    assert {"peft", "torchao", "bitsandbytes", "transformers"} <= set(pins)
+    chosen = Settings(profile=profile, model="datasets/o/m", wheels="datasets/me/mine")
+    sources = json.loads(build(chosen, COMMIT))["metadata"]["arcsub"]["sources"]
+    assert sources["wheels"] == "datasets/me/mine"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -164,6 +166,28 @@ def test_the_gpus_that_compute_are_used(gpus: Path, tmp_path: Path) -> None:
     assert "solved by a run with tests.fakes:instant, tests.fakes:says_where_too" in said
     assert plan.options() == ["--devices", "1"]
     assert plan.environment()["CUDA_VISIBLE_DEVICES"] == "0"
+
+
+def test_stand_ins_for_gpus_let_engines_for_devices_compute_on_the_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARC_KIT_GPUS", "1")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    plan, said = checked(tmp_path, 240.0, profile=on_devices(tmp_path, 2), engines="")
+    assert (plan.visible, plan.devices, plan.engines) == (("cpu0",), 1, ())
+    assert "GPU cpu0     multiplies" in said
+    assert "1 of 2 will work" in said
+    assert "solved by a run with tests.fakes:instant, tests.fakes:says_where_too" in said
+    assert plan.environment()["CUDA_VISIBLE_DEVICES"] == "cpu0"
+    asked = "import torch; print(torch.cuda.is_available())"
+    done = subprocess.run(
+        [sys.executable, "-c", asked],
+        env={**os.environ, **plan.environment()},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "False\n"
 
 
 def test_without_any_gpu_what_needs_one_is_left_out(

@@ -331,6 +331,24 @@ def language(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 MODEL = "datasets/someone/some-model"
 
 
+def test_a_language_model_that_wants_gpus_is_rehearsed_on_the_processor(
+    tmp_path: Path, challenges: Path, solutions: str, language: tuple[Path, Path]
+) -> None:
+    model, profile = language
+    text = profile.read_text().replace("'llm'", "'llm'\ndevice = true")
+    own = tmp_path / "devices.toml"
+    own.write_text("devices = 4\n" + text)
+    notebook = toy_notebook(Settings(profile=str(own), model=MODEL), ",llm")
+    given = {"solutions": solutions, "model": str(model), "budget": "400s"}
+    said = rehearsed(tmp_path, notebook, challenges, gpus=1, **given)
+    assert "GPU cpu0     multiplies" in said
+    jobs = replay(tmp_path / "out" / "kaggle" / "working" / "candidates.jsonl").jobs
+    ended = {job.engine for job in jobs if job.outcome in ("finished", "sliced")}
+    assert ended == {"toy:flip", "llm"}
+    without = rehearsed(tmp_path, notebook, challenges, **given)
+    assert "there is no GPU: the run goes on with toy:flip" in without
+
+
 def test_a_language_model_that_is_attached_is_loaded_without_a_gpu_that_fails(
     tmp_path: Path, challenges: Path, solutions: str, language: tuple[Path, Path]
 ) -> None:
@@ -339,6 +357,7 @@ def test_a_language_model_that_is_attached_is_loaded_without_a_gpu_that_fails(
     given = {"solutions": solutions, "model": str(model), "budget": "400s"}
     text = rehearsed(tmp_path, notebook, challenges, fault="bad-gpu", **given)
     assert "PROBLEM GPU 0" in text
+    assert re.search(r"python 3\.\d+\.\d+, numpy \d.*, torch \d.*, transformers \d", text)
     assert f"/kaggle/input/{MODEL} (by its whole name)" in text
     assert "\nscore     100.0% of 4 tasks" in text
     jobs = replay(tmp_path / "out" / "kaggle" / "working" / "candidates.jsonl").jobs

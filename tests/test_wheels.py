@@ -23,6 +23,7 @@ from submission.wheels import (
     REQUIREMENTS,
     WHEELS,
     build,
+    built_wheels,
     named,
     plain,
     read_manifest,
@@ -187,3 +188,12 @@ def test_what_is_kept_of_a_profile_fits_together(folder: Path) -> None:
     ours = {name: version for name, version in pins.items() if name in asked}
     assert ours.items() <= asked.items()
     assert {"transformers", "bitsandbytes"} <= set(ours)
+
+
+def test_the_folder_of_a_lock_is_found(root: Path) -> None:
+    folder = build("tiny", soon(), lambda _: None, root)
+    assert built_wheels(sha256(folder / LOCK), root) == str(folder)
+    assert built_wheels("", root) is None
+    next((folder / WHEELS).glob("*.whl")).unlink()
+    with pytest.raises(DataError, match="is missing"):
+        built_wheels(sha256(folder / LOCK), root)

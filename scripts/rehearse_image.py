@@ -1,0 +1,147 @@
+"""Rehearse what a push would run, on the packages of Kaggle's image, and demand answers of models.
+
+    PYTHONPATH=. python scripts/rehearse_image.py
+    PYTHONPATH=. python scripts/rehearse_image.py --runs nvarc,nvarc-plain --budget 12m
+
+`cpu` is the default notebook with the kit's own model. `nvarc`, `poe` and `marc` get a small
+language model, made here, and the processor in place of GPUs: as their profile says, in four bits,
+and as `NAME-plain`, not quantized. All start from cold. Needs Python 3.12, what `arcsub rehearse`
+needs, the wheels (`arcsub wheels build`, `arcsub wheels build language`) and, for the image, 8 GB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from solver.grid import Grid, Task, same
+from solver.journal import FILE, Replay, replay
+from solver.kit import ROOT
+from submission.notebook import commit_of, write_notebook
+from submission.notebook_settings import Settings
+from submission.rehearse import rehearse
+from submission.rehearse_options import Rehearsal
+from tests.llm import copies, make_model
+from tests.runs import write_challenges
+
+STYLES = {"nvarc": "chat", "poe": "io", "marc": "chat"}
+PLAIN = "-plain"
+RUNS = ("cpu", *(name + kind for name in STYLES for kind in ("", PLAIN)))
+LENGTH = 8192  # of the profiles' prompts
+SOURCE = "datasets/someone/small"
+TASKS = 3
+GIVEN_UP = re.compile(r": not as .*; now as .*")  # what a worker logs when it loads in another way
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the model of a run answered: of so many tasks, how many, and how many rightly; `faults`
+    are what it did otherwise than its profile says."""
+
+    tasks: int
+    answered: int
+    right: int
+    faults: tuple[str, ...]
+
+
+def main() -> int:
+    """A line for each run; 1 if a model had no answer or was not loaded as its profile says."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", default=",".join(RUNS), help="some of them, by commas")
+    parser.add_argument("--budget", default="15m", help="of each notebook")
+    parser.add_argument("--out", type=Path, default=Path("runs/image"))
+    parser.add_argument("--warm", action="store_true", help="with kernels compiled before")
+    options = parser.parse_args()
+    out, failed = options.out.resolve(), []
+    for run in options.runs.split(","):
+        print(f"\n=== {run}", flush=True)
+        said = _rehearsed(run, out / run, options)
+        engine = "model" if run == "cpu" else "llm"
+        found = _answers(out / run, engine)
+        right = f"{found.answered} of {found.tasks} tasks answered by {engine}, {found.right} right"
+        print(f"=== {run}: {right}{''.join(f'; {fault}' for fault in found.faults)}", flush=True)
+        if not found.answered or found.faults or "python 3.12" not in said:
+            failed.append(run)
+    print(f"\nfailed: {', '.join(failed)}" if failed else "\nevery model answered")
+    return 1 if failed else 0
+
+
+def _rehearsed(run: str, out: Path, options: argparse.Namespace) -> str:
+    """Build a run's notebook and rehearse it; what the rehearsal said."""
+    out.mkdir(parents=True, exist_ok=True)
+    tasks = tuple(map(copies, range(TASKS)))
+    source = write_challenges(out / "challenges.json", tasks)
+    solutions = out / "solutions.json"
+    solutions.write_text(json.dumps({t.id: [g.tolist() for g in t.tests] for t in tasks}))
+    notebook, model = out / "notebook.ipynb", None
+    settings = Settings()
+    if run != "cpu":
+        name = run.removesuffix(PLAIN)
+        model = _model(out.parent / f"model-{STYLES[name]}", STYLES[name])
+        settings = Settings(profile=_profile(name, run, out), model=SOURCE)
+    write_notebook(notebook, settings, commit_of())
+    request = Rehearsal(
+        str(source),
+        str(notebook),
+        solutions=str(solutions),
+        budget=options.budget,
+        out=str(out),
+        standin="image",
+        model=model,
+        cold=not options.warm,
+        gpus=0 if run == "cpu" else 1,
+    )
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        print(line, flush=True)
+
+    rehearse(request, say)
+    return "\n".join(said)
+
+
+def _profile(name: str, run: str, out: Path) -> str:
+    """The profile, or a copy of it without quantization."""
+    if run == name:
+        return name
+    text = (ROOT / "solver" / "profiles" / f"{name}.toml").read_text("utf-8")
+    path = out / f"{run}.toml"
+    path.write_text(text.replace('quantization = "nf4"', 'quantization = "none"'), "utf-8")
+    return str(path)
+
+
+def _model(folder: Path, style: str) -> str:
+    """A small model that copies, made once."""
+    if not (folder / "model.safetensors").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        make_model(folder, style, length=LENGTH)
+    return str(folder)
+
+
+def _answers(out: Path, engine: str) -> Answers:
+    """What the journal and the log of a rehearsal say of an engine."""
+    working = out / "kaggle" / "working"
+    journal = replay(working / FILE) if (working / FILE).exists() else Replay()
+    tasks = tuple(map(copies, range(TASKS)))
+    grids = {task.id: list(_grids(journal, task, engine)) for task in tasks}
+    right = sum(any(same(grid, task.tests[0]) for grid in grids[task.id]) for task in tasks)
+    log = (working / "run.log").read_text("utf-8") if (working / "run.log").exists() else ""
+    failed = [(job.error or "").strip().splitlines() for job in journal.jobs if job.error]
+    faults = *(GIVEN_UP.findall(log)), *(lines[-1] for lines in failed if lines)
+    return Answers(len(tasks), sum(map(bool, grids.values())), right, tuple(dict.fromkeys(faults)))
+
+
+def _grids(journal: Replay, task: Task, engine: str) -> Iterator[Grid]:
+    for candidate in journal.candidates:
+        if candidate.engine == engine and candidate.task == task.id:
+            yield candidate.grid
+
+
+if __name__ == "__main__":
+    sys.exit(main())
