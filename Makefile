@@ -47,7 +47,7 @@ $(PACKAGES): torch.lock requirements.lock setup.cfg pyproject.toml
 	$(BIN)/pip check
 	@touch $@
 
-$(READY): $(PACKAGES)
+$(READY): $(PACKAGES) $(wildcard solver/synth/*.py)
 	@$(BIN)/python -m solver.synth.compiling
 	@touch $@
 

@@ -295,9 +295,25 @@ def says_where(task: Task, deadline: Deadline, context: Context) -> Iterator[Can
     yield Candidate(task.id, 0, grid, "fake", program=program)
 
 
-def says_where_too(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
-    """The same under another name, for a second stage."""
+def meets_devices(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """The same on a core, while some worker is at `meets_cores`."""
+    _meet("core", "device", deadline, context)
     yield from says_where(task, deadline, context)
+
+
+def meets_cores(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """The same on a device, while some worker is at `meets_devices`."""
+    _meet("device", "core", deadline, context)
+    yield from says_where(task, deadline, context)
+
+
+def _meet(mine: str, other: str, deadline: Deadline, context: Context) -> None:
+    """Wait until a job of the other kind has begun, and fail if none does."""
+    context.folder.mkdir(exist_ok=True)
+    (context.folder / mine).touch()
+    while not (context.folder / other).exists():
+        assert not deadline.passed(), f"no {other} worked beside this {mine}"
+        time.sleep(0.01)
 
 
 def parricide(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:

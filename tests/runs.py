@@ -12,6 +12,7 @@ from solver.grid import Task
 from solver.journal import FILE, Replay, replay
 
 ROOT = Path(__file__).resolve().parent.parent
+ARCSUB = str(Path(sys.executable).with_name("arcsub"))
 
 
 def write_challenges(path: Path, tasks: tuple[Task, ...]) -> Path:
@@ -51,11 +52,11 @@ def command(challenges: Path, folder: Path, engine: str, budget: str, *more: str
     ]
 
 
-def start(arguments: list[str], **environment: str) -> subprocess.Popen[str]:
-    """Start it with the checkout importable and its output captured."""
+def start(arguments: list[str], folder: Path = ROOT, **environment: str) -> subprocess.Popen[str]:
+    """Start it in a folder, with the checkout importable and its output captured."""
     return subprocess.Popen(
         arguments,
-        cwd=ROOT,
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -16,9 +16,9 @@ from solver.arcio import pick_tasks, read_source
 from solver.grid import Task
 from solver.submissions import check_submission
 from tests.fakes import toy_tasks
-from tests.runs import ROOT, journal_of, write_challenges
+from tests.runs import ARCSUB, ROOT, journal_of, write_challenges
 
-ARCSUB = str(Path(sys.executable).with_name("arcsub"))
+QUICK = ("--engines", "tests.fakes:instant", "--budget", "20s")
 KAGGLE = ("notebook", "rehearse", "preflight", "wheels", "push")
 AFTER = ("status", "logs", "output", "submit")
 RUNS = ("report", "compare", "lab", "simulate")
@@ -92,7 +92,7 @@ def test_a_folder_is_solved_and_a_second_run_gets_its_own(toys: Path) -> None:
     folder.mkdir()
     for task_id, task in json.loads((toys / "challenges.json").read_text()).items():
         (folder / f"{task_id}.json").write_text(json.dumps(task))
-    solve = (ARCSUB, "solve", "tasks", "--tasks", "t000,t001", "--budget", "1s")
+    solve = (ARCSUB, "solve", "tasks", "--tasks", "t000,t001", *QUICK)
     assert "runs/tasks/submission.json" in printed(toys, *solve)
     assert "runs/tasks-2/submission.json" in printed(toys, *solve)
     for name in ("tasks", "tasks-2"):
@@ -137,7 +137,7 @@ def test_a_run_is_resumed_only_when_asked_and_never_over_other_tasks(toys: Path)
 def test_draws_of_runs_are_nested(toys: Path) -> None:
     drawn = []
     for number in ("2", "5"):
-        solve = (ARCSUB, "solve", "challenges.json", "--budget", "1s", "--run", number)
+        solve = (ARCSUB, "solve", "challenges.json", *QUICK, "--run", number)
         printed(toys, *solve, "--tasks", number, "--seed", "3")
         drawn.append(journal_of(toys / number).runs[0]["tasks"])
     assert [len(ids) for ids in drawn] == [2, 5]

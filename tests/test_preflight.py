@@ -129,7 +129,7 @@ def on_devices(tmp_path: Path, devices: int) -> str:
     path = tmp_path / "own.toml"
     path.write_text(
         f"devices = {devices}\nworkers = 1\n[[stages]]\nengine = 'tests.fakes:instant'\n"
-        "[[stages]]\nengine = 'tests.fakes:says_where_too'\ndevice = true\n"
+        "[[stages]]\nengine = 'tests.fakes:says_where'\ndevice = true\n"
     )
     return str(path)
 
@@ -163,7 +163,7 @@ def test_the_gpus_that_compute_are_used(gpus: Path, tmp_path: Path) -> None:
     assert (plan.visible, plan.devices, plan.engines) == (("0",), 1, ())
     assert "GPU 1        RuntimeError: no kernel image is available" in said
     assert "1 of 2 will work" in said
-    assert "solved by a run with tests.fakes:instant, tests.fakes:says_where_too" in said
+    assert "solved by a run with tests.fakes:instant, tests.fakes:says_where" in said
     assert plan.options() == ["--devices", "1"]
     assert plan.environment()["CUDA_VISIBLE_DEVICES"] == "0"
 
@@ -177,7 +177,7 @@ def test_stand_ins_for_gpus_let_engines_for_devices_compute_on_the_processor(
     assert (plan.visible, plan.devices, plan.engines) == (("cpu0",), 1, ())
     assert "GPU cpu0     multiplies" in said
     assert "1 of 2 will work" in said
-    assert "solved by a run with tests.fakes:instant, tests.fakes:says_where_too" in said
+    assert "solved by a run with tests.fakes:instant, tests.fakes:says_where" in said
     assert plan.environment()["CUDA_VISIBLE_DEVICES"] == "cpu0"
     asked = "import torch; print(torch.cuda.is_available())"
     done = subprocess.run(

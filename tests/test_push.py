@@ -280,7 +280,7 @@ def test_settings_that_are_wrong_are_named(tmp_path: Path, old: str, new: str, s
 
 def test_the_settings_of_the_documentation_are_valid(tmp_path: Path) -> None:
     page = (ROOT / "docs/kaggle.md").read_text()
-    (text,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (text,) = re.findall(r"```toml\n(# kaggle\.toml\n.*?)```", page, re.DOTALL)
     for folder in ("offline_wheels/minimal", "models/pair"):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "file").write_text("x")

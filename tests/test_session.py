@@ -104,7 +104,7 @@ def test_engines_that_are_refused_leave_the_synthesizer(session: Session) -> Non
 def test_a_run_has_the_devices_that_work(session: Session, tmp_path: Path) -> None:
     profile = tmp_path / "two.toml"
     profile.write_text(
-        "devices = 2\n[[stages]]\nengine = 'tests.fakes:says_where_too'\ndevice = true\n"
+        "devices = 2\n[[stages]]\nengine = 'tests.fakes:says_where'\ndevice = true\n"
     )
     plan(session, visible=("1",), devices=1)
     run(replace(session, profile=str(profile)))

@@ -42,7 +42,7 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile on first call, keep on disk; integer division by zero gives 0, it never raises."""
     compiled: Any = numba.njit(error_model="numpy")(function)
     root = cache_root()
-    if root is not None:
+    if root is not None and not config.DISABLE_JIT:  # type: ignore[attr-defined]
         _keep_on_disk(compiled, root / _digest(function.__module__.rpartition(".")[2]))
     return cast(Callable[..., Any], compiled)
 
