@@ -14,13 +14,22 @@ PIP_SOURCES := $(addprefix PIP_,INDEX_URL EXTRA_INDEX_URL FIND_LINKS NO_INDEX CO
 	TIMEOUT DEFAULT_TIMEOUT RETRIES)
 unexport $(filter-out $(PIP_SOURCES),$(filter PIP_%,$(.VARIABLES)))
 
-.PHONY: solve test lint answers rehearse lock clean
+.PHONY: solve test coverage nightly lint answers rehearse lock clean
 
 solve: $(READY)  ## solve 40 public evaluation tasks on this machine, at most 10 minutes
 	$(BIN)/arcsub solve arc-agi-1:evaluation --tasks 40 --budget 10m
 
 test: $(READY)  ## every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+coverage: $(READY)  ## every test, and the lines of solver/ and submission/ that none reaches
+	$(BIN)/coverage erase
+	-$(BIN)/coverage run -m pytest -n 2 --dist loadfile
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+nightly: $(READY)  ## every property with a thousand examples that no run has seen
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Tasks whose rule is one step, so that a minute must do for some of them on any machine.
 SIMPLE := 67a3c6ac,74dd1130,3c9b0459,c8f0f002,a416b8f3,68b16354
@@ -57,4 +66,4 @@ lock:  ## resolve requirements.lock anew (needs uv)
 		--output-file requirements.lock setup.cfg
 
 clean:
-	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

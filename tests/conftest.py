@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ("tests.skips",)
+
 # A pool of threads does not survive the forks of some tests; workers have one thread anyway.
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -19,12 +21,16 @@ settings.register_profile(
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-settings.load_profile("kit")
+# Other examples each night, and many more of them: what they find becomes a test.
+settings.register_profile(
+    "nightly", settings.get_profile("kit"), max_examples=1000, derandomize=False, print_blob=True
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "kit"))
 
 
 @pytest.fixture(scope="session")
 def small_llm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small language model that has learned how tasks are written."""
-    from tests.llm import make_model  # where torch is missing, other tests still run
+    from tests.llm import make_model  # torch takes seconds, and few tests need it
 
     return make_model(tmp_path_factory.mktemp("small_llm"))

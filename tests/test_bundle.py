@@ -10,9 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("torch")
-
 import torch
 
 from solver.grid import DataError

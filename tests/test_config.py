@@ -10,8 +10,9 @@ import pytest
 
 from solver.config import Config, Stage, cores, load_config, ready_stages
 from solver.grid import DataError
+from tests.runs import ROOT
 
-PROFILES = ("cpu", "kaggle-cpu", "marc", "nvarc", "poe")
+PROFILES = sorted(path.stem for path in (ROOT / "solver/profiles").glob("*.toml"))
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -92,7 +93,6 @@ def test_learning_all_tasks_together_is_there_for_who_asks(profile: str) -> None
 def test_a_run_goes_on_without_an_optional_stage_that_cannot_begin(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("torch")
     monkeypatch.setattr(logging.getLogger("solver"), "propagate", True)  # a run turns it off
     synth, model = Stage("synth"), Stage("model", optional=True, settings={"folder": "nowhere"})
     config = Config(60.0, (synth, model))

@@ -9,10 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-pytest.importorskip("tokenizers")
-pytest.importorskip("torch")
-
 from tokenizers import Tokenizer
 
 from solver.grid import COLORS, DataError, Grid, Pair, Task, freeze, same

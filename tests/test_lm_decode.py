@@ -9,9 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-pytest.importorskip("torch")
-
 import torch
 
 from solver.deadline import Deadline, FakeClock, StepClock

@@ -6,9 +6,6 @@ import math
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("torch")
-
 import torch
 
 from solver.deadline import Deadline, StepClock

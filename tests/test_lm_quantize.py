@@ -10,9 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("torch")
-
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM

@@ -17,9 +17,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
-pytest.importorskip("peft")
-
 from solver.grid import Pair, Task, as_grid, freeze
 from solver.kit import CONFIG, WEIGHTS
 from solver.lm.files import INDEX

@@ -10,12 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
-
-pytest.importorskip("torch")
-
-import torch
 
 from solver.deadline import Deadline, FakeClock, StepClock
 from solver.grid import COLORS, Candidate, Grid, Task, as_grid, freeze, key, settled

@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("torch")
-
 from safetensors.torch import load_file, save_file
 
 from solver.config import Stage, load_config, ready_stages

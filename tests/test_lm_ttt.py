@@ -11,9 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-pytest.importorskip("torch")
-
 import torch
 
 from solver.deadline import Deadline, StepClock
@@ -178,7 +175,8 @@ def gradient_pair() -> tuple[TaskModel, LowRank, Batch]:
 
 
 def test_an_adapter_is_peft_s_in_values_gradients_and_files(tmp_path: Path) -> None:
-    peft = pytest.importorskip("peft")
+    import peft
+
     model, adapter, batch = gradient_pair()
     loss = batch_loss(model, batch)
     torch.autograd.backward(loss)
@@ -201,7 +199,8 @@ def test_an_adapter_is_peft_s_in_values_gradients_and_files(tmp_path: Path) -> N
 
 
 def test_an_adapter_of_peft_loads(tmp_path: Path) -> None:
-    peft = pytest.importorskip("peft")
+    import peft
+
     theirs = model_of(torch.float32)
     config = peft.LoraConfig(r=4, lora_alpha=8, use_rslora=True, target_modules=list(LORA.targets))
     wrapped = peft.get_peft_model(theirs.lm, config)

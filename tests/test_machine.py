@@ -57,7 +57,6 @@ print(fast_dtype(torch.device("cpu")))
 @pytest.mark.parametrize("switches", [{}, {"ONEDNN_MAX_CPU_ISA": "AVX2"}], ids=["as it is", "avx2"])
 def test_the_precision_of_this_machine(old: bool, switches: dict[str, str]) -> None:
     """torch 2.10 cannot be asked for the processor's capabilities."""
-    pytest.importorskip("torch")
     done = subprocess.run(
         [sys.executable, "-c", ASK.format(old=old)],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **switches},
