@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.runs import NIGHTLY
+
 pytest_plugins = ("tests.skips",)
 
 # A pool of threads does not survive the forks of some tests; workers have one thread anyway.
@@ -25,7 +27,7 @@ settings.register_profile(
 settings.register_profile(
     "nightly", settings.get_profile("kit"), max_examples=1000, derandomize=False, print_blob=True
 )
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "kit"))
+settings.load_profile("nightly" if NIGHTLY else "kit")
 
 
 @pytest.fixture(scope="session")

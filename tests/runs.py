@@ -8,11 +8,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+from hypothesis import settings
+
 from solver.grid import Task
 from solver.journal import FILE, Replay, replay
 
 ROOT = Path(__file__).resolve().parent.parent
+# Other examples than by day, and many more.
+NIGHTLY = bool(os.environ.get("ARC_KIT_NIGHTLY"))
 ARCSUB = str(Path(sys.executable).with_name("arcsub"))
+
+
+def examples(number: int) -> settings:
+    """So many examples of a property; by night twenty times as many."""
+    return settings(max_examples=20 * number if NIGHTLY else number)
 
 
 def write_challenges(path: Path, tasks: tuple[Task, ...]) -> Path:
@@ -52,7 +61,9 @@ def command(challenges: Path, folder: Path, engine: str, budget: str, *more: str
     ]
 
 
-def start(arguments: list[str], folder: Path = ROOT, **environment: str) -> subprocess.Popen[str]:
+def start(
+    arguments: list[str], folder: Path = ROOT, /, **environment: str
+) -> subprocess.Popen[str]:
     """Start it in a folder, with the checkout importable and its output captured."""
     return subprocess.Popen(
         arguments,

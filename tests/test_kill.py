@@ -1,4 +1,4 @@
-"""SIGKILL at a hundred random moments: the submission on disk is always valid and complete,
+"""SIGKILL at many random moments: the submission on disk is always valid and complete,
 and a resumed run ends with the answers of an undisturbed one."""
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from solver.grid import Task, as_grid, key
 from solver.journal import FILE
 from solver.submissions import check_submission, read_submission
 from tests.fakes import toy_tasks
-from tests.runs import command, finish, journal_of, start, workers_of, write_challenges
+from tests.runs import NIGHTLY, command, finish, journal_of, start, workers_of, write_challenges
 
-KILLS = 100
+KILLS = 100 if NIGHTLY else 30
 LANES = 2
 TASKS = toy_tasks(16)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from solver.grid import Pair, freeze
@@ -23,6 +23,7 @@ from solver.lm.model import Size, TaskModel, build
 from solver.lm.packed import Layout
 from solver.lm.product import by_numpy, product
 from solver.lm.train import batch_loss, tensors
+from tests.runs import examples
 
 TASKS = 3
 
@@ -109,7 +110,7 @@ def test_in_bfloat16_the_loss_is_as_near_to_the_exact_one_as_the_class_comes() -
     assert (fused[name].float() - exact[name]).norm() / exact[name].norm() < 0.02 + far
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(st.lists(st.tuples(side, side, side, side), min_size=1, max_size=6))
 def test_logits_are_those_of_the_class_where_the_loss_asks(
     shapes: list[tuple[int, int, int, int]],

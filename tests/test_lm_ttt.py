@@ -208,7 +208,7 @@ def test_an_adapter_of_peft_loads(tmp_path: Path) -> None:
         for name, parameter in wrapped.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(0, 0.05)
-    wrapped.save_pretrained(tmp_path)
+    wrapped.save_pretrained(str(tmp_path))
     model = model_of(torch.float32)
     LowRank(model, LORA).load(tmp_path)
     torch.testing.assert_close(logits(model), logits(theirs), rtol=1e-4, atol=1e-4)

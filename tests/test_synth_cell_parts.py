@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -31,11 +31,12 @@ from solver.synth.cell_names import FEATURES, INDEX, OUT
 from solver.synth.cell_partition import equal_parts, separated_parts
 from solver.synth.cell_tests import Cells, enumerate_tests, gather, pack
 from solver.synth.cell_tree import holds, negate, paint
+from tests.runs import examples
 
 LONG = Deadline.after(1e6, FakeClock())
 grids = arrays(np.uint8, st.tuples(st.integers(1, 7), st.integers(1, 7)),
                elements=st.sampled_from([0, 0, 0, 1, 2, 3]))  # fmt: skip
-quick = settings(max_examples=30, deadline=None)
+quick = examples(30)
 
 
 def feature(grid: Grid, name: str) -> NDArray[np.uint8]:
@@ -235,7 +236,7 @@ KERNELS = [
 
 
 @pytest.mark.parametrize(("module", "name"), KERNELS)
-@settings(max_examples=8, deadline=None)
+@examples(8)
 @given(grid=grids)
 def test_kernels_stay_inside_their_arrays(module: ModuleType, name: str, grid: Grid) -> None:
     """The interpreted kernel checks indices, and agrees with the compiled one."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -191,7 +191,6 @@ def test_frames_give_the_size_they_name(frame: str, shape: tuple[int, int]) -> N
     assert table.shape[1] == shape[0] * shape[1]
 
 
-@settings(max_examples=40, deadline=None)
 @given(small_grids, small_grids)
 def test_candidate_frames_fit(source: Grid, target: Grid) -> None:
     task = Task("fuzz", (Pair(freeze(source), freeze(target)),), (freeze(source),))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -113,7 +113,6 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
 @given(grids, st.sampled_from(sorted(ARGUMENTS)))
 def test_operations_never_raise(grid: Grid, name: str) -> None:
     assert ARGUMENTS.keys() == completion.OPS.keys()

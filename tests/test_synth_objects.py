@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -93,7 +93,6 @@ def test_too_many_objects_make_no_scene() -> None:
     assert segment(freeze(grid), "4") is None
 
 
-@settings(max_examples=40, deadline=None)
 @given(small_grids, st.sampled_from([*MODES, *PART_MODES]), st.sampled_from(["0", "most"]))
 def test_every_region_reference_and_paint_is_well_formed(grid: Grid, mode: str, how: str) -> None:
     scene = scene_of(grid, mode, how)
@@ -111,7 +110,6 @@ def test_every_region_reference_and_paint_is_well_formed(grid: Grid, mode: str, 
         assert ((cells >= -1) & (cells <= 10)).all()
 
 
-@settings(max_examples=30, deadline=None)
 @given(small_grids, st.integers(0, 7))
 def test_sizes_and_holes_do_not_depend_on_the_view(grid: Grid, d8: int) -> None:
     plain, turned = scene_of(grid), scene_of(freeze(turn(grid, d8)))

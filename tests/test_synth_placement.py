@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -124,7 +124,6 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
 @given(grids, st.sampled_from(sorted(ARGUMENTS)))
 def test_operations_never_raise_and_keep_the_shape(grid: Grid, name: str) -> None:
     assert ARGUMENTS.keys() == placement.OPS.keys()
@@ -132,7 +131,6 @@ def test_operations_never_raise_and_keep_the_shape(grid: Grid, name: str) -> Non
     assert made is None or (made.shape == grid.shape and made.max() < 10)
 
 
-@settings(max_examples=40, deadline=None)
 @given(grids, st.integers(0, 7), st.sampled_from(["stop", "right", "left", "back", "bounce"]))
 def test_rays_paint_blank_cells_only(grid: Grid, first: int, wall: str) -> None:
     out = placement.travel(grid, 1, 2, first, wall)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from solver.grid import Grid
@@ -137,7 +137,6 @@ grids = st.integers(1, 8).flatmap(
 
 
 @given(grids, st.sampled_from(range(1, 8)))
-@settings(max_examples=60, deadline=None)
 def test_turns_are_symmetries(cells: Grid, arg: int) -> None:
     image = Image(cells)
     inverse = {5: 6, 6: 5}.get(arg, arg)
@@ -146,7 +145,6 @@ def test_turns_are_symmetries(cells: Grid, arg: int) -> None:
 
 
 @given(grids, st.sampled_from(["crop", "squeeze", "spread", "solid"]))
-@settings(max_examples=60, deadline=None)
 def test_repeating_these_changes_nothing(cells: Grid, name: str) -> None:
     arg = {"squeeze": 1}.get(name, 0)
     once = OPS[name].function(Image(cells), arg)
@@ -155,7 +153,6 @@ def test_repeating_these_changes_nothing(cells: Grid, name: str) -> None:
 
 
 @given(grids, st.integers(0, 9))
-@settings(max_examples=60, deadline=None)
 def test_colour_is_kept_or_erased(cells: Grid, color: int) -> None:
     kept = OPS["keep_color"].function(Image(cells), color).cells
     rest = OPS["erase_color"].function(Image(cells), color).cells
@@ -163,7 +160,6 @@ def test_colour_is_kept_or_erased(cells: Grid, color: int) -> None:
 
 
 @given(grids)
-@settings(max_examples=30, deadline=None)
 def test_parts_drawn_together_are_the_content(cells: Grid) -> None:
     parts = OPS["split_parts"].function(Image(cells), 1)
     crop = OPS["crop"].function(Image(cells), 0)

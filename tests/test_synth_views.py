@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -63,13 +63,11 @@ def test_every_turn_has_an_inverse(d8: int) -> None:
 
 
 @given(any_grid, any_view)
-@settings(max_examples=60, deadline=None)
 def test_undo_brings_back_what_apply_shows(grid: Grid, view: GridView) -> None:
     assert same(view.undo(view.apply(grid), grid), grid)
 
 
 @given(any_grid, any_view)
-@settings(max_examples=60, deadline=None)
 def test_a_wrapped_program_prints_parses_and_does_what_the_view_did(
     grid: Grid, view: GridView
 ) -> None:
