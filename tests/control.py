@@ -37,6 +37,17 @@ class Control:
         self.longest_s = max(self.longest_s, time.monotonic() - begun)
 
 
+def yardstick_s() -> float:
+    """The processor seconds of a fixed piece of work, now and here: about 0.1.
+
+    What a test allows in yardsticks holds on a slower processor, too, and on one whose other half
+    is busy.
+    """
+    begun = time.process_time()
+    sum(i * i for i in range(1_000_000))
+    return time.process_time() - begun
+
+
 @contextmanager
 def control() -> Iterator[Control]:
     """Measure beside the block."""

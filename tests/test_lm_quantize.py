@@ -21,6 +21,7 @@ from solver.lm.load import quantization
 from solver.lm.model import CONFIG, WEIGHTS, Size, TaskModel, build, dequantized, load
 from solver.lm.quantize import quantize
 from solver.lm.train import Recipe, Trainer, batch_loss, measure
+from tests.control import yardstick_s
 
 BUNDLE = Path(__file__).parent.parent / "models" / "pair"
 PAIRS = [
@@ -223,5 +224,5 @@ print(lm.is_quantized, time.process_time(), status.split("VmHWM:")[1].split()[0]
 """
     quantized, seconds, memory = in_a_new_process(code, tmp_path)
     assert quantized == "True"
-    assert float(seconds) < 15  # 3 to 5 s; a busy machine counts more
+    assert float(seconds) < 100 * yardstick_s()  # it takes 30 to 50
     assert int(memory) * 1024 < 600e6

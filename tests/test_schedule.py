@@ -17,6 +17,7 @@ from solver.config import Stage
 from solver.cost import Work
 from solver.schedule import Plan
 from solver.simulate import Cost, World, simulate
+from tests.control import yardstick_s
 
 HOURS_12 = 12 * 3600.0
 BASE = Stage("base", max_slice_s=3600)
@@ -194,7 +195,7 @@ def test_a_12_hour_run_of_240_tasks_on_4_workers(name: str) -> None:
     begun = time.process_time()
     stage = Stage("model", max_slice_s=HOURS_12, repeats=True)
     run = simulate(_works([100] * 240), [stage], 4, HOURS_12, World(cost, lost=lost))
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < 10 * yardstick_s()
     assert run.ended_s <= HOURS_12
     assert run.ended_s >= 0.999 * HOURS_12
     assert run.busy >= 0.99
@@ -447,7 +448,7 @@ def test_a_12_hour_run_of_240_tasks_on_4_devices_and_16_cores() -> None:
         World(cost, confidence, fits, lost={19: HOURS_12 / 2}),
         devices=4,
     )
-    assert time.process_time() - begun < 3
+    assert time.process_time() - begun < 30 * yardstick_s()
     assert run.ended_s <= HOURS_12
     on_devices = [job for job in zip(run.jobs, run.slots, strict=True) if job[0][0] >= 16]
     assert {slot.stage for _, slot in on_devices} == {1}
