@@ -349,7 +349,7 @@ def wait_for(condition: object, timeout: float = 10) -> None:
 def test_what_a_job_has_found_by_its_deadline_is_heard_whole(tmp_path: Path) -> None:
     """Not its first candidate only, which is all that comes before the deadline is looked at."""
     stage = Stage("tests.fakes:last_words", max_slice_s=1.0)
-    solve(Source("toy", TASKS[:2]), Config(20, (stage,), workers=1, grace_s=2), tmp_path)
+    solve(Source("toy", TASKS[:2]), Config(8, (stage,), workers=1, grace_s=2), tmp_path)
     replayed = journal_of(tmp_path)
     assert [job.outcome for job in replayed.jobs[:2]] == ["sliced"] * 2
     first = replayed.candidates[: replayed.heard[0]]

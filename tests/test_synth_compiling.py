@@ -27,7 +27,7 @@ from solver.synth.compiling import (
     steps,
     tails,
 )
-from tests.runs import ROOT
+from tests.runs import ROOT, finish, start
 
 SMALL = ("erase_color", "swap_two", "solid", "one_cell", "count_drawn", "scale_down")
 TABLE = {
@@ -149,6 +149,20 @@ def test_a_killed_set_up_continues(tmp_path: Path) -> None:
     kept = len(list(tmp_path.rglob("*.nbc")))
     out, _ = compile_apart(tmp_path, "compile_small()").communicate()
     assert 0 < int(out) == len(list(tmp_path.rglob("*.nbc"))) - kept
+
+
+def test_a_set_up_that_loses_a_process_says_so_in_a_line(tmp_path: Path) -> None:
+    """As where memory runs out: the system kills one of its processes."""
+    run = start([sys.executable, "-m", "solver.synth.compiling"], NUMBA_CACHE_DIR=str(tmp_path))
+    while not list(tmp_path.rglob("*.nbc")):
+        assert run.poll() is None
+        time.sleep(0.01)
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    code, _, err = finish(run)
+    assert code == 1
+    assert err.startswith("search kernels: a process that compiled them was killed")
+    assert len(err.splitlines()) == 1
 
 
 def test_no_two_processes_compile_the_same_kernel(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
 from graphlib import TopologicalSorter
@@ -278,5 +279,19 @@ def compile_all() -> None:
     )
 
 
+def main() -> int:
+    """Compile; returns the exit code."""
+    try:
+        compile_all()
+    except BrokenProcessPool:
+        print(
+            "search kernels: a process that compiled them was killed, for want of memory perhaps; "
+            "the next set-up goes on from here",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    compile_all()
+    sys.exit(main())
