@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 EVERY_S = 0.5
 NOTHING = "import subprocess, tempfile, json, logging, numpy"  # what a run's own start imports
+MOST = 5.0  # times the budget of a quiet machine
 QUIET_S = 0.2  # what that takes where nothing else runs
 
 
@@ -35,6 +36,14 @@ class Control:
         begun = time.monotonic()
         subprocess.run([sys.executable, "-c", NOTHING], check=True)
         self.longest_s = max(self.longest_s, time.monotonic() - begun)
+
+
+def paced(seconds: float) -> str:
+    """A budget that is to a run on this machine, as busy as it is now, what so many seconds are on
+    a quiet one."""
+    measured = Control()
+    measured.sample()
+    return f"{seconds * min(max(1.0, measured.longest_s / QUIET_S), MOST):.1f}s"
 
 
 def yardstick_s() -> float:

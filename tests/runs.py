@@ -16,6 +16,7 @@ from solver.journal import FILE, Replay, replay
 ROOT = Path(__file__).resolve().parent.parent
 # Other examples than by day, and many more.
 NIGHTLY = bool(os.environ.get("ARC_KIT_NIGHTLY"))
+PATIENCE_S = 600.0  # what hangs is told from what is slow by this long a wait
 ARCSUB = str(Path(sys.executable).with_name("arcsub"))
 
 
@@ -75,7 +76,7 @@ def start(
     )
 
 
-def finish(process: subprocess.Popen[str], timeout: float = 60) -> tuple[int, str, str]:
+def finish(process: subprocess.Popen[str], timeout: float = PATIENCE_S) -> tuple[int, str, str]:
     """Exit code, standard output, standard error."""
     out, err = process.communicate(timeout=timeout)
     return process.returncode, out, err

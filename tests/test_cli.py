@@ -15,10 +15,11 @@ import pytest
 from solver.arcio import pick_tasks, read_source
 from solver.grid import Task
 from solver.submissions import check_submission
+from tests.control import paced
 from tests.fakes import toy_tasks
-from tests.runs import ARCSUB, ROOT, journal_of, write_challenges
+from tests.runs import ARCSUB, PATIENCE_S, ROOT, journal_of, write_challenges
 
-QUICK = ("--engines", "tests.fakes:instant", "--budget", "20s")
+QUICK = ("--engines", "tests.fakes:instant", "--budget", "300s")
 KAGGLE = ("notebook", "rehearse", "preflight", "wheels", "push")
 AFTER = ("status", "logs", "output", "submit")
 RUNS = ("report", "compare", "lab", "simulate")
@@ -47,7 +48,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
 
@@ -79,7 +80,7 @@ def test_without_a_command_the_commands_are_listed(tmp_path: Path) -> None:
 def test_challenges_and_solutions_are_solved_and_scored_both_ways(toys: Path) -> None:
     text = printed(
         toys, ARCSUB, "solve", "challenges.json", "--solutions", "solutions.json",
-        "--tasks", "4", "--budget", "20s", "--engines", "tests.fakes:instant",
+        "--tasks", "4", "--budget", "300s", "--engines", "tests.fakes:instant",
     )  # fmt: skip
     assert "4 tasks: 4 program" in text
     assert "100.0% of 4 tasks (mean over tasks), 100.0% of 4 outputs (4 right)" in text
@@ -100,7 +101,7 @@ def test_a_folder_is_solved_and_a_second_run_gets_its_own(toys: Path) -> None:
 
 
 def test_a_built_in_set_is_solved_with_its_score(tmp_path: Path) -> None:
-    solve = (ARCSUB, "solve", "arc-agi-1:training", "--tasks", "67a3c6ac", "--budget", "20s")
+    solve = (ARCSUB, "solve", "arc-agi-1:training", "--tasks", "67a3c6ac", "--budget", paced(15))
     assert "100.0% of 1 tasks" in printed(tmp_path, *solve, "--run", "out")
     task = read_source("arc-agi-1:training").tasks
     check_submission(tmp_path / "out/submission.json", pick_tasks(task, "67a3c6ac", 0))
@@ -109,14 +110,14 @@ def test_a_built_in_set_is_solved_with_its_score(tmp_path: Path) -> None:
 def test_the_module_alone_solves_the_same(toys: Path) -> None:
     text = printed(
         toys, sys.executable, "-m", "solver", "challenges.json", "--solutions", "solutions.json",
-        "--tasks", "t001", "--budget", "20s", "--run", "out", "--engines", "tests.fakes:instant",
+        "--tasks", "t001", "--budget", "300s", "--run", "out", "--engines", "tests.fakes:instant",
     )  # fmt: skip
     assert "100.0% of 1 tasks" in text
 
 
 def test_a_run_is_resumed_only_when_asked_and_never_over_other_tasks(toys: Path) -> None:
     solve = (
-        ARCSUB, "solve", "challenges.json", "--run", "out", "--budget", "20s",
+        ARCSUB, "solve", "challenges.json", "--run", "out", "--budget", "300s",
         "--engines", "tests.fakes:instant",
     )  # fmt: skip
     printed(toys, *solve, "--tasks", "3")

@@ -15,14 +15,14 @@ from typer.main import get_command
 
 from solver.config import Config, Stage
 from submission.cli import app
-from tests.runs import ROOT
+from tests.control import paced
+from tests.runs import PATIENCE_S, ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "models/README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BIN = Path(sys.executable).parent
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```(?:sh)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SETTINGS = re.compile(r"^```toml\n(# kaggle\.toml\n.*?)^```$", re.MULTILINE | re.DOTALL)
-BUDGET = "2s"  # stands in for every budget of the documentation
 
 
 def lines(page: Path, blocks: re.Pattern[str]) -> list[list[str]]:
@@ -38,7 +38,7 @@ def commands(page: Path) -> list[list[str]]:
         if "--budget" in words:
             del words[words.index("--budget") : words.index("--budget") + 2]
         if words[1] == "solve":
-            words += ["--budget", BUDGET]
+            words += ["--budget", paced(2)]
     return found
 
 
@@ -56,7 +56,7 @@ def test_the_commands_of_a_page_run_one_after_the_other(page: Path, tmp_path: Pa
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
             check=False,
         )
         assert (done.returncode, done.stderr) == (0, ""), shlex.join([program, *arguments])

@@ -22,9 +22,9 @@ from solver.journal import ALL
 from solver.run import Result, solve
 from solver.submissions import check_submission, read_submission
 from solver.worker import MAX_CANDIDATES
-from tests.control import control
+from tests.control import control, paced
 from tests.fakes import BAD_TASK, toy_tasks
-from tests.runs import command, finish, journal_of, start, workers_of, write_challenges
+from tests.runs import PATIENCE_S, command, finish, journal_of, start, workers_of, write_challenges
 
 TASKS = toy_tasks(8)
 
@@ -158,7 +158,7 @@ def test_an_engine_that_cannot_be_imported_ends_every_task_with_the_reason(tmp_p
 
 def test_workers_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     challenges = write_challenges(tmp_path / "c.json", TASKS)
-    process = start(command(challenges, tmp_path / "run", "hung_in_c", "30s", "--workers", "2"))
+    process = start(command(challenges, tmp_path / "run", "hung_in_c", paced(30), "--workers", "2"))
     wait_for(lambda: len(workers_of(process.pid)) == 2)
     process.kill()
     finish(process)
@@ -169,10 +169,10 @@ def test_workers_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
 def test_a_stop_signal_ends_the_run_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     challenges = write_challenges(tmp_path / "c.json", TASKS)
     folder = tmp_path / "run"
-    process = start(command(challenges, folder, "slow", "30s"))
+    process = start(command(challenges, folder, "slow", "600s"))
     wait_for(lambda: (folder / "candidates.jsonl").exists() and journal_of(folder).candidates != [])
     process.send_signal(number)
-    code, out, err = finish(process, timeout=5)
+    code, out, err = finish(process, timeout=120)
     assert (code, err) == (0, "")
     assert "answered  8 tasks" in out
     check_submission(folder / "submission.json", TASKS)
@@ -183,9 +183,9 @@ def test_a_stop_signal_ends_the_run_cleanly(tmp_path: Path, number: signal.Signa
 def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     challenges = write_challenges(tmp_path / "c.json", TASKS)
     folder = tmp_path / "run"
-    first = start(command(challenges, folder, "slow", "5s"))
+    first = start(command(challenges, folder, "slow", paced(5)))
     wait_for(lambda: (folder / "submission.json").exists())
-    code, _, err = finish(start(command(challenges, folder, "slow", "5s", "--resume")))
+    code, _, err = finish(start(command(challenges, folder, "slow", "60s", "--resume")))
     assert code == 2
     assert err.count("\n") == 1
     assert "another run is using this folder" in err
@@ -195,7 +195,7 @@ def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
 
 def test_a_finished_folder_is_not_overwritten_by_accident(tmp_path: Path) -> None:
     challenges = write_challenges(tmp_path / "c.json", TASKS)
-    arguments = command(challenges, tmp_path / "run", "instant", "10s")
+    arguments = command(challenges, tmp_path / "run", "instant", "300s")
     assert finish(start(arguments))[0] == 0
     before = (tmp_path / "run/submission.json").read_bytes()
     code, _, err = finish(start(arguments))
@@ -207,9 +207,9 @@ def test_a_finished_folder_is_not_overwritten_by_accident(tmp_path: Path) -> Non
 def test_a_run_over_other_tasks_cannot_be_resumed(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     challenges = write_challenges(tmp_path / "c.json", TASKS)
-    assert finish(start(command(challenges, folder, "instant", "10s")))[0] == 0
+    assert finish(start(command(challenges, folder, "instant", "300s")))[0] == 0
     other = write_challenges(tmp_path / "d.json", toy_tasks(8, seed=1))
-    code, _, err = finish(start(command(other, folder, "instant", "10s", "--resume")))
+    code, _, err = finish(start(command(other, folder, "instant", "300s", "--resume")))
     assert code == 2
     assert "other tasks" in err
 
@@ -217,16 +217,16 @@ def test_a_run_over_other_tasks_cannot_be_resumed(tmp_path: Path) -> None:
 def test_a_resumed_run_repeats_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     challenges = write_challenges(tmp_path / "c.json", TASKS)
-    assert finish(start(command(challenges, folder, "instant", "10s")))[0] == 0
+    assert finish(start(command(challenges, folder, "instant", "300s")))[0] == 0
     jobs = journal_of(folder).jobs
-    assert finish(start(command(challenges, folder, "instant", "10s", "--resume")))[0] == 0
+    assert finish(start(command(challenges, folder, "instant", "300s", "--resume")))[0] == 0
     assert journal_of(folder).jobs == jobs
 
 
 def test_broken_journal_lines_cost_themselves_only(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     challenges = write_challenges(tmp_path / "c.json", TASKS)
-    assert finish(start(command(challenges, folder, "instant", "10s")))[0] == 0
+    assert finish(start(command(challenges, folder, "instant", "300s")))[0] == 0
     whole = _answers(folder)
     path = folder / "candidates.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
@@ -237,7 +237,7 @@ def test_broken_journal_lines_cost_themselves_only(tmp_path: Path) -> None:
     second_job = kinds.index("job", kinds.index("job") + 1)
     lines[second_job] = lines[second_job][:20] + b"\n"
     path.write_bytes(b"".join(lines)[:-7])
-    code, _, err = finish(start(command(challenges, folder, "instant", "10s", "--resume")))
+    code, _, err = finish(start(command(challenges, folder, "instant", "300s", "--resume")))
     assert (code, err) == (0, "")
     assert "3 broken lines skipped" in (folder / "run.log").read_text()
     again = _answers(folder)
@@ -303,7 +303,7 @@ needs_mount = pytest.mark.skipif(
 @needs_mount
 def test_a_disk_that_fills_up_leaves_the_last_valid_submission(tmp_path: Path) -> None:
     challenges = write_challenges(tmp_path / "c.json", TASKS)
-    run = " ".join(command(challenges, tmp_path / "m/run", "slow", "5s"))
+    run = " ".join(command(challenges, tmp_path / "m/run", "slow", paced(5)))
     script = f"""
         mkdir {tmp_path}/m && mount -t tmpfs -o size=200k none {tmp_path}/m
         {run} & pid=$!
@@ -323,7 +323,7 @@ def test_a_disk_that_fills_up_leaves_the_last_valid_submission(tmp_path: Path) -
 @needs_mount
 def test_a_read_only_folder_is_one_clear_line(tmp_path: Path) -> None:
     challenges = write_challenges(tmp_path / "c.json", TASKS)
-    run = " ".join(command(challenges, tmp_path / "m/run", "instant", "5s"))
+    run = " ".join(command(challenges, tmp_path / "m/run", "instant", "60s"))
     script = f"mkdir {tmp_path}/m && mount -t tmpfs -o ro none {tmp_path}/m && {run}"
     code, _, err = finish(start(["unshare", "-rm", "bash", "-c", script]))
     assert (code, err.count("\n")) == (2, 1)
@@ -338,7 +338,7 @@ def test_the_journal_says_how_the_run_was_made(tmp_path: Path) -> None:
     assert header["tasks"] == [task.id for task in TASKS]
 
 
-def wait_for(condition: object, timeout: float = 10) -> None:
+def wait_for(condition: object, timeout: float = PATIENCE_S) -> None:
     assert callable(condition)
     end = time.monotonic() + timeout
     while not condition():

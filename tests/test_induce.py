@@ -331,7 +331,7 @@ def test_settings_have_defaults() -> None:
 
 def test_a_run_without_a_model_ends_before_it_begins(tmp_path: Path) -> None:
     challenges = write_challenges(tmp_path / "c.json", toy_tasks(1))
-    base = command(challenges, tmp_path / "run", "synth", "9s")
+    base = command(challenges, tmp_path / "run", "synth", "60s")
     base[base.index("tests.fakes:synth" if "tests.fakes:synth" in base else "synth")] = "induce"
     for more, message in (
         ((), "no language model"),

@@ -22,7 +22,7 @@ from submission.live import live_view, picture
 from submission.watch import Pages
 from tests.fakes import toy_tasks
 from tests.journals import made_up_run
-from tests.runs import ROOT, write_challenges
+from tests.runs import PATIENCE_S, ROOT, write_challenges
 
 TASKS = toy_tasks(4)
 NOW = Snapshot(
@@ -106,10 +106,10 @@ def test_a_run_is_watched_on_loopback(watched_run: subprocess.Popen[str], tmp_pa
         assert run.stdout
         address = run.stdout.readline().split()[1]
         assert address.startswith("http://127.0.0.1:")
-        with urllib.request.urlopen(address, timeout=60) as answer:
+        with urllib.request.urlopen(address, timeout=PATIENCE_S) as answer:
             assert b"ARC run" in answer.read()
         with pytest.raises(urllib.error.HTTPError):
-            urllib.request.urlopen(address.rsplit("/", 2)[0] + "/", timeout=60)
+            urllib.request.urlopen(address.rsplit("/", 2)[0] + "/", timeout=PATIENCE_S)
         run.terminate()
-        assert run.wait(timeout=30) == 0
+        assert run.wait(timeout=PATIENCE_S) == 0
     assert json.loads((tmp_path / "run/submission.json").read_text())

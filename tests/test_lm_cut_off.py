@@ -31,7 +31,7 @@ from solver.views import View, sample_views
 from tests.fakes import toy_tasks
 from tests.llm import make_tokenizer, new_model
 from tests.lm import TableCache, TableModel
-from tests.runs import command, finish, journal_of, start, workers_of, write_challenges
+from tests.runs import PATIENCE_S, command, finish, journal_of, start, workers_of, write_challenges
 
 TASK = toy_tasks(1)[0]
 ASKED = Question(TASK, 0, sample_views(TASK, 8, 0))
@@ -203,7 +203,7 @@ def mirrored(number: int, side: int = 8) -> Task:
     return Task(f"mirror{number}", pairs, (grids[3],))
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 300) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end

@@ -224,5 +224,5 @@ print(lm.is_quantized, time.process_time(), status.split("VmHWM:")[1].split()[0]
 """
     quantized, seconds, memory = in_a_new_process(code, tmp_path)
     assert quantized == "True"
-    assert float(seconds) < 100 * yardstick_s()  # it takes 30 to 50
+    assert float(seconds) < 200 * yardstick_s()  # it takes 30 to 110
     assert int(memory) * 1024 < 600e6

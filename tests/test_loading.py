@@ -12,6 +12,7 @@ from solver.config import Config, Stage
 from solver.run import Result, solve
 from submission.charts import timelines
 from submission.recorded import read_run
+from tests.control import control, paced
 from tests.fakes import toy_tasks
 from tests.runs import command, finish, journal_of, start, write_challenges
 
@@ -99,7 +100,7 @@ def test_the_command_ends_with_what_the_user_should_know(tmp_path: Path) -> None
     profile = tmp_path / "own.toml"
     profile.write_text(f"[[stages]]\nengine = '{PROGRAMS}'\n[[stages]]\nengine = '{SLOW}'\n"
                        "loading_s = 60\n")  # fmt: skip
-    words = command(challenges, tmp_path / "run", f"{PROGRAMS},{SLOW}", "4s")
+    words = command(challenges, tmp_path / "run", f"{PROGRAMS},{SLOW}", paced(4))
     code, out, _ = finish(start([*words, "--profile", str(profile)]))
     assert code == 0
     assert f"note      {SLOW} cannot be ready in time" in out
@@ -133,7 +134,8 @@ def test_shares_are_kept_in_a_real_run(tmp_path: Path) -> None:
         Stage("tests.fakes:slow", share=1, max_slice_s=1e9),
         Stage(SLOW, share=2, max_slice_s=1e9, settings={"load_s": 1.5}),
     )
-    run_here(tmp_path, budget_s, *stages, tasks=60, workers=workers)
+    with control() as measured:
+        run_here(tmp_path, budget_s, *stages, tasks=60, workers=workers)
     replayed = journal_of(tmp_path)
     used = {stage.engine: 0.0 for stage in stages}
     for job in replayed.jobs:
@@ -141,6 +143,7 @@ def test_shares_are_kept_in_a_real_run(tmp_path: Path) -> None:
     for load in replayed.loads:
         used[load.engine] += load.cost_s
     whole_s = sum(used.values())
-    assert whole_s >= 0.8 * workers * budget_s
+    assert whole_s >= 0.8 * workers * budget_s - measured.allows(0, steps=2 * workers)
+    within = 0.03 + measured.allows(0, steps=workers) / whole_s
     for stage in stages:
-        assert used[stage.engine] / whole_s == pytest.approx(stage.share / 3, abs=0.03)
+        assert used[stage.engine] / whole_s == pytest.approx(stage.share / 3, abs=within)

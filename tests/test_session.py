@@ -14,6 +14,7 @@ from solver.mounts import CHALLENGES
 from solver.plan import Plan
 from solver.session import PLAN, Session, install_wheels, run, summary
 from solver.submissions import check_submission, read_submission
+from tests.control import paced
 from tests.fakes import toy_tasks
 from tests.runs import journal_of, write_challenges
 
@@ -94,7 +95,7 @@ def test_a_run_is_begun_anew_when_its_cell_is(session: Session) -> None:
 def test_engines_that_are_refused_leave_the_synthesizer(session: Session) -> None:
     said: list[str] = []
     plan(session, engines=("no-such-engine",), workers=1)
-    run(Session(**{**vars(session), "short_budget": "8s"}), said.append)
+    run(Session(**{**vars(session), "short_budget": paced(8)}), said.append)
     assert any("no such engine" in line for line in said)
     check_submission(session.working / "submission.json", TASKS)
     (begun,) = journal_of(session.working).runs
@@ -120,7 +121,7 @@ def test_without_a_preflight_too_few_devices_leave_the_synthesizer(
     said: list[str] = []
     profile = tmp_path / "two.toml"
     profile.write_text("devices = 2\n[[stages]]\nengine = 'tests.fakes:instant'\ndevice = true\n")
-    run(replace(session, profile=str(profile), short_budget="12s"), said.append)
+    run(replace(session, profile=str(profile), short_budget=paced(8)), said.append)
     assert any("2 devices are asked for" in line for line in said)
     check_submission(session.working / "submission.json", TASKS)
     (begun,) = journal_of(session.working).runs

@@ -15,6 +15,7 @@ import pytest
 
 from solver import start as starting
 from solver.ensemble import answer
+from tests.control import paced
 from tests.fakes import BAD_TASK
 from tests.runs import ROOT, finish, journal_of, workers_of
 from tests.test_exits import TASKS, arguments_of, begin, missed
@@ -153,10 +154,10 @@ def test_a_limit_of_addresses_is_lived_with(tmp_path: Path, kind: str, gigabytes
 
 @pytest.mark.parametrize("most", [20, 26, 40])
 def test_few_descriptors_cost_workers_not_the_run(tmp_path: Path, most: int) -> None:
-    arguments = [*arguments_of(tmp_path, "slow", "5s"), "--workers", "8"]
+    arguments = [*arguments_of(tmp_path, "slow", paced(5)), "--workers", "8"]
     process = begin(arguments, lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (most, most)))
-    wait_for(lambda: (tmp_path / "run/submission.json").exists(), 30)
-    wait_for(lambda: len(missed(tmp_path)) < len(TASKS), 30)  # it is rewritten in the middle, too
+    wait_for(lambda: (tmp_path / "run/submission.json").exists())
+    wait_for(lambda: len(missed(tmp_path)) < len(TASKS))  # it is rewritten in the middle, too
     code, _, err = finish(process)
     assert (code, err) == (0, "")
     assert "Too many open files" in log_of(tmp_path) or most == 40
@@ -205,7 +206,7 @@ def test_no_worker_can_be_started_at_all(tmp_path: Path, shims: Path, budget: st
     """With all the time in the world it is not tried for ever."""
     env = lacking(shims, "memory")
     arguments = [*arguments_of(tmp_path, budget=budget), *patience(tmp_path, 2.0)]
-    code, out, err = finish(begin(arguments, env=env), 40)
+    code, out, err = finish(begin(arguments, env=env))
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert "no worker ever started (worker 0 cannot be started: [Errno 12]" in err
     assert len(missed(tmp_path)) == len(TASKS)
@@ -229,7 +230,7 @@ def test_a_run_that_no_worker_serves_says_so(tmp_path: Path, does: str, says: st
     (tmp_path / "site").mkdir()
     (tmp_path / "site/sitecustomize.py").write_text(DYING + does)
     env = environment(PYTHONPATH=f"{tmp_path}/site:{ROOT}")
-    budget = "4s" if "sleep" in does else "20s"
+    budget = paced(4) if "sleep" in does else "300s"
     code, out, err = finish(begin(arguments_of(tmp_path, budget=budget), env=env))
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert f"no worker ever started ({says})" in err
@@ -243,7 +244,7 @@ def test_a_run_that_is_stopped_before_its_workers_start_is_no_failure(tmp_path: 
     (tmp_path / "site/sitecustomize.py").write_text(DYING + "import time; time.sleep(99)")
     env = environment(PYTHONPATH=f"{tmp_path}/site:{ROOT}")
     process = begin(arguments_of(tmp_path, budget="60s"), env=env)
-    wait_for(lambda: workers_of(process.pid) != [], 30)
+    wait_for(lambda: workers_of(process.pid) != [])
     process.terminate()
     assert finish(process)[0] == 0
     assert len(missed(tmp_path)) == len(TASKS)
@@ -265,7 +266,7 @@ def test_a_file_system_that_lacks_a_call(tmp_path: Path, shims: Path, what: str)
 
 @needs_mount
 def test_a_disk_that_was_full_for_a_while_costs_the_journal_only(tmp_path: Path) -> None:
-    run = " ".join(arguments_of(tmp_path, "slow", "8s")).replace(f"{tmp_path}/run", "$disk/run")
+    run = " ".join(arguments_of(tmp_path, "slow", paced(8))).replace(f"{tmp_path}/run", "$disk/run")
     script = f"""
         disk={tmp_path}/m; mkdir $disk && mount -t tmpfs -o size=200k none $disk
         {run} & pid=$!

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from solver.deadline import Deadline, FakeClock
+from solver.deadline import CpuClock, Deadline, FakeClock
 from solver.grid import Grid, Pair, Task, freeze, same
 from solver.synth import completion, rule_fit
 from solver.synth.completion import UNKNOWN, complete
@@ -46,7 +46,7 @@ def punch(full: Cells, top: int, left: int, h: int, w: int, color: int = 0) -> C
 def check(pairs: Sequence[tuple[Cells, Cells]]) -> Call:
     frozen = [Pair(freeze(a), freeze(b)) for a, b in pairs]
     task = Task("t", tuple(frozen[:-1]), (frozen[-1].input,))
-    found = [s for s in completion.search(task, Deadline.after(20)) if s is not None]
+    found = [s for s in completion.search(task, Deadline.after(60, CpuClock())) if s is not None]
     assert found
     solution = min(found, key=lambda s: s.cost)
     assert same(solution.outputs[0], frozen[-1].output)

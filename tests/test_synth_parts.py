@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from solver.deadline import Deadline
+from solver.deadline import CpuClock, Deadline
 from solver.grid import Grid, Pair, Task, freeze, same
 from solver.synth import part_split, parts, rule_fit
 from solver.synth.interpret import run
@@ -39,7 +39,7 @@ def beside(a: Cells, b: Cells, color: int = 5) -> Cells:
 def check(rule: Rule, inputs: Sequence[Cells]) -> Call:
     frozen = [freeze(grid) for grid in inputs]
     task = Task("t", tuple(Pair(g, freeze(rule(g))) for g in frozen[:-1]), (frozen[-1],))
-    found = [s for s in parts.search(task, Deadline.after(20)) if s is not None]
+    found = [s for s in parts.search(task, Deadline.after(60, CpuClock())) if s is not None]
     assert found
     solution = min(found, key=lambda s: s.cost)
     assert same(solution.outputs[0], freeze(rule(frozen[-1])))

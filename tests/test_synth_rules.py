@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from solver.deadline import Deadline, FakeClock
+from solver.deadline import CpuClock, Deadline, FakeClock
 from solver.grid import Grid, Pair, Task, freeze, same
 from solver.synth import rule_derive, rule_fit, rule_select, rule_summary, rules
 from solver.synth.interpret import run
@@ -56,8 +56,8 @@ def scene_of(grid: Cells, mode: str) -> Scene:
     return scene
 
 
-def best(search: Search, task: Task, seconds: float = 20.0) -> Solution:
-    found = [s for s in search(task, Deadline.after(seconds)) if s is not None]
+def best(search: Search, task: Task, seconds: float = 60.0) -> Solution:
+    found = [s for s in search(task, Deadline.after(seconds, CpuClock())) if s is not None]
     assert found, "no program found"
     return min(found, key=lambda solution: solution.cost)
 
