@@ -8,20 +8,34 @@ from __future__ import annotations
 
 import logging
 import os
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from solver.engines import TAKE_A_MODEL, check_engine, check_ready, check_settings
+from solver.engines import (
+    OVER_ALL,
+    TAKE_A_MODEL,
+    check_engine,
+    check_name,
+    check_ready,
+    check_settings,
+)
+from solver.ensemble import RULES
 from solver.grid import DataError
 from solver.ladder import LADDER
+from solver.select import SELECTORS
+from solver.settings import NotEmpty, OneOf, Range, Text, fill, nearest, place, read_toml, shown
 
 log = logging.getLogger("solver")
 
 MAX_WORKERS = 256  # a mistyped number must not fill the machine with processes
+
+Processes = Annotated[int, Range(least=0, most=MAX_WORKERS)]
+Megabytes = Annotated[int, Range(above=0)]
+Positive = Annotated[float, Range(above=0)]
+Seconds = Annotated[float, Range(least=0)]
 
 
 @dataclass(frozen=True)
@@ -46,20 +60,20 @@ class Stage:
     settings: the engine's own.
     """
 
-    engine: str
-    share: float = 1.0
-    max_slice_s: float = 60.0
-    min_slice_s: float = 0.0
-    loading_s: float = 0.0
+    engine: Annotated[str, Text()]
+    share: Positive = 1.0
+    max_slice_s: Positive = 60.0
+    min_slice_s: Seconds = 0.0
+    loading_s: Seconds = 0.0
     flexible: bool = False
-    growth: float = 3.0
+    growth: Annotated[float, Range(least=1)] = 3.0
     repeats: bool = False
     whole: bool = False
     needs: str = ""
     device: bool = False
-    ladder: tuple[str, ...] = ()
-    settled: float = 1.0
-    least_s: float = 0.0
+    ladder: tuple[Annotated[str, OneOf(tuple(LADDER))], ...] = ()
+    settled: Annotated[float, Range(least=0, most=1)] = 1.0
+    least_s: Annotated[float, Range(least=0, endless=True)] = 0.0
     optional: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -73,15 +87,15 @@ class Config:
     """
 
     budget_s: float
-    stages: tuple[Stage, ...]
-    workers: int = 1
-    memory_mb: int = 2000
-    devices: int = 0
-    device_memory_mb: int = 20_000
-    grace_s: float = 2.0
-    load_s: float = 600.0
-    selector: str = "experts"
-    ensemble: str = "likeliest"
+    stages: Annotated[tuple[Stage, ...], NotEmpty()]
+    workers: Processes = 1
+    memory_mb: Megabytes = 2000
+    devices: Processes = 0
+    device_memory_mb: Megabytes = 20_000
+    grace_s: Seconds = 2.0
+    load_s: Positive = 600.0
+    selector: Annotated[str, OneOf(tuple(SELECTORS))] = "experts"
+    ensemble: Annotated[str, OneOf(tuple(RULES))] = "likeliest"
     seed: int = 0
     profile: str = "cpu"
 
@@ -102,49 +116,35 @@ def load_config(
     left out take the profile's number; 0 workers mean one for each core. `model` is the folder
     of every engine that has a setting of that name.
 
-    Raises `DataError` for an unknown profile, engine or setting, and for a number of workers or
-    devices that cannot be.
+    Raises `DataError` for a profile that is none or says what cannot be, an unknown engine, and a
+    number of workers or devices that cannot be.
     """
-    table = _profile(profile)
-    stages = {stage.engine: stage for stage in _stages(profile, table)}
+    _check_number("workers", workers)
+    _check_number("devices", devices)
+    config = read_profile(profile, budget_s, seed)
+    stages = {stage.engine: stage for stage in config.stages}
     fit = [name for name, stage in stages.items() if stage.least_s <= budget_s]
+    for name in engines:
+        check_engine(name, f"--engines {name}")
     chosen = tuple(stages.get(name, Stage(name)) for name in engines or fit)
     if model is not None:
         chosen = _with_model(chosen, model)
-    default = table.pop("workers", 0)
-    _check_number("workers", workers)
-    _check_number("devices", devices)
-    if devices is not None:
-        table["devices"] = devices
-    for stage in chosen:
-        _check_stage(profile, stage, table.get("devices", 0))
-    _check_names(profile, table)
-    return Config(
-        budget_s=budget_s,
+    config = replace(
+        config,
         stages=chosen,
-        workers=workers or default or len(cores()),
-        seed=seed,
-        profile=profile,
-        **table,
+        workers=workers or config.workers or len(cores()),
+        devices=config.devices if devices is None else devices,
     )
-
-
-def _check_names(profile: str, table: Mapping[str, Any]) -> None:
-    unknown = sorted(table.keys() - {field.name for field in fields(Config)})
-    if unknown:
-        raise DataError(f"profile {profile}: unknown setting {unknown[0]!r}")
+    for stage in chosen:
+        check_engine(stage.engine, f"{_name(profile)}: engine {stage.engine}")
+        if stage.device and not config.devices:
+            raise DataError(f"{_name(profile)}: {stage.engine} needs a device and there is none")
+    return config
 
 
 def _check_number(option: str, number: int | None) -> None:
     if number is not None and not 1 <= number <= MAX_WORKERS:
         raise DataError(f"--{option} {number}: must be 1 to {MAX_WORKERS}")
-
-
-def _check_stage(profile: str, stage: Stage, devices: int) -> None:
-    check_engine(stage.engine)
-    check_settings(stage.engine, stage.settings)
-    if stage.device and not devices:
-        raise DataError(f"profile {profile}: {stage.engine} needs a device and there is none")
 
 
 BEFORE: dict[str, Any] = {"ensemble": "each"}  # what journals without a setting were run with
@@ -184,7 +184,11 @@ def ready_stages(config: Config) -> Config:
                 raise
             reasons.append(f"{stage.engine} is left out: {error}")
     if not left:
-        raise DataError(f"no engine can run: {'; '.join(reasons)}")
+        why = (
+            "; ".join(reasons)
+            or f"every stage of profile {config.profile} asks for a larger budget"
+        )
+        raise DataError(f"no engine can run: {why}")
     for reason in reasons:
         log.warning(reason)
     return replace(config, stages=tuple(left))
@@ -209,38 +213,57 @@ def device_names(count: int) -> list[str]:
     return names[:count]
 
 
-def _stage(table: dict[str, Any]) -> Stage:
-    stage = Stage(**{**table, "ladder": tuple(table.get("ladder", ()))})
-    unknown = [name for name in stage.ladder if name not in LADDER]
-    if unknown:
-        raise DataError(f"stage {stage.engine}: no rung {unknown[0]!r}; {', '.join(LADDER)}")
-    return stage
+# --- profiles -------------------------------------------------------------------------
 
 
-def _profile(name: str) -> dict[str, Any]:
-    """The tables of a profile of the kit, or of a file of one's own that ends in .toml."""
+def read_profile(profile: str, budget_s: float, seed: int = 0) -> Config:
+    """What a profile of the kit says, or a file of one's own that ends in .toml, every stage
+    checked. Raises `DataError` naming the profile, the stage and the setting that is wrong."""
     folder = resources.files("solver") / "profiles"
     known = sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name[-5:] == ".toml")
-    own = name.endswith(".toml")
-    if name not in known and not own:
+    own = profile.endswith(".toml")
+    if profile not in known and not own:
         raise DataError(
-            f"--profile {name}: no such profile; there are {', '.join(known)}, or a .toml file"
+            f"--profile {profile}: no such profile; there are {', '.join(known)}, or a .toml file"
         )
-    try:
-        text = (Path(name) if own else folder / f"{name}.toml").read_text("utf-8")
-        return tomllib.loads(text)
-    except OSError as error:
-        raise DataError(f"--profile {name}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise DataError(f"--profile {name}: no TOML: {error}") from None
+    at = _name(profile)
+    table = read_toml(Path(profile) if own else folder / f"{profile}.toml", at)
+    workers = {"workers": 0} | table  # as many as there are cores
+    config = fill(Config, workers, at, budget_s=budget_s, seed=seed, profile=profile)
+    _check_stages(config.stages, at)
+    return config
 
 
-def _stages(profile: str, table: dict[str, Any]) -> list[Stage]:
-    """Take a profile's stages out of its tables."""
-    try:
-        return [_stage(stage) for stage in table.pop("stages")]
-    except (KeyError, TypeError) as error:
-        raise DataError(f"profile {profile}: no legal stages: {error}") from None
+def _name(profile: str) -> str:
+    """What errors call a profile."""
+    return profile if profile.endswith(".toml") else f"profile {profile}"
+
+
+def _check_stages(stages: Sequence[Stage], at: str) -> None:
+    """Raise `DataError` for a stage that cannot be, by itself or beside the others."""
+    engines = [stage.engine for stage in stages]
+    for i, stage in enumerate(stages):
+        inside = place(f"{at}: stages", i, {"engine": stage.engine}, "engine")
+        check_name(stage.engine, f"{inside}: engine")
+        check_settings(stage.engine, stage.settings, f"{inside}: settings")
+        if stage.engine in engines[:i]:
+            raise DataError(f"{inside}: engine: has a stage before this one already")
+        if stage.engine in OVER_ALL and not stage.whole:
+            raise DataError(f"{inside}: whole: must be true, the engine takes all tasks at once")
+        _check_needs(stage, stages, f"{inside}: needs")
+
+
+def _check_needs(stage: Stage, stages: Sequence[Stage], at: str) -> None:
+    wholes = {other.engine: other.needs for other in stages if other.whole}
+    passed, needed = [stage.engine], stage.needs
+    while needed:
+        if needed not in wholes:
+            words = nearest(needed, wholes) if wholes else "there is none"
+            raise DataError(f"{at}: {shown(needed)} is no stage with `whole = true`; {words}")
+        if needed in passed:
+            raise DataError(f"{at}: goes in a circle: {', '.join([*passed, needed])}")
+        passed.append(needed)
+        needed = wholes[needed]
 
 
 def _with_model(stages: tuple[Stage, ...], model: str) -> tuple[Stage, ...]:

@@ -12,12 +12,14 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
 from solver.deadline import Deadline
 from solver.grid import Candidate, DataError, Task
 from solver.ladder import FULL, Rung
+from solver.settings import nearest
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ ENGINES = {
     "llm": "solver.lm.llm:llm",
     "induce": "solver.lm.induce:induce",
 }
+OVER_ALL = ("joint", "llm-joint")  # one job over all tasks
 TAKE_A_MODEL = ("llm-joint", "llm", "induce")  # whose setting `model` is a folder of one's own
 # What reads an engine's settings from a profile, and what looks whether it could run with them.
 # Both are called in the process of the run, and import no heavy library.
@@ -64,25 +67,33 @@ READY = {
 }
 
 
-def check_engine(name: str) -> None:
-    """Raise `DataError` unless `name` is an engine or `module:function` of a module on the path.
+def check_name(name: str, at: str) -> None:
+    """Raise `DataError`, beginning with `at`, unless `name` is an engine or may be one's own."""
+    if name not in ENGINES and not all(map(str.isidentifier, _parts(name))):
+        words = nearest(name, ENGINES)
+        raise DataError(f"{at}: no such engine; {words}, or module:function")
+
+
+def check_engine(name: str, at: str) -> None:
+    """Raise `DataError`, beginning with `at`, unless `name` is an engine or `module:function` of a
+    module on the path.
 
     A notebook leaves out the modules of other engines than its own. The module is only looked
     for: importing it is a worker's business.
     """
-    module, colon, _ = ENGINES.get(name, name).partition(":")
-    # An own engine's parent packages must not be imported to look for it.
-    if not colon or not _on_path(module if name in ENGINES else module.partition(".")[0]):
-        known = ", ".join(e for e, place in ENGINES.items() if _on_path(place.partition(":")[0]))
-        raise DataError(f"--engines {name}: no such engine; there are {known}, or module:function")
+    check_name(name, at)
+    if not _on_path(ENGINES.get(name, name).partition(":")[0]):
+        known = [e for e, place in ENGINES.items() if _on_path(place.partition(":")[0])]
+        raise DataError(f"{at}: no such engine; {nearest(name, known)}, or module:function")
 
 
-def check_settings(name: str, settings: Mapping[str, Any]) -> None:
-    """Raise `DataError` unless the engine takes these settings; any, if it is one's own."""
-    if name in SETTINGS:
-        _function(SETTINGS[name])(settings)
-    elif name in ENGINES and settings:
-        raise DataError(f"{name}: takes no settings, not {next(iter(settings))!r} either")
+def check_settings(name: str, settings: Mapping[str, Any], at: str = "") -> None:
+    """Raise `DataError` unless the engine takes these settings; any, if it is one's own. Those of
+    an engine that this notebook has left out are not looked at."""
+    if name in SETTINGS and _on_path(SETTINGS[name].partition(":")[0]):
+        _function(SETTINGS[name])(settings, at)
+    elif name in ENGINES and name not in SETTINGS and settings:
+        raise DataError(f"{at or name}: {name} takes none, not {next(iter(settings))!r} either")
 
 
 def check_ready(name: str, settings: Mapping[str, Any], memory_mb: int) -> None:
@@ -111,8 +122,21 @@ def _function(place: str) -> Callable[..., None]:
     return function
 
 
-def _on_path(package: str) -> bool:
+def _parts(name: str) -> list[str]:
+    """The names that `module:function` is made of."""
+    module, colon, function = name.partition(":")
+    return [*module.split("."), function if colon else ""]
+
+
+def _on_path(module: str) -> bool:
+    """True if the module has a file; a folder of its name alone is none. Its parent packages, which
+    may be an own engine's, are not imported to look for it."""
+    first, *rest = module.split(".")
     try:
-        return importlib.util.find_spec(package) is not None
+        spec = importlib.util.find_spec(first)
+        for part in rest:
+            above = spec.submodule_search_locations if spec else None
+            spec = PathFinder.find_spec(part, list(above)) if above else None
     except (ImportError, ValueError):
         return False
+    return spec is not None and spec.origin is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -64,6 +65,24 @@ def test_an_unknown_choice_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=complaint):
         load_config(profile, 1.0, engines=engines, workers=workers)
+
+
+def test_a_folder_is_no_engine_but_a_module_in_it_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nowhere/deeper").mkdir(parents=True)
+    (tmp_path / "nowhere/mine.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("nowhere:f", "nowhere.deeper:f", "nowhere.other:f", "nowhere.mine.f:f"):
+        with pytest.raises(DataError, match=f"--engines {name}: no such engine; there are synth"):
+            load_config("cpu", 1.0, engines=(name,))
+    assert load_config("cpu", 1.0, engines=("nowhere.mine:f",)).stages == (Stage("nowhere.mine:f"),)
+
+
+@pytest.mark.parametrize("name", ["synth:", "a b:f", "tests.fakes:f()", "tests..fakes:f"])
+def test_what_names_no_function_is_no_engine(name: str) -> None:
+    with pytest.raises(DataError, match="no such engine"):
+        load_config("cpu", 1.0, engines=(name,))
 
 
 def test_a_config_cannot_be_changed() -> None:

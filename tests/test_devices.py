@@ -106,21 +106,22 @@ def test_devices_of_the_parent_are_handed_on_by_their_names(
 
 
 def test_a_stage_for_devices_in_a_profile_without_any_is_refused(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    table = {"workers": 1, "stages": [{"engine": "synth", "device": True}]}
-    monkeypatch.setattr("solver.config._profile", lambda name: dict(table))
-    with pytest.raises(DataError, match="profile cpu: synth needs a device and there is none"):
-        load_config("cpu", 1.0)
-    monkeypatch.setattr("solver.config._profile", lambda name: {**table, "devices": 2})
+    path = tmp_path / "own.toml"
+    own, stage = str(path), "workers = 1\n[[stages]]\nengine = 'synth'\ndevice = true\n"
+    path.write_text(stage)
+    with pytest.raises(DataError, match=r"own\.toml: synth needs a device and there is none"):
+        load_config(own, 1.0)
+    path.write_text(f"devices = 2\n{stage}")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert load_config("cpu", 1.0).devices == 2
-    assert load_config("cpu", 1.0, devices=1).devices == 1
+    assert load_config(own, 1.0).devices == 2
+    assert load_config(own, 1.0, devices=1).devices == 1
     with pytest.raises(DataError, match="--devices 0: must be 1 to 256"):
-        load_config("cpu", 1.0, devices=0)
+        load_config(own, 1.0, devices=0)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
     with pytest.raises(DataError, match="2 devices are asked for"):
-        ready_stages(load_config("cpu", 1.0))
+        ready_stages(load_config(own, 1.0))
 
 
 def test_a_run_journals_what_its_jobs_cost(tmp_path: Path) -> None:

@@ -308,14 +308,14 @@ def test_induction_is_in_no_profile_of_a_cpu() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"sample": 3}, "setting 'sample': there is none"),
-        ({"samples": 0}, "samples = 0: out of its range"),
-        ({"samples": "3"}, "must be a int"),
-        ({"prompt": "icons"}, "must be digits or colors"),
-        ({"backend": "llama"}, "must be transformers or unsloth"),
-        ({"top_p": 1.5}, "top_p"),
-        ({"temperature": -1}, "temperature"),
-        ({"max_new_tokens": 9000}, "max_new_tokens"),
+        ({"sample": 3}, "sample: no such setting; did you mean samples"),
+        ({"samples": 0}, "samples: must be at least 1, is 0"),
+        ({"samples": "3"}, "samples: must be a whole number, is '3'"),
+        ({"prompt": "icons"}, "prompt: there is no 'icons'; there are digits, colors"),
+        ({"backend": "llama"}, "there are transformers, unsloth"),
+        ({"top_p": 1.5}, "top_p: must be at most 1, is 1.5"),
+        ({"temperature": -1}, "temperature: must be at least 0, is -1"),
+        ({"max_new_tokens": 9000}, "max_new_tokens: must be below max_seq_length, 8192, is 9000"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(given: dict[str, object], message: str) -> None:

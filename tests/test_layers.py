@@ -17,6 +17,7 @@ LAYERS = (
     "solver.start",
     "solver.say",
     "solver.grid",
+    "solver.settings",
     "solver.deadline",
     "solver.jsonio",
     "solver.svg",

@@ -117,10 +117,10 @@ def test_settings_decide_learning_views_and_model(
 def test_settings_that_mean_nothing_are_named() -> None:
     assert read({}) == PairSettings()
     for given, message in (
-        ({"views": 9}, "views = 9: must be 1 to 8"),
-        ({"learning": 1.0}, "learning = 1.0"),
-        ({"strategy": "guess"}, "'guess': must be greedy or"),
-        ({"turns": 3}, "'turns': there is none; there are folder, learning"),
+        ({"views": 9}, "views: must be at most 8, is 9"),
+        ({"learning": 1.0}, "learning: must be below 1, is 1.0"),
+        ({"strategy": "guess"}, "strategy: there is no 'guess'; there are greedy, "),
+        ({"turns": 3}, "turns: no such setting; there are folder, learning"),
     ):
         with pytest.raises(DataError, match=message):
             read(given)

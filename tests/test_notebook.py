@@ -111,7 +111,7 @@ for name in engines.ENGINES:
         engines._function(engines.ENGINES[name])
     else:
         try:
-            engines.check_engine(name)
+            engines.check_engine(name, "")
         except DataError as error:
             assert "no such engine" in str(error)
 """

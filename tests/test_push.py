@@ -256,16 +256,32 @@ def test_notebook_and_settings_must_fit_before_anything_is_sent(
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('machine = "NvidiaL4"', 'machine = "NvidiaH100"', "machine: 'NvidiaH100' is none of cpu"),
-        ('owner = "me"', "", "owner: expected a text of 1 to 200 characters"),
-        ('owner = "me"', 'owner = "me/you"', "owner: 'me/you' has characters"),
-        ('title = "ARC kit"', 'title = "ARC"', "title: expected a text of 5 to 50"),
-        ('folder = "model"', 'folder = "gone"', r"datasets\.arc-kit-model\.folder: .*gone is no"),
-        ('licence = "apache-2.0"', "", r"datasets\.arc-kit-model\.licence: expected a text"),
-        ("arc-kit-model]", "Arc_Kit]", r"datasets\.Arc_Kit: 6 to 50 of a-z"),
-        ('owner = "me"', 'owner = "me"\nmodels = ["a/b"]', "models: 'a/b' is not of the form own"),
-        ('owner = "me"', 'owner = "me"\nattach = ["me/arc-kit-model"]', "attach: .* is one of"),
-        ('owner = "me"', 'owner = "me"\ntoken = "x"', "token: no such setting; there are attach"),
+        (
+            'machine = "NvidiaL4"',
+            'machine = "NvidiaH100"',
+            "machine: there is no 'NvidiaH100'; did you mean N",
+        ),
+        ('owner = "me"', "", "owner: is missing"),
+        (
+            'owner = "me"',
+            'owner = "me/you"',
+            "owner: must be letters, digits and dashes, is 'me/you'",
+        ),
+        ('title = "ARC kit"', 'title = "ARC"', "title: must have 5 to 50 characters, has 3"),
+        ('folder = "model"', 'folder = "gone"', r"datasets\.arc-kit-model: folder: .*gone is no"),
+        ('licence = "apache-2.0"', "", r"datasets\.arc-kit-model: licence: is missing"),
+        ("arc-kit-model]", "Arc_Kit]", r"datasets\.Arc_Kit: must be words of a-z and 0-9"),
+        (
+            'owner = "me"',
+            'owner = "me"\nmodels = ["a/b"]',
+            r"models\[0\]: must be owner/model/.*, is 'a/b'",
+        ),
+        (
+            'owner = "me"',
+            'owner = "me"\nattach = ["me/arc-kit-model"]',
+            "attach: me/arc-kit-model is there twice",
+        ),
+        ('owner = "me"', 'owner = "me"\ntoken = "x"', "token: no such setting; there are owner"),
         ('owner = "me"', "owner = me", "not TOML"),
     ],
 )

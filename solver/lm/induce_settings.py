@@ -7,18 +7,19 @@ model. Nothing here imports torch.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from solver.grid import DataError
 from solver.kit import CONFIG
 from solver.lm.files import read_config, tensors_of
 from solver.lm.prompts import STYLES
 from solver.lm.ready import LIBRARIES, PARTS, gpu_mb, quantized_by
-from solver.lm.settings import CHOICES, Checkpoint, fill, require
+from solver.lm.settings import Checkpoint, Number, require
 from solver.lm.vocabulary import TOKENIZER
 from solver.sandbox import Sandbox, SandboxError
+from solver.settings import OneOf, Range, fill
 
 NEEDED = ("torch", "transformers", "safetensors")
 
@@ -33,34 +34,26 @@ class Induction(Checkpoint):
     temperature, top_p: of a text. program_s, program_mb: what a program may take.
     """
 
-    prompt: str = "digits"
-    samples: int = 16
-    rounds: int = 4
-    revisions: int = 16
-    enough: int = 4
-    batch: int = 8
-    max_new_tokens: int = 2048
-    temperature: float = 0.8
-    top_p: float = 0.95
-    program_s: float = 4.0
-    program_mb: int = 512
+    prompt: Annotated[str, OneOf(tuple(STYLES))] = "digits"
+    samples: Number = 16
+    rounds: Annotated[int, Range(least=0)] = 4
+    revisions: Number = 16
+    enough: Number = 4
+    batch: Number = 8
+    max_new_tokens: Number = 2048
+    temperature: Annotated[float, Range(least=0)] = 0.8
+    top_p: Annotated[float, Range(above=0, most=1)] = 0.95
+    program_s: Annotated[float, Range(least=0.1)] = 4.0
+    program_mb: Annotated[int, Range(least=64)] = 512
 
 
-def read(given: Mapping[str, Any]) -> Induction:
-    """The settings that a profile gives. Raises `DataError` naming the one that is none."""
-    settings = fill(Induction, given)
-    choices = {"prompt": tuple(STYLES)} | {n: CHOICES[n] for n in ("backend", "quantization")}
-    for name, known in choices.items():
-        if getattr(settings, name) not in known:
-            value = getattr(settings, name)
-            raise DataError(f"setting {name} = {value!r}: must be {' or '.join(known)}")
-    least = {"rounds": 0, "temperature": 0, "program_mb": 64, "program_s": 0.1}
-    numbers = [field.name for field in fields(Induction) if field.type in ("int", "float")]
-    wrong = [name for name in numbers if getattr(settings, name) < least.get(name, 1e-9)]
-    wrong += [] if settings.top_p <= 1 else ["top_p"]
-    wrong += [] if settings.max_new_tokens < settings.max_seq_length else ["max_new_tokens"]
-    if wrong:
-        raise DataError(f"setting {wrong[0]} = {getattr(settings, wrong[0])}: out of its range")
+def read(given: Mapping[str, Any], at: str = "") -> Induction:
+    """The settings that a profile gives, `at` a place. Raises `DataError` naming what is none."""
+    settings = fill(Induction, given, at)
+    new, longest = settings.max_new_tokens, settings.max_seq_length
+    if new >= longest:
+        key = f"{at}: max_new_tokens" if at else "max_new_tokens"
+        raise DataError(f"{key}: must be below max_seq_length, {longest}, is {new}")
     return settings
 
 

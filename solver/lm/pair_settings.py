@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from solver.grid import DataError
 from solver.kit import CONFIG, WEIGHTS
-from solver.lm.settings import CHOICES, fill, require
+from solver.lm.settings import Part, Strategy, require
+from solver.settings import Range, fill
 
 NEEDED = ("torch", "transformers", "bitsandbytes", "safetensors")
 TURNS = 8
@@ -28,23 +29,14 @@ class PairSettings:
     """
 
     folder: str = ""
-    learning: float = 0.5
-    views: int = TURNS
-    strategy: str = "dfs"
+    learning: Part = 0.5
+    views: Annotated[int, Range(least=1, most=TURNS)] = TURNS
+    strategy: Strategy = "dfs"
 
 
-def read(given: Mapping[str, Any]) -> PairSettings:
-    """The settings that a profile gives. Raises `DataError` naming the one that is none."""
-    settings = fill(PairSettings, given)
-    if settings.strategy not in CHOICES["strategy"]:
-        raise DataError(
-            f"setting strategy = {settings.strategy!r}: must be {' or '.join(CHOICES['strategy'])}"
-        )
-    if not 0 <= settings.learning < 1:
-        raise DataError(f"setting learning = {settings.learning}: must be 0 or more, less than 1")
-    if not 1 <= settings.views <= TURNS:
-        raise DataError(f"setting views = {settings.views}: must be 1 to {TURNS}")
-    return settings
+def read(given: Mapping[str, Any], at: str = "") -> PairSettings:
+    """The settings that a profile gives, `at` a place. Raises `DataError` naming what is none."""
+    return fill(PairSettings, given, at)
 
 
 def check(given: Mapping[str, Any], memory_mb: int) -> None:

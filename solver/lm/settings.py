@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from solver.grid import DataError
+from solver.settings import NotEmpty, OneOf, Range, fill
 
 PROJECTIONS = (
     *("q_proj", "k_proj", "v_proj", "o_proj"),
     *("gate_proj", "up_proj", "down_proj"),
 )
 EMBEDDINGS = ("embed_tokens", "lm_head")
-CHOICES = {
-    "backend": ("transformers", "unsloth"),
-    "quantization": ("none", "nf4", "int8"),
-    "style": ("chat", "io"),
-    "train_colors": ("all", "free", "none"),
-    "view_colors": ("all", "free", "none"),
-    # The names of `solver.lm.strategies.STRATEGIES`, which this module must not import.
-    "strategy": ("greedy", "majority", "best-of-n", "weighted-best-of-n", "beam", "dvts", "dfs"),
-}
+# Of `solver.lm.strategies.STRATEGIES`, which this module must not import.
+STRATEGIES = ("greedy", "majority", "best-of-n", "weighted-best-of-n", "beam", "dvts", "dfs")
 LEAST_LENGTH = 2048  # the largest pair there can be takes 1,860 tokens and a few for its style
+
+Number = Annotated[int, Range(least=1)]
+Positive = Annotated[float, Range(above=0)]
+Part = Annotated[float, Range(least=0, below=1)]
+Colors = Annotated[str, OneOf(("all", "free", "none"))]
+Strategy = Annotated[str, OneOf(STRATEGIES)]
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Checkpoint:
     """
 
     model: str = ""
-    backend: str = "transformers"
-    quantization: str = "none"
-    max_seq_length: int = 8192
+    backend: Annotated[str, OneOf(("transformers", "unsloth"))] = "transformers"
+    quantization: Annotated[str, OneOf(("none", "nf4", "int8"))] = "none"
+    max_seq_length: Number = 8192
 
 
 @dataclass(frozen=True)
@@ -59,51 +59,33 @@ class Settings(Checkpoint):
     `width` sequences at once; `threshold` is that of depth-first search.
     """
 
-    style: str = "chat"
-    rank: int = 32
-    alpha: int = 16
+    max_seq_length: Annotated[int, Range(least=LEAST_LENGTH)] = 8192
+    style: Annotated[str, OneOf(("chat", "io"))] = "chat"
+    rank: Number = 32
+    alpha: Number = 16
     rslora: bool = True
-    targets: tuple[str, ...] = PROJECTIONS
-    rate: float = 1e-4
-    embedding_rate: float = 1e-5
-    warmup: float = 0.1
-    sequences: int = 64
-    epochs: int = 1
-    batch: int = 1
+    targets: Annotated[tuple[str, ...], NotEmpty()] = PROJECTIONS
+    rate: Positive = 1e-4
+    embedding_rate: Annotated[float, Range(least=0)] = 1e-5
+    warmup: Part = 0.1
+    sequences: Number = 64
+    epochs: Number = 1
+    batch: Number = 1
     first_output: bool = True
-    train_colors: str = "all"
-    reshaped: float = 0.0
+    train_colors: Colors = "all"
+    reshaped: Part = 0.0
     checkpointing: bool = False
-    learning: float = 0.5
-    views: int = 16
-    view_colors: str = "all"
-    strategy: str = "dfs"
-    threshold: float = 0.1
-    width: int = 4
+    learning: Part = 0.5
+    views: Number = 16
+    view_colors: Colors = "all"
+    strategy: Strategy = "dfs"
+    threshold: Annotated[float, Range(above=0, below=1)] = 0.1
+    width: Number = 4
 
 
-Filled = TypeVar("Filled")
-
-
-def read(given: Mapping[str, Any]) -> Settings:
-    """The settings that a profile gives. Raises `DataError` naming the one that is none."""
-    settings = fill(Settings, given)
-    _check(settings)
-    return settings
-
-
-def fill(kind: type[Filled], given: Mapping[str, Any]) -> Filled:
-    """A dataclass of settings from what a profile gives, each value of its default's type.
-
-    Raises `DataError` for a name that there is not, or a value of another type.
-    """
-    known = {field.name: field.default for field in fields(kind)}  # type: ignore[arg-type]
-    read_: dict[str, Any] = {}
-    for name, value in given.items():
-        if name not in known:
-            raise DataError(f"setting {name!r}: there is none; there are {', '.join(known)}")
-        read_[name] = _typed(name, value, known[name])
-    return kind(**read_)
+def read(given: Mapping[str, Any], at: str = "") -> Settings:
+    """The settings that a profile gives, `at` a place. Raises `DataError` naming what is none."""
+    return fill(Settings, given, at)
 
 
 def adapted(asked: Sequence[str], linear: Collection[str]) -> tuple[str, ...]:
@@ -128,37 +110,3 @@ def require(libraries: Iterable[str], what: str) -> None:
     for library in libraries:
         if importlib.util.find_spec(library) is None:
             raise DataError(f"{library} is not installed, which {what} needs")
-
-
-def _typed(name: str, value: Any, default: Any) -> Any:
-    if isinstance(default, float) and type(value) is int:
-        return float(value)
-    if isinstance(default, tuple) and isinstance(value, list | tuple):
-        if value and all(isinstance(item, str) for item in value):
-            return tuple(value)
-    elif type(value) is type(default):
-        return value
-    kind = "list of names" if isinstance(default, tuple) else type(default).__name__
-    raise DataError(f"setting {name} = {value!r}: must be a {kind}")
-
-
-def _check(settings: Settings) -> None:
-    """Raise `DataError` for values that mean nothing."""
-    for name, choices in CHOICES.items():
-        if getattr(settings, name) not in choices:
-            raise DataError(
-                f"setting {name} = {getattr(settings, name)!r}: must be {' or '.join(choices)}"
-            )
-    if settings.max_seq_length < LEAST_LENGTH:
-        raise DataError(
-            f"setting max_seq_length = {settings.max_seq_length}: "
-            f"must be {LEAST_LENGTH} at least, or the largest pair would not fit"
-        )
-    parts = ("warmup", "learning", "reshaped")
-    wrong = [name for name in parts if not 0 <= getattr(settings, name) < 1]
-    wrong += [] if 0 < settings.threshold < 1 else ["threshold"]
-    numbers = ("rank", "alpha", "rate", "sequences", "epochs", "batch", "views", "width")
-    wrong += [name for name in numbers if getattr(settings, name) <= 0]
-    wrong += ["embedding_rate"] if settings.embedding_rate < 0 else []
-    if wrong:
-        raise DataError(f"setting {wrong[0]} = {getattr(settings, wrong[0])}: out of its range")
