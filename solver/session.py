@@ -12,8 +12,10 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+from solver.arcio import read_leniently
 from solver.command import engine_names
 from solver.deadline import Deadline, parse_duration
 from solver.grid import DataError
@@ -23,7 +25,9 @@ from solver.kit import IMPORTABLE, ROOT
 from solver.launch import follow
 from solver.machine import versions
 from solver.mounts import CHALLENGES, INPUT, find
-from solver.plan import SYNTH, Plan, read_plan
+from solver.plan import Plan, read_plan
+from solver.restarts import MIN_LEFT_S, Ending, Way, first_digest, grown, keep_on, size_of, ways
+from solver.run import task_digest
 from solver.summary import summarize
 
 SCORED = "KAGGLE_IS_COMPETITION_RERUN"  # set where the hidden tasks are mounted
@@ -31,9 +35,8 @@ OWN_BUDGET = "ARC_KIT_BUDGET"  # a rehearsal's time in place of either budget
 PREFLIGHT_SHARE = 0.5  # of the time left, at most
 INSTALL_S = 1200.0
 LATE_S = 60.0  # after which a run that did not keep its budget is ended
-STARTS, MIN_LEFT_S = 5, 3.0  # of the run, should it die
+NOT_STARTED = 126  # as a shell says it
 PLAN, LOCK = "plan.json", "wheels.lock"
-LEAST = "cpu"  # the profile that every notebook has
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,11 @@ def install_wheels(session: Session) -> None:
     if not session.wheels:
         print("There is nothing to install: what the image has must do.")
         return
-    install(
-        session.wheels,
-        session.scratch / LOCK,
-        session.deadline().slice(INSTALL_S),
-        root=session.input,
-    )
+    lock, deadline = session.scratch / LOCK, session.deadline().slice(INSTALL_S)
+    try:
+        install(session.wheels, lock, deadline, root=session.input)
+    except OSError as error:  # the cells after this one must have their turn
+        print(f"the wheels cannot be installed: {error}")
 
 
 def check(session: Session) -> None:
@@ -91,7 +93,11 @@ def check(session: Session) -> None:
         *("--input", str(session.input), "--out", str(session.scratch / PLAN)),
     ]
     (session.scratch / PLAN).unlink(missing_ok=True)
-    code = follow(command, Deadline.after(max(left, MIN_LEFT_S)), IMPORTABLE)
+    try:
+        code = follow(command, Deadline.after(max(left, MIN_LEFT_S)), IMPORTABLE)
+    except OSError as error:
+        print(f"The preflight cannot be started: {error}")
+        code = NOT_STARTED
     print({0: "All is well.", 1: "The run goes on without what failed."}.get(code, _BROKEN))
 
 
@@ -99,32 +105,55 @@ _BROKEN = "The preflight did not end: the run goes on with what it found."
 
 
 def run(session: Session, say: Callable[[str], None] = print) -> None:
-    """Solve until the budget ends. A run that dies goes on from its journal; each write of the
-    submission is whole, so whatever happens the last one stands."""
+    """Solve until the budget ends. A run that dies goes on from its journal, with less if it has
+    to; each write of the submission is whole, so whatever happens the last one stands."""
     plan, challenges = _plan(session), _challenges(session)
     if challenges is None:
         say("There is no challenges file: the first cell's submission is all there can be.")
         return
     _clear(session.working)
-    deadline, profile = session.deadline(), session.profile
-    for _ in range(STARTS):
-        if deadline.left() < MIN_LEFT_S:
-            break
-        resumed = (session.working / FILE).exists()
-        command = [
-            *(sys.executable, "-m", "solver", str(challenges), "--run", str(session.working)),
-            "--salvage",  # one task that breaks the format must not cost the others
-            *("--profile", profile, "--budget", f"{deadline.left():.1f}s"),
-            *("--seed", str(session.seed), *(["--resume"] if resumed else []), *plan.options()),
-        ]
-        code = follow(command, Deadline(deadline.at + LATE_S), plan.environment(), say)
-        if code == 0:
-            break
-        say(f"The run ended with {code}; {deadline.left():.0f} s are left.")
-        if code == 2 and not resumed:
-            # A setting or a file was refused: what needs least.
-            profile, plan = LEAST, Plan(engines=(SYNTH,), visible=plan.visible)
+    deadline = session.deadline()
+    start = partial(_start, session, challenges, deadline, say)
+    keep_on(ways(session.profile, plan), deadline, start, say)
     shutil.rmtree(session.working / "shared", ignore_errors=True)
+
+
+def _start(
+    session: Session, challenges: Path, deadline: Deadline, say: Callable[[str], None], way: Way
+) -> Ending:
+    """The run in a process of its own, on top of what its journal holds."""
+    journal = session.working / FILE
+    resumed = os.path.lexists(journal) and not _set_aside(journal, challenges, say)
+    before = size_of(journal)
+    command = [
+        *(sys.executable, "-m", "solver", str(challenges), "--run", str(session.working)),
+        "--salvage",  # one task that breaks the format must not cost the others
+        *("--profile", way.profile, "--budget", f"{deadline.left():.1f}s"),
+        *("--seed", str(session.seed), *(["--resume"] if resumed else []), *way.plan.options()),
+    ]
+    try:
+        code = follow(command, Deadline(deadline.at + LATE_S), way.plan.environment(), say)
+    except OSError as error:
+        say(f"The run cannot be started: {error}")
+        code = NOT_STARTED
+    return Ending(code, grown(journal, before))
+
+
+def _set_aside(journal: Path, challenges: Path, say: Callable[[str], None]) -> bool:
+    """Rename a journal that no run over these tasks would go on from; True if it was one."""
+    try:
+        digest = first_digest(journal)
+        if digest is None or digest == task_digest(read_leniently(str(challenges)).tasks):
+            return False
+        why = "is of other tasks"
+    except OSError as error:
+        why = f"cannot be read ({error.strerror})"
+    except DataError:
+        return False
+    say(f"{journal} {why}: it is set aside, and the run begins anew.")
+    with suppress(OSError):
+        journal.replace(journal.with_name(f"{FILE}.old"))
+    return not os.path.lexists(journal)
 
 
 def summary(session: Session) -> tuple[str, ...]:
@@ -141,7 +170,7 @@ def _plan(session: Session) -> Plan:
     """What the preflight found; without that, what the notebook says."""
     try:
         plan = read_plan(session.scratch / PLAN)
-    except (DataError, TypeError):
+    except (DataError, TypeError, AttributeError):
         plan = Plan()
     return replace(plan, engines=plan.engines or engine_names(session.engines or None))
 
@@ -154,6 +183,6 @@ def _challenges(session: Session) -> Path | None:
 def _clear(working: Path) -> None:
     """Forget a run of this session that a user started before: the cell is run anew."""
     for name in (FILE, "run.log"):
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             (working / name).unlink()
     shutil.rmtree(working / "shared", ignore_errors=True)

@@ -317,9 +317,9 @@ def _meet(mine: str, other: str, deadline: Deadline, context: Context) -> None:
 
 
 def parricide(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
-    """Kills the process that runs it, once a run."""
+    """Kills the process that runs it, once a run, after it has done larger tasks."""
     mark = context.folder.with_name("killed")
-    if task.id == BAD_TASK and not mark.exists():
+    if task.id == "t000" and not mark.exists():
         mark.touch()
         os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(60)

@@ -62,6 +62,7 @@ LAYERS = (
     "solver.run",
     "solver.command",
     "solver.plan",
+    "solver.restarts",
     "solver.trial",
     "solver.preflight",
     "solver.summary",

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from solver.grid import as_grid, same
+from solver.grid import Pair, Task, as_grid, same
+from solver.journal import FILE
 from solver.mounts import CHALLENGES
 from solver.plan import Plan
-from solver.session import PLAN, Session, install_wheels, run, summary
+from solver.session import LOCK, PLAN, Session, check, install_wheels, run, summary
 from solver.submissions import check_submission, read_submission
 from tests.control import paced
 from tests.fakes import toy_tasks
-from tests.runs import journal_of, write_challenges
+from tests.runs import journal_of, language_profile, write_challenges
 
 TASKS = toy_tasks(6)
 COMPETITION = "competitions/some-competition"
@@ -81,6 +85,7 @@ def test_a_run_whose_parent_is_killed_goes_on(session: Session) -> None:
     run(session, said.append)
     assert right(session) == len(TASKS)
     assert any("The run ended with -9" in line for line in said)
+    assert not any("It got no further" in line for line in said)
     assert len(journal_of(session.working).runs) == 2
 
 
@@ -193,3 +198,116 @@ def test_one_hidden_task_that_breaks_the_format_costs_itself_alone(
     assert any("salvaged  1 tasks that break the format" in line for line in said)
     assert len(summary(session)) == 4
     assert "is valid: 7 tasks" in capsys.readouterr().out
+
+
+def hard_tasks() -> tuple[Task, ...]:
+    """One that a step solves, and some that nothing does: work remains for as long as there is
+    time."""
+    rng = np.random.default_rng(5)
+    noise = iter([as_grid(rng.integers(0, 10, (12, 12))) for _ in range(4 * 7)])
+    hard = [
+        Task(f"hard{i}", tuple(Pair(next(noise), next(noise)) for _ in range(3)), (next(noise),))
+        for i in range(4)
+    ]
+    return (*toy_tasks(1), *hard)
+
+
+def torn_wheel(session: Session, profile: Path) -> Session:
+    """A profile with a typo, and wheels that are not what they were when they were locked."""
+    profile.write_text("[[stages]]\nengine = 'synth'\nmax_slice = 20\n")
+    wheels = session.input / "datasets/a/wheels"
+    wheels.mkdir(parents=True)
+    (wheels / "made_up_parcel-1.0-py3-none-any.whl").write_bytes(b"PK torn")
+    digest = "0" * 64
+    (session.scratch / LOCK).write_text(f"made-up-parcel==1.0 --hash=sha256:{digest}\n")
+    return replace(session, wheels="datasets/a/wheels", profile=str(profile))
+
+
+def torn_model(session: Session, profile: Path) -> Session:
+    """A language model whose weights are cut off, which no preflight saw."""
+    language_profile(profile, "synth")
+    model = session.input / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    (model / "model.safetensors").write_bytes(b"torn")
+    plan(session, engines=("synth", "llm"), model=str(model))
+    return replace(session, profile=str(profile))
+
+
+@pytest.mark.parametrize("spoil", [torn_wheel, torn_model])
+def test_what_is_broken_leaves_the_synthesizer_the_whole_budget(
+    session: Session,
+    spoil: Callable[[Session, Path], Session],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tasks, said = hard_tasks(), list[str]()
+    write_challenges(session.input / COMPETITION / CHALLENGES, tasks)
+    broken = replace(spoil(session, tmp_path / "own.toml"), short_budget="15s")
+    install_wheels(broken)
+    run(broken, said.append)
+    assert time.monotonic() > broken.started + 0.9 * 15
+    assert "It got no further: it goes on with the synthesizer alone." in said
+    path = session.working / "submission.json"
+    check_submission(path, tasks)
+    assert same(read_submission(path)["t000"][0][0], as_grid(tasks[0].tests[0][::-1]))
+    (begun,) = journal_of(session.working).runs
+    assert [stage["engine"] for stage in begun["config"]["stages"]] == ["synth"]
+    assert len(summary(broken)) == 4
+    assert "is valid: 5 tasks" in capsys.readouterr().out
+
+
+def test_a_run_goes_on_from_what_a_torn_journal_still_holds(session: Session) -> None:
+    plan(session, engines=("tests.fakes:parricide",), workers=1)
+    journal = session.working / FILE
+
+    def hear(line: str) -> None:
+        if line.startswith("The run ended with -9"):
+            lines = journal.read_bytes().splitlines(keepends=True)
+            journal.write_bytes(b"\xff\xfe torn\n" + b"".join(lines[1:]) + b'{"kind":"cand')
+
+    run(session, hear)
+    assert right(session) == len(TASKS)
+    assert journal_of(session.working).broken == 2
+    assert {job.engine for job in journal_of(session.working).jobs} == {"tests.fakes:parricide"}
+
+
+def test_a_journal_of_other_tasks_is_set_aside(session: Session) -> None:
+    plan(session, engines=("tests.fakes:parricide",), workers=1)
+    journal, said = session.working / FILE, list[str]()
+
+    def hear(line: str) -> None:
+        said.append(line)
+        if line.startswith("The run ended with -9"):
+            journal.write_text('{"kind":"run","format":1,"digest":"of others"}\n')
+
+    run(session, hear)
+    assert right(session) == len(TASKS)
+    assert any("is of other tasks: it is set aside" in line for line in said)
+    assert journal.with_name(f"{FILE}.old").read_text().endswith('"of others"}\n')
+    assert len(journal_of(session.working).runs) == 1
+
+
+def test_a_folder_in_place_of_the_journal_is_set_aside(session: Session) -> None:
+    plan(session, engines=("tests.fakes:instant",), workers=1)
+    (session.working / FILE).mkdir()
+    run(session)
+    assert right(session) == len(TASKS)
+
+
+def test_cells_that_cannot_start_anything_leave_the_others_their_turn(
+    session: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(session.scratch / "gone"))
+    wheels = session.input / "datasets/a/wheels"
+    wheels.mkdir(parents=True)
+    (wheels / "a-1-py3-none-any.whl").touch()
+    late = replace(session, wheels="datasets/a/wheels", short_budget="6s")
+    install_wheels(late)
+    check(late)
+    run(late)
+    said = capsys.readouterr().out
+    assert "the wheels cannot be installed: " in said
+    assert "The preflight cannot be started: " in said
+    assert "The run cannot be started: " in said
+    assert "it goes on with the synthesizer alone, on one worker." in said
