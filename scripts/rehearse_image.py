@@ -35,6 +35,7 @@ RUNS = ("cpu", *(name + kind for name in STYLES for kind in ("", PLAIN)))
 LENGTH = 8192  # of the profiles' prompts
 SOURCE = "datasets/someone/small"
 TASKS = 3
+REHEARSED = "rehearsed"  # in the folder of a run, beside what it is made from
 GIVEN_UP = re.compile(r": not as .*; now as .*")  # what a worker logs when it loads in another way
 
 
@@ -90,7 +91,7 @@ def _rehearsed(run: str, out: Path, options: argparse.Namespace) -> str:
         str(notebook),
         solutions=str(solutions),
         budget=options.budget,
-        out=str(out),
+        out=str(out / REHEARSED),
         standin="image",
         model=model,
         cold=not options.warm,
@@ -126,7 +127,7 @@ def _model(folder: Path, style: str) -> str:
 
 def _answers(out: Path, engine: str) -> Answers:
     """What the journal and the log of a rehearsal say of an engine."""
-    working = out / "kaggle" / "working"
+    working = out / REHEARSED / "kaggle" / "working"
     journal = replay(working / FILE) if (working / FILE).exists() else Replay()
     tasks = tuple(map(copies, range(TASKS)))
     grids = {task.id: list(_grids(journal, task, engine)) for task in tasks}
