@@ -121,6 +121,7 @@ class FirstPasses:
         self._waiting = set(range(len(works)))
         self._observed: list[Observed] = []
         self._expected: list[float] = []
+        self._least_s = 0.0  # of any task
         self._heap: list[tuple[float, int]] = []  # may hold tasks that wait no more
         self._roots = [PRIOR.seconds(work) ** 0.5 for work in works]
         self._weights = list(self._roots)
@@ -133,8 +134,7 @@ class FirstPasses:
     def expected(self, task: int) -> float:
         """Seconds of a pass over a task; only proportions count before jobs have ended. Costs
         that were fitted to other tasks leave none with next to nothing."""
-        least = LEAST * sum(self._expected) / len(self._expected) if self.rates.jobs else 0.0
-        return max(self._expected[task], least)
+        return max(self._expected[task], self._least_s)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -197,6 +197,8 @@ class FirstPasses:
 
     def _sort(self) -> None:
         self._expected = [self.rates.seconds(work) for work in self._works]
+        if self.rates.jobs:
+            self._least_s = LEAST * sum(self._expected) / len(self._expected)
         if not self._flexible:
             self._weights = self._expected
         self._heap = [(-self._expected[task], task) for task in self._waiting]

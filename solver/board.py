@@ -16,7 +16,7 @@ from pathlib import Path
 from solver.backlog import WHOLE
 from solver.cost import Rates
 from solver.deadline import Clock, format_duration
-from solver.ensemble import Answer, Evidence, answer, by_test, fused
+from solver.ensemble import Answer, Evidence, answer, by_test, fused, unanswered
 from solver.grid import Candidate, DataError, Task
 from solver.journal import JobRecord, Journal, LoadRecord, Replay, candidate_record
 from solver.submissions import dump_task, write_submission
@@ -75,10 +75,7 @@ class Board:
         self._errors: list[list[str]] = [[] for _ in tasks]
         self._tried: dict[str, set[int]] = {}  # by engine
         self._ended: set[int] = set()
-        self._answers = [
-            answer(task, [], two, selector, rule)
-            for task, two in zip(tasks, self._fallback, strict=True)
-        ]
+        self._answers = [unanswered(two) for two in self._fallback]
         self._entries = {
             task.id: dump_task(a.attempts) for task, a in zip(tasks, self._answers, strict=True)
         }
@@ -157,17 +154,18 @@ class Board:
         if task in self._ended:
             return
         self._ended.add(task)
+        self.record(self._terminal(task))
+
+    def _terminal(self, task: int) -> dict[str, object]:
         now = self.answer(task)
-        self.record(
-            {
-                "kind": "task",
-                "task": self.tasks[task].id,
-                "state": now.state,
-                "confidence": round(now.confidence, 4),
-                "sources": [[a.source for a in two] for two in now.attempts],
-                "errors": self._errors[task],
-            }
-        )
+        return {
+            "kind": "task",
+            "task": self.tasks[task].id,
+            "state": now.state,
+            "confidence": round(now.confidence, 4),
+            "sources": [[a.source for a in two] for two in now.attempts],
+            "errors": self._errors[task],
+        }
 
     def _book(self, task: int, record: JobRecord) -> None:
         self._tried.setdefault(record.engine, set()).add(task)
@@ -273,6 +271,7 @@ class Board:
         self._next_write = self._clock.now() + pause
 
     def close(self) -> None:
-        """Book every task's terminal state."""
-        for task in range(len(self.tasks)):
-            self.end(task)
+        """Book every task's terminal state, all that are left in one write: time is over."""
+        left = [task for task in range(len(self.tasks)) if task not in self._ended]
+        self._ended.update(left)
+        self._keep(lambda: self._journal.extend([self._terminal(task) for task in left]))

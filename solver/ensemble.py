@@ -89,6 +89,12 @@ def answer(
     )
 
 
+def unanswered(fallback: Sequence[Attempts]) -> Answer:
+    """`answer` where there is no candidate, without weighing anything: there may be thousands of
+    tasks before the first write."""
+    return Answer(tuple(fallback), "fallback", 0.0)
+
+
 def by_test(task: Task, candidates: Sequence[Candidate]) -> list[tuple[Candidate, ...]]:
     """A task's candidates for each of its test inputs; what nobody found, whoever measured it, is
     left out."""

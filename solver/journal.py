@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,11 @@ class Journal:
     def append(self, line: dict[str, Any]) -> None:
         """Append a record. Raises `OSError` (disk full, say); the next append then starts on
         a line of its own, so that a half-written record costs itself alone."""
-        text = json.dumps(line, separators=(",", ":")) + "\n"
+        self.extend([line])
+
+    def extend(self, lines: Sequence[dict[str, Any]]) -> None:
+        """Append records at once, as `append` does one."""
+        text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
         data = (b"\n" if self._torn else b"") + text.encode()
         self._torn = True
         while data:

@@ -100,7 +100,8 @@ def solve(
         fault = "the run was cut off"
         try:
             fault = _fault(
-                lambda: _work(source.tasks, config, board, replayed, work_end, folder, stop, watch)
+                lambda: _work(source.tasks, config, board, replayed, work_end, folder, stop, watch),
+                too_late=work_end.passed() and not stop(),
             )
         finally:
             result = _last_write(board)
@@ -109,8 +110,10 @@ def solve(
         return result
 
 
-def _fault(work: Callable[[], None]) -> str:
-    """What ended the work before its time; nothing if all went well."""
+def _fault(work: Callable[[], None], *, too_late: bool) -> str:
+    """What ended the work before its time, or let it not begin; nothing if all went well."""
+    if too_late:
+        return "no worker ever started (reading the tasks took the whole budget)"
     try:
         work()
     except NoWorkerError as error:
@@ -220,13 +223,15 @@ def _first_write(board: Board) -> None:
 
 
 def _last_write(board: Board) -> Result:
-    board.close()
+    """The submission first: what else there is to book may wait."""
     try:
         if board.changed or not board.path.exists():
             board.write()
     except (OSError, DataError) as error:
         stands = f"{board.path} stands" if board.path.exists() else f"{board.path} is gone"
         raise RunError(f"the last answers cannot be written ({error}); {stands}") from None
+    finally:
+        board.close()
     return Result(board.path, board.answers(), board.errors(), tuple(board.notes))
 
 
