@@ -13,12 +13,22 @@ from pathlib import Path
 from solver.arcio import Source, pick_source, read_leniently, read_solutions
 from solver.board import Snapshot
 from solver.config import Config, load_config, ready_stages
-from solver.deadline import format_duration, parse_duration
+from solver.deadline import (
+    MAX_DURATION_S,
+    STEP_S,
+    Budget,
+    Deadline,
+    format_duration,
+    parse_duration,
+)
 from solver.grid import DataError
 from solver.journal import FILE
 from solver.run import Result, RunError, solve, stop_on_signals
 from solver.say import hold_standard_streams, say
 from solver.submissions import Score, read_submission, score
+
+BUDGET = "5m"  # where none is given
+MAX_STEPS = round(MAX_DURATION_S / STEP_S)
 
 
 @dataclass(frozen=True)
@@ -27,7 +37,7 @@ class Request:
 
     source: str
     solutions: str | None = None
-    budget: str = "5m"
+    budget: str | None = None
     tasks: str | None = None
     engines: str | None = None
     workers: int | None = None
@@ -38,6 +48,7 @@ class Request:
     model: str | None = None
     devices: int | None = None
     salvage: bool = False
+    steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,9 +82,11 @@ class Report:
     def _circumstances(self) -> str:
         config = self.config
         devices = f" and {config.devices} devices" if config.devices else ""
+        steps = f"{config.steps} steps" if config.steps else ""
+        budget = steps or format_duration(config.budget_s)
         return (
             f"{self.source.name}, {len(self.source.tasks)} tasks, budget "
-            f"{format_duration(config.budget_s)}, {config.workers} workers{devices} on "
+            f"{budget}, {config.workers} workers{devices} on "
             f"{os.cpu_count()} cores ({platform.machine()}), seed {config.seed}"
         )
 
@@ -92,14 +105,16 @@ def run_solve(request: Request, started: float, watch: Callable[[Snapshot], None
     hold_standard_streams()
     with stop_on_signals() as stop:
         source = _source(request)
+        budget_s = _duration(request.budget or BUDGET)
         config = load_config(
             request.profile,
-            _duration(request.budget),
+            budget_s,
             engines=engine_names(request.engines),
             workers=request.workers,
             devices=request.devices,
             seed=request.seed,
             model=request.model,
+            steps=_steps(request.steps),
         )
         config = ready_stages(config)
         folder = Path(request.run) if request.run else new_folder(request)
@@ -109,7 +124,7 @@ def run_solve(request: Request, started: float, watch: Callable[[Snapshot], None
             folder,
             resume=request.resume,
             started=started,
-            stop=stop,
+            stop=_guarded(stop, request, started, budget_s),
             watch=watch,
         )
     known = source.solutions
@@ -146,6 +161,22 @@ def engine_names(text: str | None) -> tuple[str, ...]:
     if not engines:
         raise DataError("--engines names no engine")
     return engines
+
+
+def _steps(steps: int | None) -> int:
+    if steps is not None and not 1 <= steps <= MAX_STEPS:
+        raise DataError(f"--steps {steps}: must be 1 to {MAX_STEPS}")
+    return steps or 0
+
+
+def _guarded(
+    stop: Callable[[], bool], request: Request, started: float, budget_s: float
+) -> Callable[[], bool]:
+    """In a run in steps, a time that was given too ends it as the user would."""
+    if request.steps is None or request.budget is None:
+        return stop
+    end = Deadline(started + Budget.of(budget_s).usable)
+    return lambda: stop() or end.passed()
 
 
 def _duration(text: str) -> float:

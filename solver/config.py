@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
+from solver.deadline import STEP_S
 from solver.engines import (
     OVER_ALL,
     TAKE_A_MODEL,
@@ -83,7 +84,8 @@ class Config:
     """Everything that decides a run, apart from the tasks.
 
     `workers` are processes on CPU cores. On each of `devices` runs one more, which alone sees
-    that device; `device_memory_mb` is the main memory that it may use.
+    that device; `device_memory_mb` is the main memory that it may use. `steps`: the budget is
+    so many steps of the engines instead of time, and `budget_s` what they count as; 0 is time.
     """
 
     budget_s: float
@@ -98,6 +100,7 @@ class Config:
     ensemble: Annotated[str, OneOf(tuple(RULES))] = "likeliest"
     seed: int = 0
     profile: str = "cpu"
+    steps: int = 0
 
 
 def load_config(
@@ -109,19 +112,22 @@ def load_config(
     devices: int | None = None,
     seed: int = 0,
     model: str | None = None,
+    steps: int = 0,
 ) -> Config:
     """Read a profile and lay the command line's choices over it.
 
     Named engines keep their stage of the profile where they have one. `workers` and `devices`
     left out take the profile's number; 0 workers mean one for each core. `model` is the folder
-    of every engine that has a setting of that name.
+    of every engine that has a setting of that name. `steps` other than 0 are the budget, in place
+    of `budget_s`; a run in steps has one worker.
 
     Raises `DataError` for a profile that is none or says what cannot be, an unknown engine, and a
     number of workers or devices that cannot be.
     """
     _check_number("workers", workers)
     _check_number("devices", devices)
-    config = read_profile(profile, budget_s, seed)
+    budget_s = steps * STEP_S or budget_s
+    config = replace(read_profile(profile, budget_s, seed), steps=steps)
     stages = {stage.engine: stage for stage in config.stages}
     fit = [name for name, stage in stages.items() if stage.least_s <= budget_s]
     for name in engines:
@@ -139,7 +145,17 @@ def load_config(
         check_engine(stage.engine, f"{_name(profile)}: engine {stage.engine}")
         if stage.device and not config.devices:
             raise DataError(f"{_name(profile)}: {stage.engine} needs a device and there is none")
-    return config
+    return _in_steps(config, workers or 1) if steps else config
+
+
+def _in_steps(config: Config, workers: int) -> Config:
+    """A run in steps. Raises `DataError` for several workers: they would take jobs in an order
+    that only time decides."""
+    kinds = {stage.device for stage in config.stages}
+    places = workers * (False in kinds) + config.devices * (True in kinds)
+    if places > 1:
+        raise DataError(f"--steps: a run in steps has one worker, not {places}")
+    return replace(config, workers=1)
 
 
 def _check_number(option: str, number: int | None) -> None:
@@ -229,7 +245,7 @@ def read_profile(profile: str, budget_s: float, seed: int = 0) -> Config:
     at = _name(profile)
     table = read_toml(Path(profile) if own else folder / f"{profile}.toml", at)
     workers = {"workers": 0} | table  # as many as there are cores
-    config = fill(Config, workers, at, budget_s=budget_s, seed=seed, profile=profile)
+    config = fill(Config, workers, at, budget_s=budget_s, seed=seed, profile=profile, steps=0)
     _check_stages(config.stages, at)
     return config
 

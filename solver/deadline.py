@@ -15,6 +15,7 @@ from typing import Protocol
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 MAX_DURATION_S = 366 * 86400.0
+STEP_S = 0.001  # that a step counts as, wherever a run in steps meets a setting in seconds
 
 
 class Clock(Protocol):
@@ -62,18 +63,26 @@ class FakeClock:
         self.time += max(0.0, seconds)
 
 
+class WorkClock(FakeClock):
+    """A clock that only work moves: whoever books a piece of work adds what that took."""
+
+
 @dataclass
 class StepClock:
-    """A clock that every look at it moves by one: a budget in steps, the same on any machine."""
+    """A clock that every look at it moves by one step: a budget in steps, the same on any machine.
+
+    `step_s`: seconds that a step counts as.
+    """
 
     steps: int = 0
+    step_s: float = 1.0
 
     def now(self) -> float:
         self.steps += 1
-        return float(self.steps)
+        return self.steps * self.step_s
 
     def sleep(self, seconds: float) -> None:
-        self.steps += max(0, round(seconds))
+        self.steps += max(0, round(seconds / self.step_s))
 
 
 class OutOfTimeError(Exception):

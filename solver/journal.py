@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ class Replay:
     """What a journal says: candidates, job records and cost models in order, and lines lost.
 
     `heard[i]` of the candidates stood before `jobs[i]`, so each candidate can be given to the
-    job that found it.
+    job that found it; `begun[i]` of them stood before `runs[i]`.
     `runs` has a header for each process that worked on the run, `processes[i]` says which of
     them job i belongs to, `load_processes[i]` the same of loads, and `terminal` holds what the
     last of them has booked.
@@ -91,6 +91,18 @@ class Replay:
     costs: list[dict[str, Any]] = field(default_factory=list)
     terminal: dict[str, dict[str, Any]] = field(default_factory=dict)
     broken: int = 0
+    begun: list[int] = field(default_factory=list)
+
+    def by_ended_jobs(self) -> Replay:
+        """Without what jobs found that were cut off, which a run of one worker does again."""
+        candidates: list[Candidate] = []
+        heard, since = [], 0
+        for job, until, process in zip(self.jobs, self.heard, self.processes, strict=True):
+            first = max([since, *self.begun[process : process + 1]])
+            candidates += self.candidates[first:until] if job.outcome != "stopped" else []
+            heard.append(len(candidates))
+            since = until
+        return replace(self, candidates=candidates, heard=heard, begun=[])
 
 
 class Journal:
@@ -150,6 +162,7 @@ def _replay_line(line: bytes, result: Replay, path: Path) -> None:
                     f"{path}: journal format {record['format']}, this version reads up to {FORMAT}"
                 )
             result.runs.append(record)
+            result.begun.append(len(result.candidates))
             result.terminal.clear()
         elif kind == "candidate":
             result.candidates.append(candidate_of(record))

@@ -33,6 +33,8 @@ class Worker:
     given: float = 0.0  # when it got its job
     since: float = 0.0  # when the present phase (start, load, run) began
     running: bool = False  # the engine has started, the slice counts
+    worked_s: float = 0.0  # what its job has used by its own clock, as far as it has said
+    before_s: float = 0.0  # what its jobs before that have
     candidates: int = 0
     lines: int = 0  # that its process logged
     served: bool = False  # one of its processes could take a job
@@ -74,6 +76,19 @@ class Worker:
         else:
             self.failed_starts += 1
             self.given_up = self.failed_starts >= MAX_FAILED_STARTS
+
+    def times(self, now: float | None, began: float) -> tuple[float, float, float]:
+        """What its job or loading took, when that began, and when it was given, since `began`.
+
+        Without a `now`, by what its jobs have used: loading uses nothing.
+        """
+        if now is None:
+            took, start = self.worked_s, self.before_s
+            self.before_s, self.worked_s = round(start + took, 4), 0.0
+            return took, start, start
+        moments = (now - self.since, self.since - began, self.given - began)
+        cost_s, started_s, given_s = (round(moment, 4) for moment in moments)
+        return cost_s, started_s, given_s
 
     def __str__(self) -> str:
         where = f" (device {self.place.visible})" if self.device else ""

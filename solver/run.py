@@ -22,7 +22,7 @@ from solver.backlog import WHOLE, Slot
 from solver.board import Board, Snapshot
 from solver.config import Config
 from solver.cost import work_of
-from solver.deadline import Budget, Clock, Deadline, RealClock
+from solver.deadline import Budget, Clock, Deadline, RealClock, WorkClock
 from solver.ensemble import Answer
 from solver.events import Events
 from solver.folder import run_folder
@@ -86,28 +86,36 @@ def solve(
     if it broke, or if its last answers could not be written; what is known is written all the same.
     """
     clock = clock or RealClock()
-    budget = Budget.of(config.budget_s)
-    end = Deadline((clock.now() if started is None else started) + budget.usable, clock)
+    begun = clock.now() if started is None else started
     with run_folder(folder, resume) as journal:
-        replayed = _replayed(folder, source.tasks) if resume else Replay()
+        replayed = _replayed(folder, source.tasks, config) if resume else Replay()
         path = folder / "submission.json"
         board = Board(source.tasks, config.selector, config.ensemble, journal, path, clock)
         board.restore(replayed)
         _first_write(board)
         board.record(header(source, config))
-        # A slow disk must not make the last write late: keep twice what the first one took.
-        work_end = Deadline(end.at - 2 * board.write_cost_s, clock)
+        work_end = _work_end(config, Deadline(begun, clock), board.write_cost_s, replayed)
         fault = "the run was cut off"
         try:
             fault = _fault(
                 lambda: _work(source.tasks, config, board, replayed, work_end, folder, stop, watch),
-                too_late=work_end.passed() and not stop(),
+                too_late=not config.steps and work_end.passed() and not stop(),
             )
         finally:
             result = _last_write(board)
         if fault:
             raise RunError(f"{fault}; what is known is in {board.path}")
         return result
+
+
+def _work_end(config: Config, begun: Deadline, write_cost_s: float, replayed: Replay) -> Deadline:
+    """When the work ends. In a run in steps that is by a clock which its jobs move, those of
+    earlier processes too: so a run that was cut off and goes on does no more than another."""
+    if config.steps:
+        worked_s = sum(job.cost_s for job in replayed.jobs if job.outcome != "stopped")
+        return Deadline(config.budget_s, WorkClock(worked_s))
+    # A slow disk must not make the last write late: keep twice what the first one took.
+    return begun.earlier(2 * write_cost_s - Budget.of(config.budget_s).usable)
 
 
 def _fault(work: Callable[[], None], *, too_late: bool) -> str:
@@ -136,13 +144,12 @@ def _work(
     stop: Callable[[], bool],
     watch: Callable[[Snapshot], None],
 ) -> None:
-    plan = Plan([work_of(task) for task in tasks], config.stages, config.workers, config.devices)
-    _resume_plan(plan, tasks, config, board, replayed)
-    for late in plan.too_late(deadline.left()):
-        board.too_late(*late)
+    plan = _plan(tasks, config, board, replayed, deadline.left())
     began = deadline.clock.now()
 
     def ended(slot: Slot, record: JobRecord) -> None:
+        if config.steps:
+            deadline.clock.sleep(record.cost_s)
         confidence = board.job(slot.task, record)
         loading_s = record.started_s - (record.given_s or 0.0)
         if plan.done(slot, record.outcome, record.cost_s, confidence, loading_s):
@@ -170,10 +177,22 @@ def _work(
 
     events = Events(found, ended, loaded, tick, log.info, known)
     _tell_limits(config)
-    supervisor = Supervisor(config, tuple(tasks), plan, events, deadline.clock, folder / SHARED)
+    clock = RealClock() if config.steps else deadline.clock
+    supervisor = Supervisor(config, tuple(tasks), plan, events, clock, folder / SHARED)
     supervisor.run(deadline, stop)
     board.say_silent([stage.engine for stage in config.stages if not stage.whole])
     report()
+
+
+def _plan(
+    tasks: Sequence[Task], config: Config, board: Board, replayed: Replay, left_s: float
+) -> Plan:
+    """The policy as it stands at the start, and a word about engines that come too late."""
+    plan = Plan([work_of(task) for task in tasks], config.stages, config.workers, config.devices)
+    _resume_plan(plan, tasks, config, board, replayed)
+    for late in plan.too_late(left_s):
+        board.too_late(*late)
+    return plan
 
 
 def _tell_limits(config: Config) -> None:
@@ -192,9 +211,9 @@ def _resume_plan(
     for job in replayed.jobs:
         if job.task in index and job.engine in stage:
             where = (index[job.task], stage[job.engine])
-            plan.backlog.record(
-                Slot(*where, job.pass_, job.slice_s, job.rung), job.outcome, job.cost_s
-            )
+            slot = Slot(*where, job.pass_, job.slice_s, job.rung)
+            counts = config.steps > 0 and job.outcome != "stopped"
+            plan.replay(slot, job.outcome, job.cost_s, counts=counts)
     for load in replayed.loads:
         if load.engine in stage and load.outcome == "finished":
             plan.loading.record(stage[load.engine], load.outcome, load.cost_s)
@@ -205,14 +224,14 @@ def _resume_plan(
                 board.end(i)
 
 
-def _replayed(folder: Path, tasks: Sequence[Task]) -> Replay:
+def _replayed(folder: Path, tasks: Sequence[Task], config: Config) -> Replay:
     replayed = replay(folder / FILE) if (folder / FILE).exists() else Replay()
     if replayed.broken:
         log.warning("%s: %d broken lines skipped", folder / FILE, replayed.broken)
     for header in replayed.runs[:1]:
         if header.get("digest") != task_digest(tasks):
             raise DataError(f"{folder}: holds a run over other tasks; choose another --run")
-    return replayed
+    return replayed.by_ended_jobs() if config.steps else replayed
 
 
 def _first_write(board: Board) -> None:

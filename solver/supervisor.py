@@ -56,6 +56,8 @@ class Supervisor:
         """Work until the deadline, until `stop()`, or until no work is left. No worker
         process outlives this call, and no slice reaches past the deadline.
 
+        In a run in steps the deadline's clock is moved by whoever hears of a job's end.
+
         Raises `NoWorkerError` if, with nobody stopping it, no worker was to be had."""
         next_tick = self._clock.now()
         try:
@@ -70,7 +72,8 @@ class Supervisor:
                     next_tick = self._clock.now() + TICK_S
         finally:
             self._close()
-        check_service(self._workers, stopped=stop())
+        used_up = self._config.steps > 0 and deadline.passed()  # perhaps by earlier processes
+        check_service(self._workers, stopped=stop() or used_up)
 
     def _active(self, worker: Worker) -> bool:
         """True if more will come of it. Where another found no work there is none to wait for."""
@@ -134,13 +137,15 @@ class Supervisor:
     def _next_event(self, deadline: Deadline) -> float:
         """Seconds until the deadline or the first worker is overdue."""
         overdue = [self._overdue_at(w) - self._clock.now() for w in self._workers if w.process]
-        return min([deadline.left(), *overdue])
+        return min([TICK_S if self._config.steps else deadline.left(), *overdue])
 
     def _overdue_at(self, worker: Worker) -> float:
         if not worker.busy and worker.ready:
             return float("inf")
         if not worker.running or worker.slot is None:
             return worker.since + self._config.load_s
+        if self._config.steps:
+            return float("inf")  # a step may take any time
         slice_s = worker.slot.slice_s
         replacement_s = self._policy.loading.replacement_s(worker.have)
         return worker.since + slice_s + grace_s(slice_s, self._config.grace_s, replacement_s)
@@ -171,6 +176,7 @@ class Supervisor:
             return
         if not worker.busy or message.pop("number") != worker.job:
             raise ValueError(f"a {kind!r} out of turn")
+        worker.worked_s = float(message.pop("worked_s", worker.worked_s))
         if kind in ("failed", "exhausted"):
             self._fail(worker, str(message["error"]).strip(), memory=kind == "exhausted")
         elif kind == "loaded" and worker.load:
@@ -209,6 +215,7 @@ class Supervisor:
         named = candidate.task == task.id and candidate.engine == self._stage(slot).engine
         mine = named and not others and candidate.test < len(task.tests)
         worker.candidates += 1
+        worker.worked_s = candidate.cost_s
         if not mine or worker.candidates > MAX_CANDIDATES:
             raise ValueError("a candidate of another job, or too many")
         self._events.candidate(slot, candidate)
@@ -250,10 +257,11 @@ class Supervisor:
     def _end(self, worker: Worker, outcome: str, error: str | None = None) -> None:
         """The worker's job or loading has ended."""
         slot, load, worker.slot, worker.load = worker.slot, worker.load, None, None
-        took = (round(self._clock.now() - worker.since, 4), round(worker.since - self._began, 4))
+        now = None if self._config.steps else self._clock.now()
+        cost_s, started_s, given_s = worker.times(now, self._began)
         if load:
             engine = self._config.stages[load.stage].engine
-            record = LoadRecord(engine, outcome, took[0], worker.index, took[1], load.rung, error)
+            record = LoadRecord(engine, outcome, cost_s, worker.index, started_s, load.rung, error)
             if outcome == "finished":
                 worker.have.add(load.stage)
             self._events.load(load, record)
@@ -261,8 +269,7 @@ class Supervisor:
         assert slot
         worker.running = False
         name, engine = about(slot, self._tasks)[1], self._stage(slot).engine
-        given_s, slice_s = round(worker.given - self._began, 4), round(slot.slice_s, 4)
-        times = (took[0], slice_s, worker.index, took[1])
+        times = (cost_s, round(slot.slice_s, 4), worker.index, started_s)
         job = JobRecord(name, engine, slot.pass_, outcome, *times, error, given_s, slot.rung)
         self._events.job(slot, job)
 

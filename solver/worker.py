@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from solver.deadline import Deadline
+from solver.deadline import STEP_S, Clock, Deadline, RealClock, StepClock
 from solver.engines import Context, Engine, load_engine
 from solver.grid import Candidate, Pair, Task, is_grid
 from solver.journal import candidate_of, candidate_record, pack_grid, unpack_grid
@@ -63,25 +63,29 @@ class _Log(logging.Handler):
 
 def _serve(job: dict[str, Any], messages: TextIO) -> None:
     number = int(job["number"])  # every message about a job carries it
+    clock = StepClock(step_s=STEP_S) if job.get("steps") else RealClock()
+    start = clock.now()
     try:
         engine = _engine(job)
         if "slice_s" not in job:  # the engine was all that is wanted
             _send(messages, kind="loaded", number=number)
             return
         _send(messages, kind="started", number=number)
-        finished = _run(engine, job, messages)
-        _send(messages, kind="done", number=number, finished=finished)
+        finished = _run(engine, job, clock, messages)
+        worked_s = round(clock.now() - start, 4)
+        _send(messages, kind="done", number=number, finished=finished, worked_s=worked_s)
     except Exception as error:  # noqa: BLE001
         # The one broad catch of a worker: an engine's exception costs its task, no more.
-        kind = "exhausted" if is_out_of_memory(error) else "failed"
-        _send(messages, kind=kind, number=number, error=traceback.format_exc(limit=-8))
+        kind, text = "exhausted" if is_out_of_memory(error) else "failed", traceback.format_exc(-8)
+        worked_s = round(clock.now() - start, 4)
+        _send(messages, kind=kind, number=number, error=text, worked_s=worked_s)
 
 
-def _run(engine: Engine, job: dict[str, Any], messages: TextIO) -> bool:
+def _run(engine: Engine, job: dict[str, Any], clock: Clock, messages: TextIO) -> bool:
     """Send the job's candidates. True if the engine ended by itself before its deadline."""
     tasks = tuple(map(task_of, job["tasks"]))
-    start = time.monotonic()
-    deadline = Deadline.after(job["slice_s"])
+    start = clock.now()
+    deadline = Deadline.after(job["slice_s"], clock)
     folder, rung = Path(job["folder"]), rung_of(job["without"])
     known = tuple(map(candidate_of, job["known"]))
     context = Context(job["pass_"], job["seed"], folder, rung, job["settings"], known)
@@ -92,7 +96,7 @@ def _run(engine: Engine, job: dict[str, Any], messages: TextIO) -> bool:
     candidates = engine(task, deadline, context)
     for count, candidate in enumerate(candidates, start=1):
         _check(candidate, task)
-        record = candidate_record(candidate) | {"cost_s": round(time.monotonic() - start, 4)}
+        record = candidate_record(candidate) | {"cost_s": round(clock.now() - start, 4)}
         _send(
             messages,
             **(record | {"task": task.id, "engine": job["engine"], "number": job["number"]}),

@@ -50,7 +50,9 @@ def solve(
     solutions: Annotated[
         str | None, typer.Option(metavar="FILE", help="Solutions, to print the score.")
     ] = None,
-    budget: Annotated[str, typer.Option(help="Time to use: 30s, 5m, 12h.")] = "5m",
+    budget: Annotated[
+        str | None, typer.Option(help="Time to use: 30s, 5m, 12h.", show_default="5m")
+    ] = None,
     tasks: Annotated[
         str | None, typer.Option(metavar="N|IDS", help="Draw N tasks, or name them.")
     ] = None,
@@ -72,6 +74,9 @@ def solve(
     model: Annotated[
         str | None, typer.Option(metavar="DIR", help="Language model, for profiles that use one.")
     ] = None,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", help="Steps in place of time: the same run again.")
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Serve the growing report to this machine's browser.")
     ] = False,
@@ -80,6 +85,7 @@ def solve(
     request = Request(
         *(source, solutions, budget, tasks, engines, workers, seed, run, resume, profile),
         *(model, devices),
+        steps=steps,
     )
 
     def action() -> None:

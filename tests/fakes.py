@@ -338,3 +338,24 @@ def last_words(task: Task, deadline: Deadline, context: Context) -> Iterator[Can
         time.sleep(0.01)
     for color in range(10):
         yield Candidate(task.id, 0, as_grid([[color]]), "fake", view=f"d{color % 8}")
+
+
+def draws(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """Draws a few grids by its seed, says how likely they are, and ends after fifty looks."""
+    rng = np.random.default_rng(context.seed)
+    for number in range(5):
+        for _ in range(10):
+            deadline.left()
+        grid, nats = as_grid(rng.integers(0, 3, (1, 2))), float(rng.integers(5, 30))
+        yield Candidate(task.id, 0, grid, "fake", logprob=-nats, program=f"drawn {number}")
+
+
+def draws_on(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """Draws a grid at every fifth look at the clock for as long as it has time; which, depends on
+    tells what was known before."""
+    rng = np.random.default_rng([context.seed, len(context.known)])
+    while not deadline.passed():
+        for _ in range(4):
+            deadline.left()
+        grid, nats = as_grid(rng.integers(0, 3, (1, 2))), float(rng.integers(5, 30))
+        yield Candidate(task.id, 0, grid, "fake", logprob=-nats, program="drawn")

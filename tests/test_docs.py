@@ -92,6 +92,6 @@ def test_make_targets_that_are_named_exist() -> None:
 def test_the_table_of_settings_is_complete() -> None:
     text = (ROOT / "docs" / "run.md").read_text().partition("\n## Settings\n")[2]
     explained = set(re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE))
-    of_the_command_line = {"budget_s", "seed", "profile", "stages"}
+    of_the_command_line = {"budget_s", "steps", "seed", "profile", "stages"}
     settings = {field.name for field in fields(Config)} - of_the_command_line
     assert explained == settings | {f"stages.{field.name}" for field in fields(Stage)}

@@ -11,6 +11,7 @@ import torch
 from solver.deadline import Deadline, StepClock
 from solver.engines import Context
 from solver.grid import DataError, Pair, Task, as_grid, is_grid
+from solver.journal import candidate_record
 from solver.ladder import is_out_of_memory, rung_of
 from solver.lm import engine, joint
 from solver.lm.checkpoint import VECTORS, export
@@ -79,6 +80,23 @@ def test_a_job_that_has_to_spare_memory_does(
         assert {candidate.view for candidate in found} <= {v.name for v in views_of(task, context)}
     usual = engine.ADAPTATION.tokens
     assert list(learned.values()) == [(True, usual), (True, usual // 4), (False, usual // 4)]
+
+
+def test_the_same_steps_give_the_same_candidates_in_another_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(tmp_path / "bundle", TaskModel(build(Size(64, 2), 0), 1))
+    monkeypatch.setattr(engine, "BUNDLE", tmp_path / "bundle")
+    (other, task), context = toy_tasks(2), Context(0, 7, tmp_path / "shared")
+    runs = []
+    for before in ((), (other,)):
+        engine._worker.cache_clear()
+        for first in before:
+            list(engine.model(first, Deadline.after(30, StepClock()), context))
+        found = engine.model(task, Deadline.after(200, StepClock()), context)
+        runs.append([candidate_record(candidate) for candidate in found])
+    assert runs[0] == runs[1]
+    assert runs[0]
 
 
 def test_guesses_without_a_step_of_learning_are_not_believed(
