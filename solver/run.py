@@ -21,18 +21,17 @@ from solver.arcio import Source
 from solver.backlog import WHOLE, Slot
 from solver.board import Board, Snapshot
 from solver.config import Config
-from solver.cost import work_of
 from solver.deadline import Budget, Clock, Deadline, RealClock, WorkClock
 from solver.ensemble import Answer
 from solver.events import Events
 from solver.folder import run_folder
 from solver.grid import Candidate, DataError, Task, key
-from solver.journal import ALL, FILE, FORMAT, JobRecord, LoadRecord, Replay, replay
+from solver.journal import FILE, FORMAT, JobRecord, LoadRecord, Replay, replay
 from solver.loading import Load
 from solver.machine import address_limit, versions
 from solver.places import NoWorkerError
 from solver.process import Place
-from solver.schedule import Plan
+from solver.resume import plan_of
 from solver.supervisor import Supervisor
 
 SHARED = "shared"  # what workers leave for one another, in the run's folder
@@ -112,8 +111,10 @@ def _work_end(config: Config, begun: Deadline, write_cost_s: float, replayed: Re
     """When the work ends. In a run in steps that is by a clock which its jobs move, those of
     earlier processes too: so a run that was cut off and goes on does no more than another."""
     if config.steps:
-        worked_s = sum(job.cost_s for job in replayed.jobs if job.outcome != "stopped")
-        return Deadline(config.budget_s, WorkClock(worked_s))
+        clock = WorkClock()
+        for job in replayed.jobs:
+            clock.sleep(0.0 if job.outcome == "stopped" else job.cost_s)
+        return Deadline(config.budget_s, clock)
     # A slow disk must not make the last write late: keep twice what the first one took.
     return begun.earlier(2 * write_cost_s - Budget.of(config.budget_s).usable)
 
@@ -144,7 +145,7 @@ def _work(
     stop: Callable[[], bool],
     watch: Callable[[Snapshot], None],
 ) -> None:
-    plan = _plan(tasks, config, board, replayed, deadline.left())
+    plan = plan_of(tasks, config, board, replayed, deadline.left())
     began = deadline.clock.now()
 
     def ended(slot: Slot, record: JobRecord) -> None:
@@ -184,44 +185,11 @@ def _work(
     report()
 
 
-def _plan(
-    tasks: Sequence[Task], config: Config, board: Board, replayed: Replay, left_s: float
-) -> Plan:
-    """The policy as it stands at the start, and a word about engines that come too late."""
-    plan = Plan([work_of(task) for task in tasks], config.stages, config.workers, config.devices)
-    _resume_plan(plan, tasks, config, board, replayed)
-    for late in plan.too_late(left_s):
-        board.too_late(*late)
-    return plan
-
-
 def _tell_limits(config: Config) -> None:
     allowed_mb, wanted_mb = address_limit() // 2**20, Place(-1, config.memory_mb).addresses_mb
     if 0 < allowed_mb < wanted_mb:
         text = "the system allows each process %d MB of addresses; a worker's limit was to be %d MB"
         log.warning(text, allowed_mb, wanted_mb)
-
-
-def _resume_plan(
-    plan: Plan, tasks: Sequence[Task], config: Config, board: Board, replayed: Replay
-) -> None:
-    """Book the jobs of earlier processes, so that no finished work is repeated."""
-    index = {task.id: i for i, task in enumerate(tasks)} | {ALL: WHOLE}
-    stage = {s.engine: i for i, s in enumerate(config.stages)}
-    for job in replayed.jobs:
-        if job.task in index and job.engine in stage:
-            where = (index[job.task], stage[job.engine])
-            slot = Slot(*where, job.pass_, job.slice_s, job.rung)
-            counts = config.steps > 0 and job.outcome != "stopped"
-            plan.replay(slot, job.outcome, job.cost_s, counts=counts)
-    for load in replayed.loads:
-        if load.engine in stage and load.outcome == "finished":
-            plan.loading.record(stage[load.engine], load.outcome, load.cost_s)
-    if replayed.jobs:
-        plan.backlog.resume(board.answer(i).confidence for i in range(len(tasks)))
-        for i in range(len(tasks)):
-            if plan.backlog.ended(i):
-                board.end(i)
 
 
 def _replayed(folder: Path, tasks: Sequence[Task], config: Config) -> Replay:

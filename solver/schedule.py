@@ -207,13 +207,6 @@ class Plan:
         self._account.free(slot.name, cost_s, loading_s)
         return self.backlog.done(slot, outcome, cost_s, confidence)
 
-    def replay(self, slot: Slot, outcome: str, cost_s: float, *, counts: bool) -> None:
-        """Book a job of an earlier process. `counts`: its time is of the same budget."""
-        self.backlog.record(slot, outcome, cost_s)
-        if counts:
-            self._account.hold(slot.name, slot.stage, 0.0, 0.0, first=slot.pass_ == 0)
-            self._account.free(slot.name, cost_s)
-
     def used(self) -> list[Used]:
         """What each stage has used."""
         return self._account.used

@@ -58,6 +58,7 @@ LAYERS = (
     "solver.orders",
     "solver.supervisor",
     "solver.board",
+    "solver.resume",
     "solver.folder",
     "solver.run",
     "solver.command",

@@ -1,0 +1,122 @@
+"""The plan of a run that goes on: it knows what earlier processes have done.
+
+A run by the wall clock books their jobs. A run in steps lets a fresh plan decide all of it again,
+job by job, so that what it decides next is what it would have decided had nothing cut the run off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from solver.backlog import WHOLE, Slot
+from solver.board import Board
+from solver.config import Config
+from solver.cost import work_of
+from solver.deadline import Deadline, WorkClock
+from solver.ensemble import answer
+from solver.grid import Candidate, Task
+from solver.journal import ALL, JobRecord, Replay
+from solver.loading import Load
+from solver.schedule import Plan
+from solver.template import template
+
+
+def plan_of(
+    tasks: Sequence[Task], config: Config, board: Board, replayed: Replay, left_s: float
+) -> Plan:
+    """The policy as it stands at the start: no finished work is repeated. Tells the board of tasks
+    that have no work left, and of engines that come too late."""
+    plan = _fresh(tasks, config)
+    if not config.steps or not _repeat(plan, tasks, config, replayed):
+        plan = _fresh(tasks, config)
+        _book(plan, tasks, config, board, replayed)
+    if replayed.jobs:
+        for i in range(len(tasks)):
+            if plan.backlog.ended(i):
+                board.end(i)
+    for late in plan.too_late(left_s):
+        board.too_late(*late)
+    return plan
+
+
+def _fresh(tasks: Sequence[Task], config: Config) -> Plan:
+    works = [work_of(task) for task in tasks]
+    return Plan(works, config.stages, config.workers, config.devices)
+
+
+def _book(
+    plan: Plan, tasks: Sequence[Task], config: Config, board: Board, replayed: Replay
+) -> None:
+    """Book the jobs of earlier processes."""
+    index = {task.id: i for i, task in enumerate(tasks)} | {ALL: WHOLE}
+    stage = {s.engine: i for i, s in enumerate(config.stages)}
+    for job in replayed.jobs:
+        if job.task in index and job.engine in stage:
+            where = (index[job.task], stage[job.engine])
+            slot = Slot(*where, job.pass_, job.slice_s, job.rung)
+            plan.backlog.record(slot, job.outcome, job.cost_s)
+    for load in replayed.loads:
+        if load.engine in stage and load.outcome == "finished":
+            plan.loading.record(stage[load.engine], load.outcome, load.cost_s)
+    if replayed.jobs:
+        plan.backlog.resume(board.answer(i).confidence for i in range(len(tasks)))
+
+
+def _repeat(plan: Plan, tasks: Sequence[Task], config: Config, replayed: Replay) -> bool:
+    """Let a fresh plan take the decisions of a run in steps again, and hear how each job ended.
+
+    False where it decides otherwise, as it does with other steps or settings: its state then
+    means nothing.
+    """
+    deadline = Deadline(config.budget_s, WorkClock())
+    loads = {load.engine: load.outcome for load in replayed.loads if load.outcome != "stopped"}
+    found: dict[str, list[Candidate]] = {task.id: [] for task in tasks}
+    have: set[int] = set()
+    since = 0
+    for job, heard in zip(replayed.jobs, replayed.heard, strict=True):
+        mine = replayed.candidates[since:heard]
+        since = heard
+        if job.outcome == "stopped":
+            continue
+        slot = _decided(plan, config, deadline.left(), have, loads)
+        if slot is None or not _same(slot, job, tasks, config):
+            return False
+        if slot.task != WHOLE:
+            found[job.task] += mine
+        deadline.clock.sleep(job.cost_s)
+        plan.done(slot, job.outcome, job.cost_s, _confidence(slot, tasks, found, config))
+        if job.outcome in ("died", "memory") or slot.task == WHOLE:  # its process has ended
+            plan.loading.lost(have)
+            have.clear()
+    plan.backlog.calibrated()  # which has been said
+    plan.loading.lost(have)
+    return True
+
+
+def _decided(
+    plan: Plan, config: Config, left_s: float, have: set[int], loads: Mapping[str, str]
+) -> Slot | None:
+    """The next job, after what has to be loaded for it."""
+    device = config.stages[0].device  # the one worker's
+    while isinstance(step := plan.take(left_s, device, have), Load):
+        outcome = loads.get(config.stages[step.stage].engine, "finished")
+        plan.loaded(step, outcome, 0.0)
+        if outcome == "finished":
+            have.add(step.stage)
+    return step
+
+
+def _same(slot: Slot, job: JobRecord, tasks: Sequence[Task], config: Config) -> bool:
+    name = ALL if slot.task == WHOLE else tasks[slot.task].id
+    decided = (name, config.stages[slot.stage].engine, slot.pass_, round(slot.slice_s, 4))
+    return (*decided, slot.rung) == (job.task, job.engine, job.pass_, job.slice_s, job.rung)
+
+
+def _confidence(
+    slot: Slot, tasks: Sequence[Task], found: Mapping[str, list[Candidate]], config: Config
+) -> float:
+    """In the task's answer, as it stood when the job had ended."""
+    if slot.task == WHOLE:
+        return 0.0
+    task = tasks[slot.task]
+    return answer(task, found[task.id], template(task), config.selector, config.ensemble).confidence
