@@ -47,6 +47,7 @@ class Stage:
     max_slice_s: no first pass over a task gets more than this.
     min_slice_s: no job gets less: it would end before the engine has done anything of use.
     loading_s: what loading the engine is expected to take until a run has seen it.
+    step_s: what a look of the engine at its clock counts as, in a run in steps.
     flexible: the engine uses whatever time it gets; so large tasks, and those that are settled,
     get less of it than in proportion to their expected cost.
     growth: each further pass over a task may take this many times the pass before.
@@ -66,6 +67,7 @@ class Stage:
     max_slice_s: Positive = 60.0
     min_slice_s: Seconds = 0.0
     loading_s: Seconds = 0.0
+    step_s: Positive = STEP_S
     flexible: bool = False
     growth: Annotated[float, Range(least=1)] = 3.0
     repeats: bool = False
@@ -149,13 +151,14 @@ def load_config(
 
 
 def _in_steps(config: Config, workers: int) -> Config:
-    """A run in steps. Raises `DataError` for several workers: they would take jobs in an order
-    that only time decides."""
+    """A run in steps, where loading takes none. Raises `DataError` for several workers: they would
+    take jobs in an order that only time decides."""
     kinds = {stage.device for stage in config.stages}
     places = workers * (False in kinds) + config.devices * (True in kinds)
     if places > 1:
         raise DataError(f"--steps: a run in steps has one worker, not {places}")
-    return replace(config, workers=1)
+    stages = tuple(replace(stage, loading_s=0.0) for stage in config.stages)
+    return replace(config, workers=1, stages=stages)
 
 
 def _check_number(option: str, number: int | None) -> None:

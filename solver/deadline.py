@@ -15,7 +15,7 @@ from typing import Protocol
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 MAX_DURATION_S = 366 * 86400.0
-STEP_S = 0.001  # that a step counts as, wherever a run in steps meets a setting in seconds
+STEP_S = 0.001  # that a step counts as, where a run in steps meets seconds
 
 
 class Clock(Protocol):

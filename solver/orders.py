@@ -40,7 +40,7 @@ def job_order(
         "pass_": slot.pass_,
         "seed": stable_seed(config.seed, name, stage.engine, again),
         "slice_s": slot.slice_s,
-        "steps": config.steps > 0,
+        "step_s": stage.step_s if config.steps else 0.0,
         "known": list(map(candidate_record, known)),
     }
 

@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from solver.deadline import STEP_S, Clock, Deadline, RealClock, StepClock
+from solver.deadline import Clock, Deadline, RealClock, StepClock
 from solver.engines import Context, Engine, load_engine
 from solver.grid import Candidate, Pair, Task, is_grid
 from solver.journal import candidate_of, candidate_record, pack_grid, unpack_grid
@@ -63,7 +63,7 @@ class _Log(logging.Handler):
 
 def _serve(job: dict[str, Any], messages: TextIO) -> None:
     number = int(job["number"])  # every message about a job carries it
-    clock = StepClock(step_s=STEP_S) if job.get("steps") else RealClock()
+    clock = StepClock(step_s=step_s) if (step_s := job.get("step_s")) else RealClock()
     start = clock.now()
     try:
         engine = _engine(job)

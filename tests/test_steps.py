@@ -20,11 +20,11 @@ from tests.runs import command, finish, journal_of, start, write_challenges
 
 TASKS = toy_tasks(6)
 EASY = ("007bbfb7", "3c9b0459", "a85d4709", "d511f180")  # for the synthesizer
-SHORT, LONG = 300, 1000  # not all first passes, and further ones
+SHORT, LONG = 300, 2000  # not all first passes, and further ones
 LEAST = 30  # steps of a job
 STAGES = (
     Stage("tests.fakes:draws_on", 1, LEAST * STEP_S, LEAST * STEP_S, repeats=True, settled=0.5),
-    Stage("tests.fakes:draws", min_slice_s=2 * LEAST * STEP_S),
+    Stage("tests.fakes:draws", min_slice_s=2 * LEAST * STEP_S, step_s=2 * STEP_S),
 )
 
 
@@ -157,7 +157,9 @@ def test_what_no_run_in_steps_can_have_is_refused(
 
 
 def test_settings_in_seconds_are_of_steps() -> None:
-    assert load_config("cpu", 60, steps=500).budget_s == 500 * STEP_S
-    long = load_config("cpu", 1, steps=round(600 / STEP_S), engines=())
-    assert [stage.engine for stage in long.stages] == ["synth", "model"]
+    short, long = (load_config("cpu", 60, steps=steps) for steps in (500, 600_000))
+    assert (short.budget_s, long.budget_s) == (0.5, 600)
     assert (long.workers, long.steps) == (1, 600_000)
+    synth, model = long.stages  # which is for runs of ten minutes and more
+    assert model.step_s == 100 * synth.step_s
+    assert model.loading_s == 0  # that takes no steps
