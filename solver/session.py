@@ -98,9 +98,14 @@ def check(session: Session) -> None:
     except OSError as error:
         print(f"The preflight cannot be started: {error}")
         code = NOT_STARTED
-    print({0: "All is well.", 1: "The run goes on without what failed."}.get(code, _BROKEN))
+    print(_SAID.get(code, _BROKEN))
 
 
+_SAID = {
+    0: "All is well.",
+    1: "The run goes on without what failed.",
+    2: "These settings are refused: without them there is the synthesizer alone.",
+}
 _BROKEN = "The preflight did not end: the run goes on with what it found."
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from solver.deadline import parse_duration
 from solver.grid import Pair, Task, as_grid, same
 from solver.journal import FILE
 from solver.mounts import CHALLENGES
@@ -243,10 +244,12 @@ def test_what_is_broken_leaves_the_synthesizer_the_whole_budget(
 ) -> None:
     tasks, said = hard_tasks(), list[str]()
     write_challenges(session.input / COMPETITION / CHALLENGES, tasks)
-    broken = replace(spoil(session, tmp_path / "own.toml"), short_budget="15s")
+    budget = paced(10)
+    spoiled = spoil(session, tmp_path / "own.toml")
+    broken = replace(spoiled, short_budget=budget, started=time.monotonic())
     install_wheels(broken)
     run(broken, said.append)
-    assert time.monotonic() > broken.started + 0.9 * 15
+    assert time.monotonic() > broken.started + 0.9 * parse_duration(budget)
     assert "It got no further: it goes on with the synthesizer alone." in said
     path = session.working / "submission.json"
     check_submission(path, tasks)
@@ -270,6 +273,26 @@ def test_a_run_goes_on_from_what_a_torn_journal_still_holds(session: Session) ->
     assert right(session) == len(TASKS)
     assert journal_of(session.working).broken == 2
     assert {job.engine for job in journal_of(session.working).jobs} == {"tests.fakes:parricide"}
+
+
+def test_a_resume_that_is_refused_goes_on_with_less(session: Session, tmp_path: Path) -> None:
+    profile, said = tmp_path / "own.toml", list[str]()
+    stage = "[[stages]]\nengine = 'tests.fakes:parricide'\n"
+    profile.write_text(f"workers = 1\n{stage}")
+
+    def hear(line: str) -> None:
+        said.append(line)
+        if line.startswith("The run ended with -9"):
+            profile.write_text(f"workers = 'one'\n{stage}")
+
+    own = replace(session, profile=str(profile), short_budget=paced(7), started=time.monotonic())
+    run(own, hear)
+    assert any("workers: must be a whole number" in line for line in said)
+    check_submission(session.working / "submission.json", TASKS)
+    journal = journal_of(session.working)
+    engines = [[stage["engine"] for stage in run["config"]["stages"]] for run in journal.runs]
+    assert engines == [["tests.fakes:parricide"], ["synth"]]
+    assert journal.jobs[0].engine == "tests.fakes:parricide"
 
 
 def test_a_journal_of_other_tasks_is_set_aside(session: Session) -> None:
@@ -298,11 +321,14 @@ def test_a_folder_in_place_of_the_journal_is_set_aside(session: Session) -> None
 def test_cells_that_cannot_start_anything_leave_the_others_their_turn(
     session: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    budget = paced(4)
     monkeypatch.setattr(sys, "executable", str(session.scratch / "gone"))
     wheels = session.input / "datasets/a/wheels"
     wheels.mkdir(parents=True)
     (wheels / "a-1-py3-none-any.whl").touch()
-    late = replace(session, wheels="datasets/a/wheels", short_budget="6s")
+    late = replace(
+        session, wheels="datasets/a/wheels", short_budget=budget, started=time.monotonic()
+    )
     install_wheels(late)
     check(late)
     run(late)

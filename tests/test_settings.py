@@ -16,12 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from solver.command import Request, exit_code, run_solve
 from solver.config import Stage, load_config
 from solver.cost import Work
 from solver.grid import DataError
 from solver.schedule import Plan
 from submission.kaggle_settings import read_settings
-from tests.runs import examples
+from tests.fakes import toy_tasks
+from tests.runs import examples, write_challenges
 
 ENGINE = "tests.fakes:instant"
 STAGE = f"[[stages]]\nengine = '{ENGINE}'\n"
@@ -105,6 +107,23 @@ def test_what_a_profile_may_not_say_is_named(tmp_path: Path, text: str, complain
         load_config(str(path), 60.0)
     assert re.match(f"{re.escape(str(path))}: .*{complaint}", str(refused.value))
     assert "\n" not in str(refused.value)
+
+
+def test_a_profile_that_is_refused_leaves_nothing_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    challenges = write_challenges(tmp_path / "c.json", toy_tasks(1))
+    profile, run = own(tmp_path, f"{STAGE}shares = 2\n"), tmp_path / "runs/one"
+    request = Request(str(challenges), profile=profile, run=str(run))
+
+    def action() -> None:
+        run_solve(request, 0.0, lambda snapshot: None)
+
+    assert exit_code("arcsub", action) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    where = f"arcsub: {profile}: stages[0] ({ENGINE}): shares"
+    assert line == f"{where}: no such setting; did you mean share?"
+    assert not run.parent.exists()
 
 
 def test_a_stage_that_takes_no_part_is_checked_all_the_same(tmp_path: Path) -> None:
