@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 from solver.deadline import STEP_S
 from solver.engines import (
+    ENGINES,
     OVER_ALL,
     TAKE_A_MODEL,
     check_engine,
@@ -267,8 +268,12 @@ def _check_stages(stages: Sequence[Stage], at: str) -> None:
         check_settings(stage.engine, stage.settings, f"{inside}: settings")
         if stage.engine in engines[:i]:
             raise DataError(f"{inside}: engine: has a stage before this one already")
-        if stage.engine in OVER_ALL and not stage.whole:
-            raise DataError(f"{inside}: whole: must be true, the engine takes all tasks at once")
+        whole = stage.engine in OVER_ALL
+        if stage.engine in ENGINES and stage.whole != whole:
+            words = (
+                "true: the engine takes all tasks" if whole else "false: the engine takes a task"
+            )
+            raise DataError(f"{inside}: whole: must be {words} at a time")
         _check_needs(stage, stages, f"{inside}: needs")
 
 

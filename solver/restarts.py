@@ -1,7 +1,8 @@
 """Starting the run again, from its journal: what the next start does without, and when it comes.
 
-A start that brings nothing, however it ends, is followed by one that needs less. Where nothing
-needs less, pauses grow: a crash loop neither eats the time that is left nor gives it away.
+A start that brings nothing, however it ends, is followed by one that needs less; one that a signal
+ended has a second chance. Where nothing needs less, pauses grow: a crash loop neither eats the time
+that is left nor gives it away.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from solver.plan import SYNTH, Plan
 LEAST = "cpu"  # the profile that every notebook has
 MIN_LEFT_S = 3.0  # a start with less could not even begin to work
 SHORT_S, SHORT_STARTS = 60.0, 5  # so many starts in a row that end so soon are a crash loop
+KILLS = 2  # a signal comes from elsewhere: it says something of a way only when it comes again
 PAUSE_S, LONGEST_PAUSE_S, PAUSE_SHARE = 1.0, 300.0, 0.25  # the last of the time left, at most
 
 
@@ -64,11 +66,12 @@ def keep_on(
         say(f"The run ended with {ending.code}; {deadline.left():.0f} s are left.")
         took_s = deadline.clock.now() - began
         useless = useless + 1 if took_s < SHORT_S or not ending.progress else 0
-        if less and (not ending.progress or useless >= SHORT_STARTS):
+        hopeful = ending.progress or (ending.code < 0 and useless < KILLS)
+        if less and (not hopeful or useless >= SHORT_STARTS):
             way, *less = less
             useless = 0
             say(f"It got no further: it goes on with {way.words}.")
-        elif useless > 1 or not ending.progress:
+        elif useless > 1 or not hopeful:
             pause_s = min(PAUSE_S * 2 ** min(useless, 20), LONGEST_PAUSE_S)
             deadline.clock.sleep(min(pause_s, PAUSE_SHARE * deadline.left()))
 

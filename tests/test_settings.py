@@ -88,7 +88,11 @@ def own(folder: Path, text: str) -> str:
         (f"{STAGE}settings = {{ day = 1979-05-27 }}", f"{AT}settings: must be made of texts"),
         (f"{STAGE}settings.{'.a' * 50}=1".replace("..", "."), f"{AT}settings: must be made of"),
         (f"{STAGE}{STAGE}", rf"stages\[1\] \({ENGINE}\): engine: has a stage before this one"),
-        ("[[stages]]\nengine = 'joint'", "whole: must be true, the engine takes all tasks at once"),
+        ("[[stages]]\nengine = 'joint'", "whole: must be true: the engine takes all"),
+        (
+            "[[stages]]\nengine = 'synth'\nwhole = true",
+            "whole: must be false: the engine takes a t",
+        ),
         ("[[stages]]\nengine = 'synth'\nsettings = { a = 1 }", "settings: synth takes none, not"),
         (
             "[[stages]]\nengine = 'model'\nsettings = { views = 9 }",
