@@ -247,9 +247,9 @@ def read_profile(profile: str, budget_s: float, seed: int = 0) -> Config:
             f"--profile {profile}: no such profile; there are {', '.join(known)}, or a .toml file"
         )
     at = _name(profile)
-    table = read_toml(Path(profile) if own else folder / f"{profile}.toml", at)
-    workers = {"workers": 0} | table  # as many as there are cores
-    config = fill(Config, workers, at, budget_s=budget_s, seed=seed, profile=profile, steps=0)
+    file = Path(profile) if own else folder / f"{profile}.toml"
+    table = {"workers": 0} | read_toml(file, at)  # as many as there are cores
+    config = fill(Config, table, at, budget_s=budget_s, seed=seed, profile=profile, steps=0)
     _check_stages(config.stages, at)
     return config
 
@@ -291,11 +291,9 @@ def _check_needs(stage: Stage, stages: Sequence[Stage], at: str) -> None:
 
 
 def _with_model(stages: tuple[Stage, ...], model: str) -> tuple[Stage, ...]:
+    def own(stage: Stage) -> Stage:
+        return replace(stage, settings={**stage.settings, "model": model})
+
     if not any(stage.engine in TAKE_A_MODEL for stage in stages):
         raise DataError(f"--model {model}: no engine of this run takes a model")
-    return tuple(
-        replace(stage, settings={**stage.settings, "model": model})
-        if stage.engine in TAKE_A_MODEL
-        else stage
-        for stage in stages
-    )
+    return tuple(own(stage) if stage.engine in TAKE_A_MODEL else stage for stage in stages)

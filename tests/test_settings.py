@@ -42,6 +42,8 @@ def own(folder: Path, text: str) -> str:
         (f"worker = 2\n{STAGE}", "worker: no such setting; did you mean workers?"),
         (f"colour = 2\n{STAGE}", "colour: no such setting; there are stages, workers, "),
         (f"seed = 1\n{STAGE}", "seed: no such setting"),
+        (f"steps = 9\n{STAGE}", "steps: no such setting; did you mean stages?"),
+        (f"{STAGE}step_s = 0", f"{AT}step_s: must be above 0, is 0"),
         (f"workers = 'four'\n{STAGE}", "workers: must be a whole number, is 'four'"),
         (f"workers = 2.0\n{STAGE}", "workers: must be a whole number, is 2.0"),
         (f"workers = true\n{STAGE}", "workers: must be a whole number, is True"),
