@@ -38,7 +38,7 @@ def commands(page: Path) -> list[list[str]]:
         if "--budget" in words:
             del words[words.index("--budget") : words.index("--budget") + 2]
         if words[1] == "solve":
-            words += ["--budget", paced(2)]
+            words += ["--budget", paced(4)]
     return found
 
 
