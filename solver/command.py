@@ -105,7 +105,7 @@ def run_solve(request: Request, started: float, watch: Callable[[Snapshot], None
     hold_standard_streams()
     with stop_on_signals() as stop:
         source = _source(request)
-        budget_s = _duration(request.budget or BUDGET)
+        budget_s = _duration(BUDGET if request.budget is None else request.budget)
         config = load_config(
             request.profile,
             budget_s,

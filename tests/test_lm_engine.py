@@ -37,7 +37,7 @@ def test_all_tasks_are_learned_together_then_one_is_answered(
     monkeypatch.setattr(joint, "BUNDLE", tmp_path / "bundle")
     tasks = toy_tasks(2)
     context = Context(0, 7, tmp_path / "shared")
-    joint.joint(tasks, Deadline.after(30), context)
+    joint.joint(tasks, Deadline.after(12), context)
     assert (context.folder / ADAPTED / VECTORS).exists()
     engine.prepare(context)
     found = list(engine.model(tasks[0], Deadline.after(20), context))
