@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := -m pytest -n 2 --dist loadfile
 PACKAGES := $(VENV)/.packages
 READY := $(VENV)/.ready
 PIP := $(BIN)/pip install -qq --disable-pip-version-check
@@ -20,16 +21,16 @@ solve: $(READY)  ## solve 40 public evaluation tasks on this machine, at most 10
 	$(BIN)/arcsub solve arc-agi-1:evaluation --tasks 40 --budget 10m
 
 test: $(READY)  ## every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python $(PYTEST)
 
 coverage: $(READY)  ## every test, and the lines of solver/ and submission/ that none reaches
 	$(BIN)/coverage erase
-	-$(BIN)/coverage run -m pytest -n 2 --dist loadfile
+	-$(BIN)/coverage run $(PYTEST)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 nightly: $(READY)  ## every test, with many more examples and other ones each time
-	ARC_KIT_NIGHTLY=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	ARC_KIT_NIGHTLY=1 $(BIN)/python $(PYTEST)
 
 # Tasks whose rule is one step, so that a minute must do for some of them on any machine.
 SIMPLE := 67a3c6ac,74dd1130,3c9b0459,c8f0f002,a416b8f3,68b16354

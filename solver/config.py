@@ -131,11 +131,7 @@ def load_config(
     _check_number("devices", devices)
     budget_s = steps * STEP_S or budget_s
     config = replace(read_profile(profile, budget_s, seed), steps=steps)
-    stages = {stage.engine: stage for stage in config.stages}
-    fit = [name for name, stage in stages.items() if stage.least_s <= budget_s]
-    for name in engines:
-        check_engine(name, f"--engines {name}")
-    chosen = tuple(stages.get(name, Stage(name)) for name in engines or fit)
+    chosen = _chosen(config.stages, engines, budget_s)
     if model is not None:
         chosen = _with_model(chosen, model)
     config = replace(
@@ -149,6 +145,16 @@ def load_config(
         if stage.device and not config.devices:
             raise DataError(f"{_name(profile)}: {stage.engine} needs a device and there is none")
     return _in_steps(config, workers or 1) if steps else config
+
+
+def _chosen(stages: Sequence[Stage], engines: Sequence[str], budget_s: float) -> tuple[Stage, ...]:
+    """The stages of the engines that are named, a plain one where the profile has none; without
+    names those that the budget is enough for."""
+    for name in engines:
+        check_engine(name, f"--engines {name}")
+    by_name = {stage.engine: stage for stage in stages}
+    fit = [stage.engine for stage in stages if stage.least_s <= budget_s]
+    return tuple(by_name.get(name, Stage(name)) for name in engines or fit)
 
 
 def _in_steps(config: Config, workers: int) -> Config:

@@ -93,7 +93,7 @@ def solve(
         board.restore(replayed)
         _first_write(board)
         board.record(header(source, config))
-        work_end = _work_end(config, Deadline(begun, clock), board.write_cost_s, replayed)
+        work_end = _work_end(config, begun, clock, board.write_cost_s, replayed)
         fault = "the run was cut off"
         try:
             fault = _fault(
@@ -107,16 +107,18 @@ def solve(
         return result
 
 
-def _work_end(config: Config, begun: Deadline, write_cost_s: float, replayed: Replay) -> Deadline:
+def _work_end(
+    config: Config, begun: float, clock: Clock, write_cost_s: float, replayed: Replay
+) -> Deadline:
     """When the work ends. In a run in steps that is by a clock which its jobs move, those of
     earlier processes too: so a run that was cut off and goes on does no more than another."""
     if config.steps:
-        clock = WorkClock()
+        worked = WorkClock()
         for job in replayed.jobs:
-            clock.sleep(0.0 if job.outcome == "stopped" else job.cost_s)
-        return Deadline(config.budget_s, clock)
+            worked.sleep(0.0 if job.outcome == "stopped" else job.cost_s)
+        return Deadline(config.budget_s, worked)
     # A slow disk must not make the last write late: keep twice what the first one took.
-    return begun.earlier(2 * write_cost_s - Budget.of(config.budget_s).usable)
+    return Deadline(begun + Budget.of(config.budget_s).usable - 2 * write_cost_s, clock)
 
 
 def _fault(work: Callable[[], None], *, too_late: bool) -> str:

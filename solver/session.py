@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -93,11 +93,7 @@ def check(session: Session) -> None:
         *("--input", str(session.input), "--out", str(session.scratch / PLAN)),
     ]
     (session.scratch / PLAN).unlink(missing_ok=True)
-    try:
-        code = follow(command, Deadline.after(max(left, MIN_LEFT_S)), IMPORTABLE)
-    except OSError as error:
-        print(f"The preflight cannot be started: {error}")
-        code = NOT_STARTED
+    code = _followed("preflight", command, Deadline.after(max(left, MIN_LEFT_S)), IMPORTABLE)
     print(_SAID.get(code, _BROKEN))
 
 
@@ -136,12 +132,25 @@ def _start(
         *("--profile", way.profile, "--budget", f"{deadline.left():.1f}s"),
         *("--seed", str(session.seed), *(["--resume"] if resumed else []), *way.plan.options()),
     ]
-    try:
-        code = follow(command, Deadline(deadline.at + LATE_S), way.plan.environment(), say)
-    except OSError as error:
-        say(f"The run cannot be started: {error}")
-        code = NOT_STARTED
+    late = Deadline(deadline.at + LATE_S)
+    code = _followed("run", command, late, way.plan.environment(), say)
     return Ending(code, grown(journal, before))
+
+
+def _followed(
+    what: str,
+    command: Sequence[str],
+    deadline: Deadline,
+    environment: Mapping[str, str],
+    say: Callable[[str], None] = print,
+) -> int:
+    """The exit code of a process that a cell follows, one of its own if it cannot be started: the
+    cells after this one must have their turn."""
+    try:
+        return follow(command, deadline, environment, say)
+    except OSError as error:
+        say(f"The {what} cannot be started: {error}")
+        return NOT_STARTED
 
 
 def _set_aside(journal: Path, challenges: Path, say: Callable[[str], None]) -> bool:

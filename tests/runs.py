@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from hypothesis import settings
@@ -80,6 +82,14 @@ def finish(process: subprocess.Popen[str], timeout: float = PATIENCE_S) -> tuple
     """Exit code, standard output, standard error."""
     out, err = process.communicate(timeout=timeout)
     return process.returncode, out, err
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
+    """Fail unless something happens in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
 
 
 def journal_of(folder: Path) -> Replay:

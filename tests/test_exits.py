@@ -25,8 +25,16 @@ from solver.run import RunError, solve
 from solver.submissions import check_submission, read_submission
 from tests.control import paced
 from tests.fakes import BAD_TASK, toy_tasks
-from tests.runs import PATIENCE_S, ROOT, command, finish, journal_of, workers_of, write_challenges
-from tests.test_faults import wait_for
+from tests.runs import (
+    PATIENCE_S,
+    ROOT,
+    command,
+    finish,
+    journal_of,
+    wait_for,
+    workers_of,
+    write_challenges,
+)
 
 TASKS = toy_tasks(8)
 # Both commands, with a line of progress at every look.
@@ -155,8 +163,8 @@ def test_what_batch_systems_send_first_ends_the_run_cleanly(tmp_path: Path, name
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGSTOP, signal.SIGHUP, 40])
 def test_a_signal_to_a_worker_costs_a_pass(tmp_path: Path, number: int) -> None:
-    """40 is a signal for real time, which has no name."""
-    process = begin(arguments_of(tmp_path, "slow", paced(6)))
+    """40 is a signal for real time, which has no name. The run's only worker has a job by then."""
+    process = begin([*arguments_of(tmp_path, "slow", paced(6)), "--workers", "1"])
     wait_for(lambda: (tmp_path / "run/candidates.jsonl").exists())
     wait_for(lambda: journal_of(tmp_path / "run").candidates != [])
     os.kill(workers_of(process.pid)[0], number)

@@ -24,7 +24,15 @@ from solver.submissions import check_submission, read_submission
 from solver.worker import MAX_CANDIDATES
 from tests.control import control, paced
 from tests.fakes import BAD_TASK, toy_tasks
-from tests.runs import PATIENCE_S, command, finish, journal_of, start, workers_of, write_challenges
+from tests.runs import (
+    command,
+    finish,
+    journal_of,
+    start,
+    wait_for,
+    workers_of,
+    write_challenges,
+)
 
 TASKS = toy_tasks(8)
 
@@ -336,14 +344,6 @@ def test_the_journal_says_how_the_run_was_made(tmp_path: Path) -> None:
     assert header["config"]["seed"] == 0
     assert header["versions"].keys() >= {"solver", "python", "numpy", "machine"}
     assert header["tasks"] == [task.id for task in TASKS]
-
-
-def wait_for(condition: object, timeout: float = PATIENCE_S) -> None:
-    assert callable(condition)
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def test_what_a_job_has_found_by_its_deadline_is_heard_whole(tmp_path: Path) -> None:

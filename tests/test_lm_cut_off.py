@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,15 @@ from solver.views import View, sample_views
 from tests.fakes import toy_tasks
 from tests.llm import make_tokenizer, new_model
 from tests.lm import TableCache, TableModel
-from tests.runs import PATIENCE_S, command, finish, journal_of, start, workers_of, write_challenges
+from tests.runs import (
+    command,
+    finish,
+    journal_of,
+    start,
+    wait_for,
+    workers_of,
+    write_challenges,
+)
 
 TASK = toy_tasks(1)[0]
 ASKED = Question(TASK, 0, sample_views(TASK, 8, 0))
@@ -201,13 +209,6 @@ def mirrored(number: int, side: int = 8) -> Task:
     grids: list[Grid] = [as_grid(rng.integers(0, 10, (side, side))) for _ in range(4)]
     pairs = tuple(Pair(grid, as_grid(grid[::-1])) for grid in grids[:3])
     return Task(f"mirror{number}", pairs, (grids[3],))
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def quiet(folder: Path) -> Iterator[bool]:

@@ -17,9 +17,9 @@ from solver import start as starting
 from solver.ensemble import answer
 from tests.control import paced
 from tests.fakes import BAD_TASK
-from tests.runs import ROOT, finish, journal_of, workers_of
+from tests.runs import ROOT, finish, journal_of, wait_for, workers_of
 from tests.test_exits import TASKS, arguments_of, begin, missed
-from tests.test_faults import needs_mount, wait_for
+from tests.test_faults import needs_mount
 
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a C compiler")
 
