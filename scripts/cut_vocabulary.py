@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 from solver.grid import DataError
-from solver.lm.causal import cut_vocabulary
 from solver.lm.files import tensors_of
+from solver.lm.llm.causal import cut_vocabulary
 from solver.lm.load import from_folder
 from solver.lm.ready import check_config, read_vocabulary
 from solver.lm.settings import LEAST_LENGTH

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 
-from solver.lm.corpus import read_corpus
+from solver.lm.training.corpus import read_corpus
 
 
 def main() -> None:

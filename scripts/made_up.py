@@ -16,7 +16,7 @@ from multiprocessing import get_context
 from os import sched_getaffinity
 from pathlib import Path
 
-from solver.lm.corpus import Lesson, read_corpus
+from solver.lm.training.corpus import Lesson, read_corpus
 from submission.made_up import MadeUp, tasks_of, write
 
 

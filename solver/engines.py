@@ -41,29 +41,29 @@ Engine = Callable[[Task, Deadline, Context], Iterator[Candidate]]
 # Named by where they live, so that only the worker that runs one imports what it needs.
 ENGINES = {
     "synth": "solver.synth.engine:synth",
-    "joint": "solver.lm.joint:joint",
-    "model": "solver.lm.engine:model",
-    "llm-joint": "solver.lm.llm:joint",
-    "llm": "solver.lm.llm:llm",
-    "induce": "solver.lm.induce:induce",
+    "joint": "solver.lm.pair.joint:joint",
+    "model": "solver.lm.pair.engine:model",
+    "llm-joint": "solver.lm.llm.engine:joint",
+    "llm": "solver.lm.llm.engine:llm",
+    "induce": "solver.lm.induce.engine:induce",
 }
 OVER_ALL = ("joint", "llm-joint")  # one job over all tasks
 TAKE_A_MODEL = ("llm-joint", "llm", "induce")  # whose setting `model` is a folder of one's own
 # What reads an engine's settings from a profile, and what looks whether it could run with them.
 # Both are called in the process of the run, and import no heavy library.
 SETTINGS = {
-    "joint": "solver.lm.pair_settings:read",
-    "model": "solver.lm.pair_settings:read",
+    "joint": "solver.lm.pair.settings:read",
+    "model": "solver.lm.pair.settings:read",
     "llm-joint": "solver.lm.settings:read",
     "llm": "solver.lm.settings:read",
-    "induce": "solver.lm.induce_settings:read",
+    "induce": "solver.lm.induce.settings:read",
 }
 READY = {
-    "joint": "solver.lm.pair_settings:check",
-    "model": "solver.lm.pair_settings:check",
+    "joint": "solver.lm.pair.settings:check",
+    "model": "solver.lm.pair.settings:check",
     "llm-joint": "solver.lm.ready:check",
     "llm": "solver.lm.ready:check",
-    "induce": "solver.lm.induce_settings:check",
+    "induce": "solver.lm.induce.settings:check",
 }
 
 

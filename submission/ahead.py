@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 
-from solver.lm.formats import Batch
-from solver.lm.stream import Stream
+from solver.lm.symbols import Batch
+from solver.lm.training.stream import Stream
 
 
 @contextmanager

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from solver.grid import DataError
-from solver.lm.checkpoint import VECTORS
-from solver.lm.corpus import TRAINING, Corpus, read_corpus
-from solver.lm.formats import Batch
-from solver.lm.model import PROVENANCE, WEIGHTS, TaskModel, load
-from solver.lm.quantize import METHOD, quantize
-from solver.lm.train import measure
+from solver.lm.pair.checkpoint import VECTORS
+from solver.lm.pair.model import PROVENANCE, WEIGHTS, TaskModel, load
+from solver.lm.pair.quantize import METHOD, quantize
+from solver.lm.symbols import Batch
+from solver.lm.training.corpus import TRAINING, Corpus, read_corpus
+from solver.lm.training.loop import measure
 from submission import trained
 from submission.owned import claim
 from submission.provenance import Provenance, figures, marked_text, update_card, write

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from solver.grid import COLORS, Pair, key, same, stable_seed
-from solver.lm.corpus import Lesson
-from solver.lm.stream import random_view, sequence_length
+from solver.lm.training.corpus import Lesson
+from solver.lm.training.stream import random_view, sequence_length
 from solver.synth.expand import DROP, IMAGE, JOIN, KEEP, MAP, PAIR, PICK, SORT, SPLIT
 from solver.synth.interpret import run
 from solver.synth.object_colors import REFS

@@ -31,7 +31,7 @@ def solver_cells(files_of: Iterable[tuple[str, Path]]) -> list[Any]:
     """
     files: dict[str, list[tuple[str, Path]]] = {part: [] for part in _TITLES}
     for name, file in files_of:
-        files.setdefault(str(Path(name).parent), []).append((name, file))
+        files.setdefault("/".join(Path(name).parent.parts[:2]), []).append((name, file))
     cells = []
     for part, some in files.items():
         if some:

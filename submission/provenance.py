@@ -10,7 +10,7 @@ from pathlib import Path
 from solver.deadline import format_duration
 from solver.grid import DataError
 from solver.jsonio import load_json
-from solver.lm.model import PROVENANCE
+from solver.lm.pair.model import PROVENANCE
 from submission.owned import write_output
 
 _TABLE = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)

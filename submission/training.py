@@ -18,12 +18,10 @@ import torch.distributed as dist
 
 from solver.deadline import Budget, Deadline, parse_duration
 from solver.grid import MAX_SIDE, DataError
-from solver.lm.checkpoint import CHECKPOINT, VECTORS, read_place, read_tasks, restore
-from solver.lm.corpus import Corpus, read_corpus
-from solver.lm.formats import Batch, collate, encode
-from solver.lm.fused import speed_up
 from solver.lm.load import fast_dtype
-from solver.lm.model import (
+from solver.lm.pair.checkpoint import CHECKPOINT, VECTORS, read_place, read_tasks, restore
+from solver.lm.pair.fused import speed_up
+from solver.lm.pair.model import (
     PROVENANCE,
     Size,
     TaskModel,
@@ -31,8 +29,10 @@ from solver.lm.model import (
     dequantized,
     load,
 )
-from solver.lm.stream import Mixture, Stream, sequence_length
-from solver.lm.train import Recipe, Trainer, train, world
+from solver.lm.symbols import Batch, collate, encode
+from solver.lm.training.corpus import Corpus, read_corpus
+from solver.lm.training.loop import Recipe, Trainer, train, world
+from solver.lm.training.stream import Mixture, Stream, sequence_length
 from submission.ahead import drawn_ahead
 from submission.owned import check_output, claim
 from submission.provenance import read

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from solver.deadline import Deadline, format_duration
-from solver.lm.checkpoint import CHECKPOINT, VECTORS, Place, export, save, save_tasks
-from solver.lm.formats import Batch
-from solver.lm.stream import Stream
-from solver.lm.train import Step, Trainer, device_of, measure, world
+from solver.lm.pair.checkpoint import CHECKPOINT, VECTORS, Place, export, save, save_tasks
+from solver.lm.symbols import Batch
+from solver.lm.training.loop import Step, Trainer, device_of, measure, world
+from solver.lm.training.stream import Stream
 from submission.trained import Trained, device_name, made_with, write
 
 SAVE_S, MEASURE_S, SAY_S = 120.0, 600.0, 20.0  # at most; short budgets do it more often

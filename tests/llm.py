@@ -16,13 +16,13 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from solver.deadline import Deadline, StepClock
 from solver.grid import Grid, Pair, Task, as_grid, freeze, stable_seed
-from solver.lm.causal import ContextModel, cut_vocabulary
-from solver.lm.context import collate, encode_example
-from solver.lm.examples import examples
-from solver.lm.formats import PAD
+from solver.lm.llm.causal import ContextModel, cut_vocabulary
+from solver.lm.llm.context import collate, encode_example
 from solver.lm.ready import read_vocabulary
 from solver.lm.settings import Settings
-from solver.lm.train import Recipe, Trainer, train
+from solver.lm.symbols import PAD
+from solver.lm.training.examples import examples
+from solver.lm.training.loop import Recipe, Trainer, train
 from solver.lm.vocabulary import TOKENIZER, TOKENIZER_CONFIG
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")

@@ -10,9 +10,9 @@ import numpy as np
 
 from solver.deadline import Deadline
 from solver.grid import COLORS, Pair, Task, freeze, stable_seed
-from solver.lm.corpus import Lesson
-from solver.lm.formats import OUT, PAD, ROW, WRITABLE, Sequence3D, Tokens
-from solver.lm.language import Cache, LogProbs, Prompt
+from solver.lm.search.language import Cache, LogProbs, Prompt
+from solver.lm.symbols import OUT, PAD, ROW, WRITABLE, Sequence3D, Tokens
+from solver.lm.training.corpus import Lesson
 from solver.views import View
 
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from solver.deadline import Deadline
 from solver.engines import Context
 from solver.grid import Candidate, Task
-from solver.lm.induce_settings import Induction
-from solver.lm.induction import propose
-from solver.lm.prompts import Chat
+from solver.lm.induce.prompts import Chat
+from solver.lm.induce.rounds import propose
+from solver.lm.induce.settings import Induction
 from solver.sandbox import Sandbox
 from tests.hostile import HOSTILE, inside
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from solver.arcio import pick_source, read_leniently, read_solutions, read_source
 from solver.grid import DataError, is_grid
 from solver.jsonio import MAX_BYTES
-from solver.lm.corpus import read_generated
+from solver.lm.training.corpus import read_generated
 from solver.salvage import salvage
 from solver.submissions import read_submission
 from solver.template import template

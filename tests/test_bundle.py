@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from solver.grid import DataError
-from solver.lm.checkpoint import VECTORS, export, save_tasks
-from solver.lm.corpus import read_corpus
-from solver.lm.model import CONFIG, WEIGHTS, Size, TaskModel, build, load
+from solver.lm.pair.checkpoint import VECTORS, export, save_tasks
+from solver.lm.pair.model import CONFIG, WEIGHTS, Size, TaskModel, build, load
+from solver.lm.training.corpus import read_corpus
 from submission import trained as told
 from submission.bundle import run_bundle
 from submission.provenance import figures, read

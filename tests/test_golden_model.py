@@ -18,11 +18,11 @@ from solver.deadline import Deadline, StepClock
 from solver.engines import Context
 from solver.ensemble import answer
 from solver.grid import key
-from solver.lm.engine import model
-from solver.lm.formats import IGNORED, collate, encode
-from solver.lm.fused import speed_up
-from solver.lm.model import BUNDLE, TaskModel, dequantized, load
-from solver.lm.train import tensors
+from solver.lm.pair.engine import model
+from solver.lm.pair.fused import speed_up
+from solver.lm.pair.model import BUNDLE, TaskModel, dequantized, load
+from solver.lm.symbols import IGNORED, collate, encode
+from solver.lm.training.loop import tensors
 from solver.template import template
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")

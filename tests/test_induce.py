@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from solver.deadline import Deadline, FakeClock
 from solver.engines import ENGINES, SETTINGS, check_settings
 from solver.grid import Candidate, DataError, as_grid, same
-from solver.lm.induce_settings import Induction, read
-from solver.lm.induction import propose
-from solver.lm.prompts import COLORS, STYLES, ask, ask_again, extract, is_complete
-from solver.lm.revise import Draft, choose, nearness
+from solver.lm.induce.prompts import COLORS, STYLES, ask, ask_again, extract, is_complete
+from solver.lm.induce.revise import Draft, choose, nearness
+from solver.lm.induce.rounds import propose
+from solver.lm.induce.settings import Induction, read
 from solver.sandbox import Sandbox
 from solver.submissions import read_submission
 from tests.fakes import toy_tasks

@@ -108,8 +108,10 @@ def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 
 def layer(module: str) -> str:
-    """A module's entry in `LAYERS`: its own, or its package's."""
-    return next(entry for entry in (module, module.rpartition(".")[0]) if entry in LAYERS)
+    """A module's entry in `LAYERS`: its own, or that of a package around it."""
+    parts = module.split(".")
+    around = (".".join(parts[:n]) for n in range(len(parts), min(len(parts), 2) - 1, -1))
+    return next(entry for entry in around if entry in LAYERS)
 
 
 def test_every_module_has_its_layer() -> None:

@@ -13,13 +13,13 @@ import torch
 
 from solver.deadline import Deadline
 from solver.grid import DataError, Grid, as_grid, key
-from solver.lm.causal import ContextModel, cut_vocabulary
-from solver.lm.decode import greedy
-from solver.lm.dfs import depth_first
-from solver.lm.formats import END, OUT, PAD, ROW, WRITABLE, decode, output_symbols
-from solver.lm.grammar import shape_of
-from solver.lm.language import LogProbs, Prompt
-from solver.lm.rescore import rescore
+from solver.lm.llm.causal import ContextModel, cut_vocabulary
+from solver.lm.search.decode import greedy
+from solver.lm.search.dfs import depth_first
+from solver.lm.search.grammar import shape_of
+from solver.lm.search.language import LogProbs, Prompt
+from solver.lm.search.rescore import rescore
+from solver.lm.symbols import END, OUT, PAD, ROW, WRITABLE, decode, output_symbols
 from solver.lm.vocabulary import STYLES, vocabulary_of
 from solver.views import View
 from tests.llm import LENGTH, copies, make_tokenizer, new_model
@@ -102,7 +102,7 @@ def test_probabilities_sum_to_one(model: ContextModel) -> None:
 def test_a_pass_in_parts_is_the_same(model: ContextModel, monkeypatch: pytest.MonkeyPatch) -> None:
     symbols, counts = np.array([[1, 2, ROW], [4, PAD, PAD], [ROW, 3, PAD]]), np.array([3, 1, 2])
     whole = model.read(prompts(model), 3, 3, LONG)[0].extend(symbols, counts)
-    monkeypatch.setattr("solver.lm.causal.MASK_AT_ONCE", 1)
+    monkeypatch.setattr("solver.lm.llm.causal.MASK_AT_ONCE", 1)
     parts = model.read(prompts(model), 3, 3, LONG)[0].extend(symbols, counts)
     for i, count in enumerate(counts):
         assert parts[i, :count] == pytest.approx(whole[i, :count], abs=1e-5)

@@ -20,12 +20,12 @@ from solver.engines import check_ready
 from solver.grid import DataError
 from solver.kit import CONFIG, WEIGHTS
 from solver.lm.files import INDEX, linear_weights, tensors_of
-from solver.lm.llm import load_learner
+from solver.lm.llm.engine import load_learner
+from solver.lm.llm.tryout import try_out
+from solver.lm.llm.tune import linear_layers
 from solver.lm.load import quantization
 from solver.lm.ready import check, look
 from solver.lm.settings import PROJECTIONS, adapted, read
-from solver.lm.tryout import try_out
-from solver.lm.tune import linear_layers
 from solver.lm.vocabulary import SPECIAL_TOKENS, TOKENIZER, TOKENIZER_CONFIG, vocabulary_of
 from tests.llm import LENGTH, SPECIAL, build_model, copies, make_tokenizer, new_model
 from tests.runs import command, finish, start, write_challenges

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from solver.grid import COLORS, DataError, Grid, Pair, Task, freeze, same
-from solver.lm.context import collate, encode_example, encode_prompt, prompt_of
-from solver.lm.examples import Example, examples
-from solver.lm.formats import END, IGNORED, MAX_OUTPUT, PAD, ROW, FormatError, output_symbols
+from solver.lm.llm.context import collate, encode_example, encode_prompt, prompt_of
+from solver.lm.symbols import END, IGNORED, MAX_OUTPUT, PAD, ROW, FormatError, output_symbols
+from solver.lm.training.examples import Example, examples
 from solver.lm.vocabulary import (
     STYLES,
     TOKENIZER,

@@ -16,15 +16,15 @@ import torch
 
 from solver.deadline import Deadline, OutOfTimeError, StepClock
 from solver.grid import Candidate, Grid, Pair, Task, as_grid, freeze, key, settled
-from solver.lm.cache import PairModel
-from solver.lm.causal import ContextModel, cut_vocabulary
-from solver.lm.checkpoint import export
-from solver.lm.formats import Tokens
-from solver.lm.language import LanguageModel, LogProbs, Prompt
-from solver.lm.model import BUNDLE, Size, TaskModel, build, dequantized, load
-from solver.lm.rescore import rescore
-from solver.lm.searches import Options, Question
-from solver.lm.strategies import STRATEGIES, propose
+from solver.lm.llm.causal import ContextModel, cut_vocabulary
+from solver.lm.pair.cache import PairModel
+from solver.lm.pair.checkpoint import export
+from solver.lm.pair.model import BUNDLE, Size, TaskModel, build, dequantized, load
+from solver.lm.search.language import LanguageModel, LogProbs, Prompt
+from solver.lm.search.rescore import rescore
+from solver.lm.search.searches import Options, Question
+from solver.lm.search.strategies import STRATEGIES, propose
+from solver.lm.symbols import Tokens
 from solver.lm.vocabulary import vocabulary_of
 from solver.submissions import check_submission, read_submission
 from solver.views import View, sample_views

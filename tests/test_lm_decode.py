@@ -13,9 +13,12 @@ import torch
 
 from solver.deadline import Deadline, FakeClock, StepClock
 from solver.grid import as_grid, same
-from solver.lm.cache import PairModel
-from solver.lm.decode import Decoded, Sampler, generate, greedy
-from solver.lm.formats import (
+from solver.lm.pair.cache import PairModel
+from solver.lm.pair.model import Size, TaskModel, build
+from solver.lm.search.decode import Decoded, Sampler, generate, greedy
+from solver.lm.search.grammar import shape_of
+from solver.lm.search.language import Cache, LogProbs, Prompt
+from solver.lm.symbols import (
     END,
     OUT,
     WRITABLE,
@@ -25,11 +28,8 @@ from solver.lm.formats import (
     next_positions,
     output_symbols,
 )
-from solver.lm.grammar import shape_of
-from solver.lm.language import Cache, LogProbs, Prompt
-from solver.lm.model import Size, TaskModel, build
-from solver.lm.stream import Mixture, Stream
-from solver.lm.train import Recipe, Trainer
+from solver.lm.training.loop import Recipe, Trainer
+from solver.lm.training.stream import Mixture, Stream
 from tests.lm import TableModel, branched_cut_and_extended, toy_lessons
 from tests.runs import ROOT
 
@@ -140,7 +140,7 @@ def test_rows_are_branched_cut_and_extended_unevenly(model: TaskModel) -> None:
 
 def test_a_pass_in_parts_is_the_same(model: TaskModel, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = PairModel(model, {}).read(prompts(), 3, 1, LONG)[1]
-    monkeypatch.setattr("solver.lm.cache.SCORES_AT_ONCE", 1)
+    monkeypatch.setattr("solver.lm.pair.cache.SCORES_AT_ONCE", 1)
     assert PairModel(model, {}).read(prompts(), 3, 1, LONG)[1] == pytest.approx(whole, abs=1e-5)
 
 

@@ -13,13 +13,13 @@ from solver.engines import Context
 from solver.grid import DataError, Pair, Task, as_grid, is_grid
 from solver.journal import candidate_record
 from solver.ladder import is_out_of_memory, rung_of
-from solver.lm import engine, joint
-from solver.lm.checkpoint import VECTORS, export
-from solver.lm.engine import views_of
-from solver.lm.formats import WRITABLE
-from solver.lm.joint import ADAPTED
-from solver.lm.model import Size, TaskModel, build
-from solver.lm.pair_settings import TURNS, PairSettings, check, read
+from solver.lm.pair import engine, joint
+from solver.lm.pair.checkpoint import VECTORS, export
+from solver.lm.pair.engine import views_of
+from solver.lm.pair.joint import ADAPTED
+from solver.lm.pair.model import Size, TaskModel, build
+from solver.lm.pair.settings import TURNS, PairSettings, check, read
+from solver.lm.symbols import WRITABLE
 from solver.views import View
 from tests.fakes import toy_tasks
 

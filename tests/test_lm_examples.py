@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from solver.grid import MAX_SIDE, Grid, Pair, Task, as_grid, freeze, is_grid, same
-from solver.lm.examples import Example, examples
-from solver.lm.reshape import AS_IT_IS, MAX_SHIFT, Reshape, draw
+from solver.lm.training.examples import Example, examples
+from solver.lm.training.reshape import AS_IT_IS, MAX_SHIFT, Reshape, draw
 from solver.views import parse_view
 
 

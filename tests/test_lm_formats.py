@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from solver.grid import Grid, Pair, as_grid, same
-from solver.lm.formats import (
+from solver.lm.symbols import (
     END,
     IGNORED,
     MAX_OUTPUT,

@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from solver.grid import Pair, freeze
-from solver.lm import product as products
-from solver.lm.adapter import Lora, LowRank
-from solver.lm.formats import END, IGNORED, PAD, Batch, collate, encode
-from solver.lm.fused import speed_up
-from solver.lm.model import Size, TaskModel, build
-from solver.lm.packed import Layout
-from solver.lm.product import by_numpy, product
-from solver.lm.train import batch_loss, tensors
+from solver.lm.pair import product as products
+from solver.lm.pair.adapter import Lora, LowRank
+from solver.lm.pair.fused import speed_up
+from solver.lm.pair.model import Size, TaskModel, build
+from solver.lm.pair.packed import Layout
+from solver.lm.pair.product import by_numpy, product
+from solver.lm.symbols import END, IGNORED, PAD, Batch, collate, encode
+from solver.lm.training.loop import batch_loss, tensors
 from tests.runs import examples
 
 TASKS = 3

@@ -14,18 +14,18 @@ from safetensors.torch import load_file
 
 from solver.deadline import Deadline, FakeClock, StepClock
 from solver.grid import DataError, Task, as_grid
-from solver.lm.checkpoint import CHECKPOINT, VECTORS, export, read_place
-from solver.lm.joint import (
+from solver.lm.pair.checkpoint import CHECKPOINT, VECTORS, export, read_place
+from solver.lm.pair.joint import (
     MODEL,
     Joint,
     adapt_jointly,
     load_adapted,
     task_vectors,
 )
-from solver.lm.model import WEIGHTS, Size, TaskModel, build
-from solver.lm.stream import Mixture
-from solver.lm.train import Recipe, Step
-from solver.lm.ttt import Adaptation, Learner
+from solver.lm.pair.model import WEIGHTS, Size, TaskModel, build
+from solver.lm.pair.ttt import Adaptation, Learner
+from solver.lm.training.loop import Recipe, Step
+from solver.lm.training.stream import Mixture
 from tests.lm import run_together, toy_lessons
 from tests.runs import start
 

@@ -20,17 +20,17 @@ from solver.engines import Context
 from solver.grid import DataError, Pair, Task
 from solver.kit import WEIGHTS
 from solver.ladder import FULL, LADDER, Rung, is_out_of_memory, rung_of
-from solver.lm import llm as engine
-from solver.lm.causal import ContextModel, cut_vocabulary
-from solver.lm.context import collate, encode_example
-from solver.lm.examples import Example
-from solver.lm.formats import Batch
-from solver.lm.llm import JOINT, load_learner, spared, views_of
+from solver.lm.llm import engine
+from solver.lm.llm.causal import ContextModel, cut_vocabulary
+from solver.lm.llm.context import collate, encode_example
+from solver.lm.llm.engine import JOINT, load_learner, spared, views_of
+from solver.lm.llm.tune import ADAPTER, PART, ContextLearner
 from solver.lm.load import LOADERS, load_causal
 from solver.lm.ready import check, read_vocabulary
 from solver.lm.settings import Settings
-from solver.lm.train import measure
-from solver.lm.tune import ADAPTER, PART, ContextLearner
+from solver.lm.symbols import Batch
+from solver.lm.training.examples import Example
+from solver.lm.training.loop import measure
 from solver.lm.vocabulary import FILE
 from solver.views import View
 from tests.llm import blank, recolored, settings_of

@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from solver.grid import COLORS, DataError, Pair, as_grid
-from solver.lm.checkpoint import export
-from solver.lm.formats import SLOTS, TASK, VOCABULARY, Batch, collate, encode
-from solver.lm.model import (
+from solver.lm.pair.checkpoint import export
+from solver.lm.pair.model import (
     CELL,
     CONFIG,
     WEIGHTS,
@@ -24,7 +23,8 @@ from solver.lm.model import (
     load,
     visible,
 )
-from solver.lm.train import tensors
+from solver.lm.symbols import SLOTS, TASK, VOCABULARY, Batch, collate, encode
+from solver.lm.training.loop import tensors
 
 TINY = Size(64, 1)
 PAIR = Pair(as_grid([[1, 2, 3], [4, 5, 6]]), as_grid([[7, 8], [9, 0]]))

@@ -15,12 +15,12 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from solver.grid import DataError, Pair, as_grid
-from solver.lm.checkpoint import export
-from solver.lm.formats import Batch, collate, encode
 from solver.lm.load import quantization
-from solver.lm.model import CONFIG, WEIGHTS, Size, TaskModel, build, dequantized, load
-from solver.lm.quantize import quantize
-from solver.lm.train import Recipe, Trainer, batch_loss, measure
+from solver.lm.pair.checkpoint import export
+from solver.lm.pair.model import CONFIG, WEIGHTS, Size, TaskModel, build, dequantized, load
+from solver.lm.pair.quantize import quantize
+from solver.lm.symbols import Batch, collate, encode
+from solver.lm.training.loop import Recipe, Trainer, batch_loss, measure
 from tests.control import yardstick_s
 
 BUNDLE = Path(__file__).parent.parent / "models" / "pair"
@@ -217,7 +217,7 @@ def in_a_new_process(code: str, scratch: Path) -> list[str]:
 def test_the_bundle_loads_anywhere_fast_and_in_little_memory(tmp_path: Path) -> None:
     code = f"""
 import time
-from solver.lm.model import load
+from solver.lm.pair.model import load
 lm = load({str(BUNDLE)!r})
 status = open("/proc/self/status").read()  # getrusage would count the process that forked
 print(lm.is_quantized, time.process_time(), status.split("VmHWM:")[1].split()[0])

@@ -16,10 +16,17 @@ from hypothesis import strategies as st
 
 from solver.deadline import Deadline, FakeClock, StepClock
 from solver.grid import COLORS, Candidate, Grid, Task, as_grid, freeze, key, settled
-from solver.lm.cache import PairModel
-from solver.lm.decode import Draft, Sampler
-from solver.lm.dfs import Branch, Row, depth_first, share
-from solver.lm.formats import (
+from solver.lm.pair.cache import PairModel
+from solver.lm.pair.model import Size, TaskModel, build
+from solver.lm.search.decode import Draft, Sampler
+from solver.lm.search.dfs import Branch, Row, depth_first, share
+from solver.lm.search.grammar import Shape, most_symbols, shape_of
+from solver.lm.search.language import LanguageModel, LogProbs, Prompt
+from solver.lm.search.rescore import rescore
+from solver.lm.search.rows import Beam, RowSearch, Width, keep, row_order
+from solver.lm.search.searches import Guess, Options, Question, dfs_search, greedy_search
+from solver.lm.search.strategies import DEEPER, STRATEGIES, Strategy, distinct, propose
+from solver.lm.symbols import (
     END,
     WRITABLE,
     FormatError,
@@ -28,13 +35,6 @@ from solver.lm.formats import (
     decode,
     output_symbols,
 )
-from solver.lm.grammar import Shape, most_symbols, shape_of
-from solver.lm.language import LanguageModel, LogProbs, Prompt
-from solver.lm.model import Size, TaskModel, build
-from solver.lm.rescore import rescore
-from solver.lm.rows import Beam, RowSearch, Width, keep, row_order
-from solver.lm.searches import Guess, Options, Question, dfs_search, greedy_search
-from solver.lm.strategies import DEEPER, STRATEGIES, Strategy, distinct, propose
 from solver.select import SELECTORS
 from solver.views import View, sample_views, turn
 from tests.fakes import toy_tasks

@@ -19,8 +19,8 @@ from solver.lm import ready
 from solver.lm import settings as described
 from solver.lm.files import INDEX, tensors_of
 from solver.lm.ready import check
+from solver.lm.search.strategies import STRATEGIES
 from solver.lm.settings import Settings, read
-from solver.lm.strategies import STRATEGIES
 from solver.lm.vocabulary import TOKENIZER
 from tests.llm import build_model
 

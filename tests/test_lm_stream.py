@@ -12,9 +12,9 @@ import pytest
 
 from solver.arcio import read_source
 from solver.grid import DataError, Pair, as_grid, key
-from solver.lm.corpus import EVALUATION, HELD_OUT, Lesson, lesson_of, read_corpus
-from solver.lm.formats import IGNORED, Batch, decode
-from solver.lm.stream import Mixture, Stream, random_view, sequence_length
+from solver.lm.symbols import IGNORED, Batch, decode
+from solver.lm.training.corpus import EVALUATION, HELD_OUT, Lesson, lesson_of, read_corpus
+from solver.lm.training.stream import Mixture, Stream, random_view, sequence_length
 from solver.views import View
 from tests.lm import toy_lessons
 

@@ -22,7 +22,8 @@ from safetensors.torch import load_file, save_file
 from solver.deadline import Deadline, FakeClock
 from solver.grid import DataError, Pair, freeze
 from solver.kit import sha256
-from solver.lm.checkpoint import (
+from solver.lm.load import CPU, fast_dtype
+from solver.lm.pair.checkpoint import (
     CHECKPOINT,
     VECTORS,
     Place,
@@ -33,12 +34,10 @@ from solver.lm.checkpoint import (
     save,
     save_tasks,
 )
-from solver.lm.corpus import read_corpus
-from solver.lm.formats import collate, encode
-from solver.lm.load import CPU, fast_dtype
-from solver.lm.model import BUNDLE, WEIGHTS, Size, TaskModel, build
-from solver.lm.stream import Mixture, Stream
-from solver.lm.train import (
+from solver.lm.pair.model import BUNDLE, WEIGHTS, Size, TaskModel, build
+from solver.lm.symbols import collate, encode
+from solver.lm.training.corpus import read_corpus
+from solver.lm.training.loop import (
     Pace,
     Recipe,
     Step,
@@ -48,6 +47,7 @@ from solver.lm.train import (
     schedule,
     train,
 )
+from solver.lm.training.stream import Mixture, Stream
 from solver.machine import give_back_memory
 from solver.process import SPARING
 from submission import provenance

@@ -15,12 +15,12 @@ import torch
 
 from solver.deadline import Deadline, StepClock
 from solver.grid import DataError, Pair, Task, as_grid, freeze, stable_seed
-from solver.lm.adapter import CONFIG, WEIGHTS, Lora, LowRank, read_lora
-from solver.lm.formats import Batch, collate, encode
 from solver.lm.load import CPU, fast_dtype
-from solver.lm.model import Size, TaskModel, build
-from solver.lm.train import Dense, Recipe, Trainer, batch_loss, measure, tensors
-from solver.lm.ttt import LAST, Adaptation, Learned, Learner
+from solver.lm.pair.adapter import CONFIG, WEIGHTS, Lora, LowRank, read_lora
+from solver.lm.pair.model import Size, TaskModel, build
+from solver.lm.pair.ttt import LAST, Adaptation, Learned, Learner
+from solver.lm.symbols import Batch, collate, encode
+from solver.lm.training.loop import Dense, Recipe, Trainer, batch_loss, measure, tensors
 from tests.control import control
 from tests.lm import toy_lessons
 from tests.runs import ROOT
@@ -267,8 +267,8 @@ import resource, numpy as np, torch
 from solver.deadline import Deadline, StepClock
 from solver.grid import Pair, Task, freeze
 from solver.lm.load import CPU, fast_dtype
-from solver.lm.model import Size, TaskModel, build
-from solver.lm.ttt import Adaptation, Learner
+from solver.lm.pair.model import Size, TaskModel, build
+from solver.lm.pair.ttt import Adaptation, Learner
 torch.set_num_threads(1)
 grid = freeze(np.ones((30, 30), np.uint8))
 learner = Learner(TaskModel(build(Size(), 0), 1).to(fast_dtype(CPU)), Adaptation())

@@ -14,10 +14,10 @@ if importlib.util.find_spec("unsloth") is None:
     pytest.skip("unsloth is not installed: run scripts/test_unsloth.sh", allow_module_level=True)
 
 from solver.deadline import Deadline, StepClock
-from solver.lm.llm import load_learner, views_of
-from solver.lm.searches import Options, Question
-from solver.lm.strategies import STRATEGIES, propose
-from solver.lm.train import measure
+from solver.lm.llm.engine import load_learner, views_of
+from solver.lm.search.searches import Options, Question
+from solver.lm.search.strategies import STRATEGIES, propose
+from solver.lm.training.loop import measure
 from tests.llm import settings_of
 from tests.test_lm_llm import held_out
 

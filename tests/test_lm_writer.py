@@ -21,10 +21,10 @@ from transformers import AutoTokenizer
 from solver.deadline import Deadline, StepClock
 from solver.engines import check_ready
 from solver.grid import DataError, as_grid, same
-from solver.lm.induce_settings import Induction
-from solver.lm.prompts import STYLES, Chat, ask, extract, is_complete
+from solver.lm.induce.prompts import STYLES, Chat, ask, extract, is_complete
+from solver.lm.induce.settings import Induction
+from solver.lm.induce.writer import LocalWriter, load_writer
 from solver.lm.vocabulary import TOKENIZER, TOKENIZER_CONFIG
-from solver.lm.writer import LocalWriter, load_writer
 from solver.sandbox import Sandbox
 from solver.submissions import read_submission
 from tests.fakes import toy_tasks
@@ -228,7 +228,7 @@ def test_a_machine_that_cannot_hold_programs_is_refused_before_the_run(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = functools.partial(Sandbox, layers=("limits",))
-    monkeypatch.setattr("solver.lm.induce_settings.Sandbox", few)
+    monkeypatch.setattr("solver.lm.induce.settings.Sandbox", few)
     with pytest.raises(DataError, match="cannot keep programs from files"):
         check_ready("induce", {"model": str(folder), "max_seq_length": LENGTH}, 2000)
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from solver.grid import Pair, as_grid, freeze, same
-from solver.lm.corpus import Lesson, read_corpus
-from solver.lm.stream import Mixture, Stream
+from solver.lm.training.corpus import Lesson, read_corpus
+from solver.lm.training.stream import Mixture, Stream
 from solver.synth.interpret import run
 from solver.synth.program import parse
 from submission.ahead import drawn_ahead

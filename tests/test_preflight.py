@@ -15,7 +15,7 @@ import pytest
 from solver.deadline import Deadline
 from solver.grid import DataError
 from solver.kit import MODEL, files_digest, link_model, package_files, settle_times, weights_fault
-from solver.lm.model import BUNDLE
+from solver.lm.pair.model import BUNDLE
 from solver.machine import available_mb
 from solver.mounts import CHALLENGES
 from solver.plan import Plan, read_plan

@@ -26,13 +26,13 @@ from transformers import LogitsProcessor, LogitsProcessorList, Qwen3_5ForCausalL
 from solver.arcio import read_source
 from solver.deadline import CpuClock, Deadline
 from solver.grid import MAX_SIDE, Task, stable_seed
-from solver.lm.cache import PairModel
-from solver.lm.decode import greedy
-from solver.lm.formats import END, WRITABLE, Tokens, next_positions
-from solver.lm.grammar import most_symbols, shape_of
-from solver.lm.language import Prompt
-from solver.lm.model import BUNDLE, CELL, TaskModel, dequantized, load
-from solver.lm.ttt import Adaptation, Learner
+from solver.lm.pair.cache import PairModel
+from solver.lm.pair.model import BUNDLE, CELL, TaskModel, dequantized, load
+from solver.lm.pair.ttt import Adaptation, Learner
+from solver.lm.search.decode import greedy
+from solver.lm.search.grammar import most_symbols, shape_of
+from solver.lm.search.language import Prompt
+from solver.lm.symbols import END, WRITABLE, Tokens, next_positions
 from solver.views import View
 
 
@@ -56,7 +56,7 @@ def main() -> int:
         took = [a + b for a, b in zip(took, best, strict=True)]
         print(f"{task.id}: {written} tokens, {best[0] / best[1]:.2f} times as fast")
     print(f"transformers generate   {tokens / took[0]:8,.0f} tokens/s, {options.dtype}")
-    print(f"solver.lm.decode        {tokens / took[1]:8,.0f} tokens/s")
+    print(f"solver.lm.search.decode        {tokens / took[1]:8,.0f} tokens/s")
     print(f"ratio                   {took[0] / took[1]:8.2f}")
     print("tokens are identical" if same else "TOKENS DIFFER")
     return int(not same)

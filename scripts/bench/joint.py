@@ -20,14 +20,14 @@ import torch
 
 from solver.deadline import Deadline
 from solver.grid import Pair
-from solver.lm.corpus import HeldOut, Lesson, lesson_of, read_corpus
-from solver.lm.formats import encode
-from solver.lm.fused import speed_up
-from solver.lm.joint import MIXTURE, RECIPE
 from solver.lm.load import fast_dtype
-from solver.lm.model import TaskModel, dequantized, load
-from solver.lm.stream import Stream, batch_of
-from solver.lm.train import Recipe, Trainer, measure, train
+from solver.lm.pair.fused import speed_up
+from solver.lm.pair.joint import MIXTURE, RECIPE
+from solver.lm.pair.model import TaskModel, dequantized, load
+from solver.lm.symbols import encode
+from solver.lm.training.corpus import HeldOut, Lesson, lesson_of, read_corpus
+from solver.lm.training.loop import Recipe, Trainer, measure, train
+from solver.lm.training.stream import Stream, batch_of
 from solver.views import View
 
 

@@ -18,13 +18,13 @@ from pathlib import Path
 import torch
 
 from solver.grid import Pair
-from solver.lm.corpus import HeldOut, lesson_of, read_corpus, read_generated
-from solver.lm.formats import encode
-from solver.lm.fused import speed_up
-from solver.lm.joint import MIXTURE, RECIPE
-from solver.lm.model import TaskModel, dequantized, load
-from solver.lm.stream import Drawn, Stream, batch_of, cut, sequence_length
-from solver.lm.train import Trainer, measure, schedule
+from solver.lm.pair.fused import speed_up
+from solver.lm.pair.joint import MIXTURE, RECIPE
+from solver.lm.pair.model import TaskModel, dequantized, load
+from solver.lm.symbols import encode
+from solver.lm.training.corpus import HeldOut, lesson_of, read_corpus, read_generated
+from solver.lm.training.loop import Trainer, measure, schedule
+from solver.lm.training.stream import Drawn, Stream, batch_of, cut, sequence_length
 from solver.views import View
 from submission.stats import difference
 

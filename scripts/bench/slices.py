@@ -20,11 +20,11 @@ from solver.arcio import pick_tasks, read_source
 from solver.deadline import CpuClock, Deadline
 from solver.engines import Context
 from solver.grid import Task
-from solver.lm import engine
-from solver.lm.language import LanguageModel
-from solver.lm.pair_settings import PairSettings
-from solver.lm.searches import Guess, Options, Question
-from solver.lm.strategies import STRATEGIES
+from solver.lm.pair import engine
+from solver.lm.pair.settings import PairSettings
+from solver.lm.search.language import LanguageModel
+from solver.lm.search.searches import Guess, Options, Question
+from solver.lm.search.strategies import STRATEGIES
 
 STRATEGY = PairSettings().strategy
 

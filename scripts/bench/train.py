@@ -21,13 +21,13 @@ from torch import Tensor
 from transformers import Trainer as PlainTrainer
 from transformers import TrainerCallback, TrainingArguments
 
-from solver.lm.corpus import read_corpus
-from solver.lm.formats import IGNORED, Sequence3D, collate, encode
-from solver.lm.fused import speed_up
 from solver.lm.load import CPU, fast_dtype
-from solver.lm.model import CELL, Size, TaskModel, build
-from solver.lm.stream import Mixture, Stream, sequence_length
-from solver.lm.train import Recipe, Trainer
+from solver.lm.pair.fused import speed_up
+from solver.lm.pair.model import CELL, Size, TaskModel, build
+from solver.lm.symbols import IGNORED, Sequence3D, collate, encode
+from solver.lm.training.corpus import read_corpus
+from solver.lm.training.loop import Recipe, Trainer
+from solver.lm.training.stream import Mixture, Stream, sequence_length
 
 LONGEST, ROWS, PLAIN_WARMUP, WARMUP = 1024, 16, 2, 6
 
@@ -45,7 +45,7 @@ def main() -> None:
     plain = plain_speed(size, options.steps)
     ours, flops, warm_up = our_speed(size, options.steps)
     print(f"transformers.Trainer, sdpa   {plain:8,.0f} tokens/s")
-    print(f"solver.lm.train              {ours:8,.0f} tokens/s  after {warm_up:.0f} s of warm-up")
+    print(f"solver.lm.training.loop      {ours:8,.0f} tokens/s  after {warm_up:.0f} s of warm-up")
     print(f"ratio                        {ours / plain:8.2f}")
     print(f"large product                {peak / 1e12:8.3f} TFLOP/s")
     print(f"products of the loop         {flops / 1e12:8.3f} TFLOP/s, {flops / peak:.0%} of it")

@@ -28,11 +28,11 @@ from transformers import Trainer as PlainTrainer
 from transformers import TrainerCallback, TrainingArguments
 
 from solver.arcio import pick_tasks, read_source
-from solver.lm.adapter import LORA, LowRank
-from solver.lm.formats import IGNORED, VOCABULARY, Batch
-from solver.lm.model import Size, TaskModel, build, compile_layers
-from solver.lm.train import Recipe, Trainer
-from solver.lm.ttt import Adaptation, Learner
+from solver.lm.pair.adapter import LORA, LowRank
+from solver.lm.pair.model import Size, TaskModel, build, compile_layers
+from solver.lm.pair.ttt import Adaptation, Learner
+from solver.lm.symbols import IGNORED, VOCABULARY, Batch
+from solver.lm.training.loop import Recipe, Trainer
 
 WARMUP = 6
 RATE = 1e-3

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from solver.lm.formats import Tokens
+from solver.lm.symbols import Tokens
 
 
 class Memory:

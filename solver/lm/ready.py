@@ -132,11 +132,11 @@ def _check_memory(folder: Path, settings: Settings, tensors: list[Tensor], memor
 @functools.cache
 def _try_out(folder: str, style: str, length: int, targets: tuple[str, ...]) -> None:
     """Raise `DataError` for a model that the library cannot build, or the kit cannot decode with,
-    as a process of its own finds out (`solver.lm.tryout`): that takes the libraries."""
+    as a process of its own finds out (`solver.lm.llm.tryout`): that takes the libraries."""
     asked = {"model": folder, "style": style, "max_seq_length": length, "targets": targets}
     try:
         tried = subprocess.run(
-            [sys.executable, "-m", "solver.lm.tryout", json.dumps(asked)],
+            [sys.executable, "-m", "solver.lm.llm.tryout", json.dumps(asked)],
             capture_output=True,
             text=True,
             timeout=TRYOUT_S,

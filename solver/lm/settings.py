@@ -19,7 +19,7 @@ PROJECTIONS = (
     *("gate_proj", "up_proj", "down_proj"),
 )
 EMBEDDINGS = ("embed_tokens", "lm_head")
-# Of `solver.lm.strategies.STRATEGIES`, which this module must not import.
+# Of `solver.lm.search.strategies.STRATEGIES`, which this module must not import.
 STRATEGIES = ("greedy", "majority", "best-of-n", "weighted-best-of-n", "beam", "dvts", "dfs")
 LEAST_LENGTH = 2048  # the largest pair there can be takes 1,860 tokens and a few for its style
 
@@ -53,7 +53,7 @@ class Settings(Checkpoint):
     layers and for embeddings and head. warmup: part of the steps. sequences: shown in an epoch.
     batch: of sequences in a step. first_output: whether the first output shown costs, too.
     train_colors, view_colors: exchange all ten, those that are `free` to mean anything, or none.
-    reshaped: the part of examples that are shifted or enlarged (`solver.lm.reshape`).
+    reshaped: the part of examples that are shifted or enlarged (`solver.lm.training.reshape`).
     checkpointing: compute activations twice instead of keeping them.
     learning: part of a slice; the rest is for answering, by `strategy` in so many `views`, with
     `width` sequences at once; `threshold` is that of depth-first search.

@@ -1,7 +1,7 @@
 """The few tokens of a language model that spell ARC tasks, verified against its tokenizer.
 
 A vocabulary numbers them anew, so that colours, ROW and END are what they are for the bundled
-model (`solver.lm.formats`): search and re-scoring then see the same symbols whatever the model.
+model (`solver.lm.symbols`): search and re-scoring then see the same symbols whatever the model.
 One token a cell, or the tokenizer is refused. Nothing here needs torch.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from solver.grid import COLORS, DataError, Grid
 from solver.jsonio import load_json
-from solver.lm.formats import END, ROW, FormatError, Tokens, decode
+from solver.lm.symbols import END, ROW, FormatError, Tokens, decode
 
 FILE = "vocabulary.json"  # beside a checkpoint whose embeddings were cut: what is left
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
@@ -47,7 +47,7 @@ STYLES = {
 class Vocabulary:
     """Tokens by their new numbers. `kept[n]` is the tokenizer's number of token n.
 
-    The first 14 are those of `solver.lm.formats`; PAD is a second END, which nobody sees.
+    The first 14 are those of `solver.lm.symbols`; PAD is a second END, which nobody sees.
     `tail`: a newline stands before END, too.
     """
 

@@ -1,0 +1,1 @@
+"""Programs written by a language model, run in the sandbox and revised."""

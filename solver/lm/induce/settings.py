@@ -1,0 +1,87 @@
+"""What a profile may say about program induction, and whether it could run here.
+
+Read in the process of the run, before anything starts, and again by the worker that loads the
+model. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from solver.grid import DataError
+from solver.kit import CONFIG
+from solver.lm.files import read_config, tensors_of
+from solver.lm.induce.prompts import STYLES
+from solver.lm.ready import LIBRARIES, PARTS, gpu_mb, quantized_by
+from solver.lm.settings import Checkpoint, Number, require
+from solver.lm.vocabulary import TOKENIZER
+from solver.sandbox import Sandbox, SandboxError
+from solver.settings import OneOf, Range, fill
+
+NEEDED = ("torch", "transformers", "safetensors")
+
+
+@dataclass(frozen=True)
+class Induction(Checkpoint):
+    """A code model and how it is asked for programs.
+
+    prompt: how grids are written (`solver.lm.induce.prompts.STYLES`). samples: programs asked for
+    in the first round; revisions: in each of the `rounds` after it. enough: programs that
+    reproduce every demonstration end a task. batch: written side by side. max_new_tokens,
+    temperature, top_p: of a text. program_s, program_mb: what a program may take.
+    """
+
+    prompt: Annotated[str, OneOf(tuple(STYLES))] = "digits"
+    samples: Number = 16
+    rounds: Annotated[int, Range(least=0)] = 4
+    revisions: Number = 16
+    enough: Number = 4
+    batch: Number = 8
+    max_new_tokens: Number = 2048
+    temperature: Annotated[float, Range(least=0)] = 0.8
+    top_p: Annotated[float, Range(above=0, most=1)] = 0.95
+    program_s: Annotated[float, Range(least=0.1)] = 4.0
+    program_mb: Annotated[int, Range(least=64)] = 512
+
+
+def read(given: Mapping[str, Any], at: str = "") -> Induction:
+    """The settings that a profile gives, `at` a place. Raises `DataError` naming what is none."""
+    settings = fill(Induction, given, at)
+    new, longest = settings.max_new_tokens, settings.max_seq_length
+    if new >= longest:
+        key = f"{at}: max_new_tokens" if at else "max_new_tokens"
+        raise DataError(f"{key}: must be below max_seq_length, {longest}, is {new}")
+    return settings
+
+
+def check(given: Mapping[str, Any], memory_mb: int) -> None:
+    """Raise `DataError` for settings that a worker of `memory_mb` could not load a model with, or
+    a machine on which no program can be run safely."""
+    settings = read(given)
+    try:
+        Sandbox(settings.program_s, settings.program_mb).close()
+    except SandboxError as error:
+        raise DataError(str(error)) from None
+    folder = Path(settings.model)
+    if not settings.model or not folder.is_dir():
+        raise DataError(
+            f"{settings.model or 'no language model'}: --model names the folder of a code model"
+        )
+    method = quantized_by(folder)
+    require((*NEEDED, *([LIBRARIES.get(method, method)] if method else [])), str(folder))
+    if not (folder / TOKENIZER).is_file():
+        raise DataError(f"{folder / TOKENIZER}: no such file")
+    limit = read_config(folder).get("max_position_embeddings")
+    if isinstance(limit, int) and limit < settings.max_seq_length:
+        raise DataError(
+            f"{folder / CONFIG}: max_position_embeddings is {limit}, "
+            f"less than max_seq_length {settings.max_seq_length}"
+        )
+    weights = sum(tensor.size for tensor in tensors_of(folder))
+    needed = weights * (1.0 if method else PARTS[settings.quantization]) / 2**20
+    memory = gpu_mb() or memory_mb
+    if needed > memory:
+        raise DataError(f"{folder}: weights take {needed:.0f} MB, of {memory} MB: quantize (nf4)")

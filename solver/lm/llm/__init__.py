@@ -1,0 +1,1 @@
+"""Any causal language model: its prompts, its training by adapters, its engine."""

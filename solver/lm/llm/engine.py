@@ -1,0 +1,178 @@
+"""A language model of one's own as an engine: it learns a task by an adapter, then answers it.
+
+`llm` is test-time training and answering, task by task; `llm-joint` is one adapter for all tasks
+of the run, which `llm` starts from if it is there. Both take the settings of
+`solver.lm.settings`.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from solver.deadline import Deadline
+from solver.engines import Context
+from solver.grid import Candidate, DataError, Pair, Task, freeze, stable_seed
+from solver.ladder import Rung
+from solver.lm.llm.causal import ContextModel, cut_vocabulary
+from solver.lm.llm.tune import ADAPTER, ContextLearner
+from solver.lm.load import load_causal
+from solver.lm.ready import read_vocabulary
+from solver.lm.search.searches import Options, Question
+from solver.lm.search.strategies import STRATEGIES, propose
+from solver.lm.settings import LEAST_LENGTH, Settings, read
+from solver.lm.symbols import WRITABLE, output_symbols
+from solver.lm.vocabulary import FILE
+from solver.views import View, sample_views
+
+JOINT = "llm"  # in the folder that a run's workers share
+# The settings that decide what is in memory; the others may change from job to job.
+LOADED = (
+    *("model", "backend", "quantization", "max_seq_length", "style"),
+    *("rank", "alpha", "rslora", "targets", "checkpointing"),
+)
+TOLERANCE = {torch.float32: 1e-2}  # nats that two ways of computing may differ by
+LOOSE = 0.5  # the same in 16 bits
+
+
+def llm(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """Learn one task, then answer its test inputs. Further passes learn and see it in other
+    colours and orders."""
+    worker = _worker(context)
+    worker.start(context.folder / JOINT / ADAPTER)
+    settings = spared(read(context.settings), context.rung)
+    worker.learner.use(settings)
+    if context.rung.training:
+        learned = deadline.slice(settings.learning * deadline.left())
+        worker.learner.learn(task, learned, context.seed)
+    else:
+        worker.learner.reset()
+    views = views_of(task, settings, context.seed)
+    options = Options(width=settings.width, threshold=settings.threshold, seed=context.seed)
+    for test in range(len(task.tests)):
+        part = deadline.slice(deadline.left() / (len(task.tests) - test))
+        asked = Question(task, test, views, known=context.known)
+        strategy = STRATEGIES[settings.strategy]
+        yield from propose(strategy, worker.learner.model, asked, part, options, engine="llm")
+
+
+def joint(tasks: Sequence[Task], deadline: Deadline, context: Context) -> None:
+    """The engine of a job over all tasks: an adapter that knows them all a little."""
+    learner = _worker(context).learner
+    learner.use(spared(read(context.settings), context.rung))
+    learner.learn_all(tasks, context.folder / JOINT, deadline, context.seed)
+
+
+def prepare(context: Context) -> None:
+    """Load the model, as the rung has it, before a slice begins."""
+    _worker(context)
+
+
+def spared(settings: Settings, rung: Rung) -> Settings:
+    """The settings that memory has room for."""
+    return replace(
+        settings,
+        batch=max(1, round(settings.batch * rung.batch)),
+        width=max(1, round(settings.width * rung.batch)),
+        views=max(1, round(settings.views * rung.views)),
+        max_seq_length=max(LEAST_LENGTH, round(settings.max_seq_length * rung.context)),
+        checkpointing=settings.checkpointing or rung.checkpointing,
+        quantization="nf4" if rung.four_bit else settings.quantization,
+    )
+
+
+def views_of(task: Task, settings: Settings, seed: int) -> list[View]:
+    """The views that a test input is answered under, the turns as often as one another."""
+    if settings.view_colors != "none":
+        every = settings.view_colors == "all"
+        return sample_views(
+            task,
+            settings.views,
+            seed,
+            keep_background=not every,
+            keep_output_only=not every,
+        )
+    rng = np.random.default_rng(stable_seed(seed, task.id, "views"))
+    orders = [tuple(rng.permutation(len(task.train)).tolist()) for _ in range(settings.views)]
+    return [View(i % 8, order=order) for i, order in enumerate(orders)]
+
+
+class _Worker:
+    """What a worker process keeps between tasks."""
+
+    def __init__(self, learner: ContextLearner) -> None:
+        self.learner = learner
+        self._started = False
+
+    def start(self, adapter: Path) -> None:
+        """Let tasks start from what all tasks taught together, once that is there."""
+        if not self._started and adapter.exists():
+            self.learner.start_from(adapter)
+            self._started = True
+
+
+def _worker(context: Context) -> _Worker:
+    """The model as the rung has it: rungs that change what is in memory load it anew."""
+    asked = read(context.settings)
+    settings = replace(spared(asked, context.rung), max_seq_length=asked.max_seq_length)
+    wanted = tuple(getattr(settings, name) for name in LOADED)
+    if wanted not in _held:
+        _held.clear()  # before the next one comes: there is no room for two
+        gc.collect()
+        _held[wanted] = _Worker(load_learner(asdict(settings)))
+    return _held[wanted]
+
+
+_held: dict[tuple[object, ...], _Worker] = {}  # one at most
+
+
+def load_learner(given: Mapping[str, Any]) -> ContextLearner:
+    """The model that settings name, ready to learn, on the GPU if there is one.
+
+    Raises `DataError` if it cannot be loaded, or computes otherwise step by step than at once.
+    """
+    torch.set_num_threads(1)
+    settings = read(given)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    folder = Path(settings.model)
+    vocabulary = read_vocabulary(folder, settings.style)
+
+    def finish(lm: Any) -> ContextModel:
+        if not (folder / FILE).exists():
+            cut_vocabulary(lm, vocabulary.kept)
+        lm.requires_grad_(False)
+        model = ContextModel(lm, vocabulary, settings.max_seq_length)
+        verify(model)
+        return model
+
+    return ContextLearner(load_causal(settings, device, finish), settings)
+
+
+@torch.no_grad()
+def verify(model: ContextModel) -> None:
+    """Raise `DataError` unless reading step by step gives what reading at once gives: a backend
+    that ignores positions or masks would answer nonsense without a word."""
+    small = freeze(np.arange(6, dtype=np.uint8).reshape(2, 3))
+    task = Task("verify", (Pair(small, small),), (small,))
+    prompt = model.prompt(task, 0, View())
+    symbols = output_symbols(small)[:-1]
+    cache, first = model.read([prompt, prompt], 2, len(symbols), Deadline(math.inf))
+    counts = np.array([len(symbols), 2])
+    steps = cache.extend(np.stack([symbols, symbols]), counts)[0]
+    tokens = np.concatenate([prompt.sequence.tokens, symbols])
+    device = next(model.parameters()).device
+    logits = model(torch.from_numpy(tokens)[None].to(device))[0, len(prompt) - 1 :, :WRITABLE]
+    colors = slice(0, 10)
+    at_once = torch.log_softmax(logits[:, colors].double(), -1).cpu().numpy()
+    found = np.concatenate([first[:1], steps])[:, colors]
+    found = found - np.logaddexp.reduce(found, axis=-1, keepdims=True)
+    worst = float(np.abs(found - at_once).max())
+    if not worst <= TOLERANCE.get(model.lm.dtype, LOOSE):
+        raise DataError(f"computes otherwise step by step than at once, by {worst:.2g} nats")

@@ -1,0 +1,114 @@
+"""The language model as an engine: it learns one task, then answers it.
+
+It starts from what all tasks of the run taught it together (`solver.lm.pair.joint`), or from the
+bundled model if that is missing; it learns the task by an adapter and answers its test inputs
+under the eight turns, measured by the model itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from solver.deadline import Deadline
+from solver.engines import Context
+from solver.grid import Candidate, Task, stable_seed
+from solver.lm.load import CPU, fast_dtype
+from solver.lm.pair.cache import PairModel
+from solver.lm.pair.checkpoint import VECTORS
+from solver.lm.pair.joint import ADAPTED, load_adapted, task_vectors
+from solver.lm.pair.model import BUNDLE, TaskModel, dequantized, load
+from solver.lm.pair.settings import read
+from solver.lm.pair.ttt import Adaptation, Learner
+from solver.lm.search.searches import Options, Question
+from solver.lm.search.strategies import STRATEGIES, propose
+from solver.lm.symbols import WRITABLE
+from solver.lm.training.corpus import lesson_of
+from solver.lm.training.stream import random_view
+from solver.machine import give_back_memory
+from solver.views import View
+
+PROBE = 4  # views that are asked first
+WIDTH = 32  # sequences decoded at once
+ADAPTATION = Adaptation()
+
+
+def model(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
+    """Learn one task, then answer it. Further passes see it in other colours.
+
+    The first views may settle it: then the rest of the slice is given back.
+    """
+    worker, settings = _worker_of(context), read(context.settings)
+    left = worker.learn(task, deadline.slice(settings.learning * deadline.left()), context)
+    give_back_memory()  # of learning: answering needs as much again
+    views = views_of(task, context)
+    known = PairModel(worker.learner.model, {task.id: 0})
+    options = Options(seed=context.seed, probe=PROBE, width=round(WIDTH * context.rung.batch))
+    for test in range(len(task.tests)):
+        part = deadline.slice(deadline.left() / (len(task.tests) - test))
+        asked = Question(task, test, views, known=context.known)
+        strategy = STRATEGIES[settings.strategy]
+        for found in propose(strategy, known, asked, part, options, engine="model"):
+            yield replace(found, unlearned=left)
+
+
+def views_of(task: Task, context: Context) -> list[View]:
+    """The turns with the colours as they are; in later passes, which are for tasks whose views
+    disagreed, the turns in each of two other colourings."""
+    views = [View(d8) for d8 in range(read(context.settings).views)]
+    if context.pass_ > 0:
+        rng = np.random.default_rng(stable_seed(context.seed, task.id, "views"))
+        fixed = lesson_of(task).fixed_colors
+        colors = [random_view(rng, fixed).colors for _ in range(2)]
+        views = [View(view.d8, shown) for shown in colors for view in views]
+    return views[: max(1, round(len(views) * context.rung.views))]
+
+
+def prepare(context: Context) -> None:
+    """Load the model, adapted if a run has done that, before a slice begins."""
+    _worker_of(context)
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """What a worker process keeps between tasks."""
+
+    learner: Learner
+    adapted: Path | None
+
+    def learn(self, task: Task, deadline: Deadline, context: Context) -> float:
+        """Forget the last task and learn this one, as far as memory allows; what is left to learn
+        (`Learned.left`): where nothing was learned, all of it, unless the run taught it before."""
+        vectors = task_vectors(self.adapted, task.id) if self.adapted else None
+        before = 0.0 if self.adapted else math.log(WRITABLE)  # any symbol is as likely
+        if not context.rung.training or not read(context.settings).learning:
+            self.learner.reset(context.seed, vectors)
+            return before
+        tokens = round(ADAPTATION.tokens * context.rung.batch)
+        self.learner.adaptation = replace(ADAPTATION, tokens=tokens)
+        learned = self.learner.learn(task, deadline, context.seed, vectors)
+        return learned.left if learned.steps else before
+
+
+def _worker_of(context: Context) -> _Worker:
+    return _worker(context.folder, read(context.settings).folder)
+
+
+@functools.cache
+def _worker(folder: Path, model: str) -> _Worker:
+    torch.set_num_threads(1)
+    adapted = folder / ADAPTED
+    whole = (adapted / VECTORS).exists()
+    start = load_adapted(adapted, "") if whole else _unadapted(Path(model or BUNDLE))
+    return _Worker(Learner(start, ADAPTATION), adapted if whole else None)
+
+
+def _unadapted(model: Path) -> TaskModel:
+    lm = dequantized(load(model, fast_dtype(CPU)))
+    return TaskModel(lm, 1).to(lm.dtype)

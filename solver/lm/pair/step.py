@@ -1,0 +1,165 @@
+"""The bundled model's layers over a key-value cache, without what their class does around them.
+
+With one token a row the products are small, and most of the time goes into starting operations;
+with rows that read ahead by different lengths, into their padding. Here a layer starts a third as
+many: its weights are laid side by side once, queries and keys are normalised and turned together,
+and what is new goes to where attention reads it. All but attention is computed without padding.
+Nothing is compiled, so no shape is met for the first time within a slice. The numbers are those of
+the class, up to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention, silu
+from transformers import Qwen3_5ForCausalLM
+
+from solver.deadline import Watch
+from solver.lm.pair.model import CELL
+
+
+@dataclass(frozen=True, eq=False)
+class _Norm:
+    """Root-mean-square normalisation of the last dimension, in float32 as the class does it."""
+
+    factor: Tensor  # (..., n), with the mean's square root of n
+    floor: Tensor  # what keeps a vector of zeros finite
+
+    @classmethod
+    def of(cls, *norms: Any) -> _Norm:
+        """One norm, or some for vectors (..., len(norms), H, n); their weights are around zero."""
+        size = norms[0].weight.shape[-1]
+        factors = [(1.0 + norm.weight.detach().float()) * size**0.5 for norm in norms]
+        factor = factors[0] if len(norms) == 1 else torch.stack(factors)[:, None]
+        return cls(factor, factor.new_tensor((norms[0].eps * size) ** 0.5))
+
+    def __call__(self, vectors: Tensor) -> Tensor:
+        exact = vectors.float()
+        length = torch.linalg.vector_norm(exact, dim=-1, keepdim=True)
+        return (exact * (self.factor / torch.hypot(length, self.floor))).type_as(vectors)
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """A layer's weights, each as (inputs, outputs): products with few rows are faster so.
+    `fan`: queries, keys, values and gates; `wide`: gate and up."""
+
+    norm: _Norm
+    fan: Tensor
+    turned_norm: _Norm  # of queries and keys
+    out: Tensor
+    later_norm: _Norm
+    wide: Tensor
+    down: Tensor
+
+    @classmethod
+    def of(cls, layer: Any) -> _Layer:
+        attention, mlp = layer.self_attn, layer.mlp
+        queries = attention.q_proj.weight
+        both = queries.view(-1, 2, attention.head_dim, queries.shape[1])  # a head's, then its gates
+        plain, gates = both[:, 0].flatten(0, 1), both[:, 1].flatten(0, 1)
+        return cls(
+            _Norm.of(layer.input_layernorm),
+            _beside(plain, attention.k_proj.weight, attention.v_proj.weight, gates),
+            _Norm.of(attention.q_norm, attention.k_norm),
+            _beside(attention.o_proj.weight),
+            _Norm.of(layer.post_attention_layernorm),
+            _beside(mlp.gate_proj.weight, mlp.up_proj.weight),
+            _beside(mlp.down_proj.weight),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """Where M tokens of B rows stand, without padding: each one's row (M,), its place among the
+    new tokens of that row (M,), and its column of the memory (M,), whose rows begin at `first`."""
+
+    first: int
+    row: Tensor
+    place: Tensor
+    column: Tensor
+
+    def padded(self, vectors: Tensor, rows: int, width: int) -> Tensor:
+        """Vectors (M, ...) as (`rows`, `width`, ...), with zeros between them."""
+        if len(vectors) == rows * width:
+            return vectors.view(rows, width, *vectors.shape[1:])
+        wide = vectors.new_zeros(rows, width, *vectors.shape[1:])
+        wide[self.row, self.place] = vectors
+        return wide
+
+    def packed(self, wide: Tensor) -> Tensor:
+        """Vectors (M, ...) out of (B, N, ...)."""
+        if len(self.row) == wide.shape[0] * wide.shape[1]:
+            return wide.flatten(0, 1)
+        return wide[self.row, self.place]
+
+
+@dataclass(frozen=True, eq=False)
+class Stepper:
+    """A copy of a model's weights as they are now: later training does not reach it."""
+
+    layers: Sequence[_Layer]
+    norm: _Norm
+    head: Tensor
+    rotary: Any
+
+    @classmethod
+    def of(cls, lm: Qwen3_5ForCausalLM) -> Stepper:
+        """Lay the weights out. They must be dense (`solver.lm.pair.model.dequantized`)."""
+        layers = [_Layer.of(layer) for layer in lm.model.layers]
+        return cls(layers, _Norm.of(lm.model.norm), _beside(lm.lm_head.weight), lm.model.rotary_emb)
+
+    def logits(
+        self,
+        vectors: Tensor,
+        positions: Tensor,
+        mask: Tensor,
+        memories: Sequence[Tensor],
+        at: Held,
+        watch: Watch,
+    ) -> Tensor:
+        """Logits (M, V) of vectors (M, D) at positions (3, M), under an additive mask
+        (B, 1, N, S): the tokens of B rows, up to N each, without padding.
+
+        Keys and values are kept in each layer's memory (R, 2, H, ., C), where `at` says; the
+        first S columns of the rows are then attended to. `watch` looks at the time between
+        layers; tokens of a layer are its unit of work.
+        """
+        turn = self._turn(vectors, positions)
+        size, length = turn[0].shape[-1], mask.shape[-1]
+        end, row = at.first + len(mask), at.first + at.row
+        for layer, memory in zip(self.layers, memories, strict=True):
+            watch.look(len(vectors))
+            fan = (layer.norm(vectors) @ layer.fan).view(len(vectors), 4, -1, size)  # (M, 4, H, C)
+            fan[:, :2] = _turned(layer.turned_norm(fan[:, :2]), *turn)  # queries and keys
+            memory[row, :, :, at.column] = fan[:, 1:3]
+            keys, values = memory[at.first : end, :, :, :length].unbind(1)
+            query = at.padded(fan[:, 0], len(mask), mask.shape[2]).transpose(1, 2)  # (B, H, N, C)
+            mixed = scaled_dot_product_attention(query, keys, values, mask, scale=size**-0.5)
+            mixed = at.packed(mixed.transpose(1, 2)).flatten(1)  # (M, H * C)
+            vectors = vectors + (mixed * torch.sigmoid(fan[:, 3].flatten(1))) @ layer.out
+            gate, up = (layer.later_norm(vectors) @ layer.wide).chunk(2, -1)
+            vectors = vectors + (silu(gate) * up) @ layer.down
+        return self.norm(vectors) @ self.head
+
+    def _turn(self, vectors: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and signed sines (M, 1, 1, C) of the rotation at positions (3, M)."""
+        cos, sin = self.rotary(vectors, positions[:, None] * CELL)  # (1, M, C)
+        low, high = sin[0].chunk(2, -1)
+        signed = torch.cat([-low, high], -1)
+        return cos[0, :, None, None], signed[:, None, None]
+
+
+def _turned(plain: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Vectors (..., C) rotated: the other half of each comes in with the signed sine."""
+    return plain * cos + torch.roll(plain, plain.shape[-1] // 2, -1) * sin
+
+
+def _beside(*weights: Tensor) -> Tensor:
+    """Matrices (N, D) of a layer as one (D, sum of N)."""
+    return torch.cat(weights).detach().t().contiguous()

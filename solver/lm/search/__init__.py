@@ -1,0 +1,1 @@
+"""Searches over what a language model may say: one interface, two kinds of model."""

@@ -1,0 +1,205 @@
+"""Writing outputs: the loop that greedy decoding, sampling and search by rows share.
+
+All sequences grow together, a pass of the model at a time. Symbols go in and symbols come out:
+grids stop at the format layer, tensors at the model's cache.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from solver.deadline import Deadline
+from solver.grid import MAX_SIDE, Grid
+from solver.lm.search.grammar import Shape, most_symbols
+from solver.lm.search.language import Cache, LanguageModel, LogProbs, Prompt
+from solver.lm.symbols import END, PAD, ROW, Tokens
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """Output symbols, END included where it was reached, and their log-probability (nats)."""
+
+    tokens: Tokens
+    logprob: float
+
+
+@dataclass(eq=False)
+class Draft:
+    """An output that is being written; `following` (WRITABLE,) is what the model expects next.
+
+    `like`: a grid that it may repeat in part. `reach`: how far that is tried next time.
+    """
+
+    following: LogProbs
+    symbols: list[int] = field(default_factory=list)
+    logprob: float = 0.0
+    shape: Shape = field(default_factory=Shape)
+    like: Grid | None = None
+    reach: int = 4
+
+    def append(self, symbol: int) -> None:
+        self.symbols.append(symbol)
+        self.logprob += float(self.following[symbol])
+        self.shape = self.shape.after(symbol)
+
+    def copy(self) -> Draft:
+        return replace(self, symbols=self.symbols.copy())
+
+    def expected(self, side: int) -> list[int]:
+        """How this row may go on, up to `reach` symbols and up to ROW: as the same row of
+        `like`, or as the row above, whichever the row has followed more closely so far."""
+        width, column, rows = self.shape
+        begun = self.symbols[len(self.symbols) - column :]
+        models = [self.symbols[len(self.symbols) - column - width - 1 :][:width]] if rows else []
+        if self.like is not None and rows < len(self.like):
+            row = self.like[rows].tolist()
+            models += [row] if width in (0, len(row)) and len(row) <= side else []
+        if not models:
+            return []
+        model = max(reversed(models), key=lambda row: sum(map(int.__eq__, row, begun)))
+        if column > len(model):
+            return []
+        return (model[column:] + [ROW] * (rows + 1 < side))[: self.reach]
+
+
+@dataclass(frozen=True, eq=False)
+class Sampler:
+    """Chooses symbols: the likeliest at temperature 0, else by chance (the Gumbel-max trick)."""
+
+    temperature: float = 0.0
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+
+    def choose(self, logprobs: LogProbs) -> Tokens:
+        """One symbol for each row of log-probabilities (B, WRITABLE); -inf is never chosen."""
+        if self.temperature:
+            logprobs = logprobs / self.temperature + self.rng.gumbel(size=logprobs.shape)
+        return np.asarray(logprobs.argmax(-1))
+
+
+def write(
+    cache: Cache,
+    drafts: Sequence[Draft],
+    until: frozenset[int],
+    sampler: Sampler,
+    side: int,
+    deadline: Deadline,
+) -> Iterator[int]:
+    """Write on, draft i with row i of the cache, until each has written a symbol of `until`; the
+    numbers of drafts, as they have.
+
+    What a draft is expected to say is read with the next symbol, and kept as far as it is what
+    would have been chosen (speculative decoding, arXiv:2211.17192, without a second model).
+    In the end the cache has read all but END, unless the deadline came first.
+    """
+    pending = {
+        i: _keep(draft, [], draft.following[None], sampler, side) for i, draft in enumerate(drafts)
+    }
+    while pending:
+        if deadline.passed():
+            return
+        guesses: dict[int, list[int]] = {}
+        for i, symbol in pending.items():
+            drafts[i].append(symbol)
+            if symbol != END:
+                guesses[i] = [] if symbol in until else drafts[i].expected(side)
+        yield from sorted(pending.keys() - guesses.keys())  # nothing is read after END
+        pending = {}
+        for i, following in _read(cache, drafts, guesses):
+            symbol = _keep(drafts[i], guesses[i], following, sampler, side)
+            if drafts[i].symbols[-1] not in until:
+                pending[i] = symbol
+        if any(guesses.values()):
+            lengths = [len(draft.symbols) - (draft.symbols[-1] == END) for draft in drafts]
+            cache.gather(range(len(drafts)), lengths)
+        yield from sorted(guesses.keys() - pending.keys())
+
+
+def _read(
+    cache: Cache, drafts: Sequence[Draft], guesses: Mapping[int, Sequence[int]]
+) -> Iterator[tuple[int, LogProbs]]:
+    """Read the last symbol of drafts and a guess of what follows, by number of the draft: what
+    the model expects after each, (1 + G, WRITABLE)."""
+    if not guesses:
+        return
+    counts = np.zeros(len(drafts), dtype=np.int64)
+    symbols = np.full((len(drafts), 1 + max(map(len, guesses.values()))), PAD)
+    for i, guess in guesses.items():
+        counts[i] = 1 + len(guess)
+        symbols[i, : counts[i]] = [drafts[i].symbols[-1], *guess]
+    after = cache.extend(symbols, counts)
+    for i in guesses:
+        yield i, after[i, : counts[i]]
+
+
+def _keep(
+    draft: Draft, guess: Sequence[int], following: LogProbs, sampler: Sampler, side: int
+) -> int:
+    """Append as much of a guess (G,) as would have been chosen; the symbol chosen after that.
+
+    `following` (1 + G, WRITABLE) is what the model expects before each symbol of the guess.
+    """
+    shapes = list(itertools.accumulate(guess, Shape.after, initial=draft.shape))
+    legal = np.stack([shape.legal(side) for shape in shapes])
+    chosen = sampler.choose(np.where(legal, following, -np.inf)).tolist()
+    kept = 0
+    draft.following = following[0]
+    while kept < len(guess) and chosen[kept] == guess[kept]:
+        draft.append(guess[kept])
+        kept += 1
+        draft.following = following[kept]
+    if guess:
+        draft.reach = 2 * len(guess) if kept == len(guess) else 1 + kept
+    return int(chosen[kept])
+
+
+def generate(
+    model: LanguageModel,
+    prompts: Sequence[Prompt],
+    sampler: Sampler,
+    deadline: Deadline,
+    side: int = MAX_SIDE,
+) -> list[Decoded]:
+    """One output for each prompt, no longer than `side` a side.
+
+    What has not reached END by the deadline comes back as far as it got.
+    """
+    cache, drafts = _begun(model, prompts, deadline, side)
+    list(write(cache, drafts, frozenset({END}), sampler, side, deadline))
+    return list(map(_decoded, drafts))
+
+
+def as_written(
+    model: LanguageModel,
+    prompts: Sequence[Prompt],
+    sampler: Sampler,
+    deadline: Deadline,
+    side: int = MAX_SIDE,
+) -> Iterator[tuple[int, Decoded]]:
+    """The outputs of `generate` that reach END, each with the number of its prompt, as soon as
+    they do. Raises `OutOfTimeError` as the model does."""
+    cache, drafts = _begun(model, prompts, deadline, side)
+    for i in write(cache, drafts, frozenset({END}), sampler, side, deadline):
+        yield i, _decoded(drafts[i])
+
+
+def _begun(
+    model: LanguageModel, prompts: Sequence[Prompt], deadline: Deadline, side: int
+) -> tuple[Cache, list[Draft]]:
+    """A cache that holds prompts, and empty drafts of their outputs."""
+    cache, first = model.read(prompts, len(prompts), most_symbols(side), deadline)
+    return cache, [Draft(row, like=p.like) for row, p in zip(first, prompts, strict=True)]
+
+
+def _decoded(draft: Draft) -> Decoded:
+    return Decoded(np.array(draft.symbols, dtype=np.int64), draft.logprob)
+
+
+def greedy(
+    model: LanguageModel, prompts: Sequence[Prompt], deadline: Deadline, side: int = MAX_SIDE
+) -> list[Decoded]:
+    """The likeliest symbol, again and again, for each prompt."""
+    return generate(model, prompts, Sampler(), deadline, side)

@@ -1,0 +1,160 @@
+"""Every output that a model gives at least a certain probability, by depth-first search.
+
+As in arXiv:2505.07859: a path is followed as long as its probability stays above a threshold, so
+what is found is a set and not a sample, and nothing likely is missed. Here all views are
+searched together, one symbol a row a pass: each row follows its likeliest branch and keeps the
+others for later; a row with nothing left takes over the likeliest branch of another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from solver.deadline import Deadline
+from solver.grid import MAX_SIDE
+from solver.lm.search.decode import Decoded
+from solver.lm.search.grammar import Shape, most_symbols
+from solver.lm.search.language import Cache, LanguageModel, LogProbs, Prompt
+from solver.lm.symbols import END, PAD, Tokens
+
+Found = tuple[int, Decoded]  # number of the prompt, an output
+
+
+class Branch(NamedTuple):
+    """A symbol still to be tried after the first `length` symbols of a row: the log-probability
+    with it, and the shape before it."""
+
+    logprob: float
+    length: int
+    symbol: int
+    shape: Shape
+
+
+@dataclass(eq=False)
+class Row:
+    """One path of the search and what branches off it, the next to be tried last.
+
+    Branches begin at places that only grow along `waiting`, so that trying the last one never
+    cuts what an earlier one builds on.
+    """
+
+    prompt: int
+    symbols: list[int] = field(default_factory=list)
+    waiting: list[Branch] = field(default_factory=list)
+
+    def split(self, branch: Branch) -> Row:
+        """Another row that follows one of this row's branches."""
+        self.waiting.remove(branch)
+        return Row(self.prompt, self.symbols[: branch.length], [branch])
+
+    def follow(self) -> Branch:
+        """Go down the last branch."""
+        branch = self.waiting.pop()
+        self.symbols[branch.length :] = [branch.symbol]
+        return branch
+
+    def grow(
+        self, length: int, logprob: float, shape: Shape, following: LogProbs, limit: Limit
+    ) -> Iterator[Found]:
+        """Keep what may follow the first `length` symbols; what ends there is found."""
+        total = logprob + following  # (WRITABLE,)
+        able = shape.legal(limit.side) & (total >= limit.lowest)
+        if able[END]:
+            tokens = np.array([*self.symbols[:length], END], dtype=np.int64)
+            yield self.prompt, Decoded(tokens, float(total[END]))
+            able[END] = False
+        for symbol in sorted(np.flatnonzero(able).tolist(), key=lambda s: total[s]):
+            self.waiting.append(Branch(float(total[symbol]), length, symbol, shape))
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What is searched: outputs up to `side` a side, of at least `lowest` log-probability."""
+
+    lowest: float
+    side: int = MAX_SIDE
+
+
+def depth_first(
+    model: LanguageModel,
+    prompts: Sequence[Prompt],
+    threshold: float,
+    deadline: Deadline,
+    side: int = MAX_SIDE,
+    width: int = 32,
+    guesses: Sequence[Tokens] = (),
+) -> Iterator[Found]:
+    """All outputs of probability `threshold` or more, for each prompt, as they are found.
+
+    `guesses` (END included), where given one for each prompt, are read in one pass instead of
+    symbol by symbol, and only what branches off them is written; where that would not end before
+    the deadline they are left out. At most `width` rows (or as
+    many as prompts) are searched at once. Raises `OutOfTimeError` as the model does.
+    """
+    limit = Limit(math.log(threshold), side)
+    left = deadline.left()
+    cache, first = model.read(prompts, max(width, len(prompts)), most_symbols(side), deadline)
+    each = (left - deadline.left()) / max(1, sum(map(len, prompts)))  # seconds a symbol
+    rows = [Row(number) for number in range(len(prompts))]
+    if guesses and each * sum(map(len, guesses)) < deadline.left():
+        yield from _read_guesses(cache, rows, first, guesses, limit)
+    else:
+        for row, following in zip(rows, first, strict=True):
+            yield from row.grow(0, 0.0, Shape(), following, limit)
+    while not deadline.passed():
+        sources, rows = share(rows, max(width, len(prompts)))
+        if not rows:
+            return
+        branches = [row.follow() for row in rows]
+        cache.gather(sources, [branch.length for branch in branches])
+        symbols = np.array([[branch.symbol] for branch in branches])
+        after = cache.extend(symbols, np.ones(len(rows), dtype=np.int64))[:, 0]
+        for row, branch, following in zip(rows, branches, after, strict=True):
+            shape = branch.shape.after(branch.symbol)
+            yield from row.grow(branch.length + 1, branch.logprob, shape, following, limit)
+
+
+def _read_guesses(
+    cache: Cache, rows: Sequence[Row], first: LogProbs, guesses: Sequence[Tokens], limit: Limit
+) -> Iterator[Found]:
+    """Walk each row along its guess, as far as that is legal and likely enough."""
+    room = most_symbols(limit.side)
+    bodies = [guess[:-1][:room] for guess in guesses]
+    counts = np.array([len(body) for body in bodies])
+    symbols = np.full((len(rows), max(1, counts.max())), PAD)
+    for i, body in enumerate(bodies):
+        symbols[i, : len(body)] = body
+    read = np.concatenate([first[:, None], cache.extend(symbols, counts)], axis=1)
+    for row, body, following in zip(rows, bodies, read, strict=True):
+        row.symbols = body.tolist()
+        logprob, shape = 0.0, Shape()
+        for length, symbol in enumerate([*row.symbols, END]):
+            yield from row.grow(length, logprob, shape, following[length], limit)
+            logprob += float(following[length, symbol])
+            mine = [b for b in row.waiting if b.length == length and b.symbol == symbol]
+            if not mine:
+                break
+            row.waiting.remove(mine[0])
+            shape = shape.after(symbol)
+
+
+def share(rows: Sequence[Row], width: int) -> tuple[list[int], list[Row]]:
+    """Rows that all have something to do, and the old row that each of them goes on from.
+
+    Free places go to the likeliest waiting branches of rows that have more than one. As many
+    rows as possible stay where they are, since only a row that moves is copied.
+    """
+    busy = [i for i, row in enumerate(rows) if row.waiting]
+    spare = [(branch, i) for i in busy for branch in rows[i].waiting[:-1]]
+    spare.sort(key=lambda item: (-item[0].logprob, item[1]))
+    moved = [(i, rows[i].split(branch)) for branch, i in spare[: max(0, width - len(busy))]]
+    total = len(busy) + len(moved)
+    moved += [(i, rows[i]) for i in busy if i >= total]
+    stay = {i for i in busy if i < total}
+    placed = [(i, rows[i]) if i in stay else moved.pop(0) for i in range(total)]
+    return [source for source, _ in placed], [row for _, row in placed]

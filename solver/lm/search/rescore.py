@@ -1,0 +1,100 @@
+"""The likelihood of given grids under fixed views: what candidates are compared by.
+
+A grid's log-probability depends on the view it was found in; under the same views for all, the
+numbers can be compared, and their sum is a product of experts (arXiv:2505.07859).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solver.deadline import Deadline, OutOfTimeError
+from solver.grid import Grid, Task
+from solver.lm.search.language import Cache, LanguageModel, LogProbs
+from solver.lm.symbols import PAD, Tokens, output_symbols
+from solver.views import View
+
+Scores = NDArray[np.float64]
+UNTRIED = 2000  # cells; before more are read at once, one grid shows what that takes
+
+
+def rescore(
+    model: LanguageModel,
+    task: Task,
+    test: int,
+    grids: Sequence[Grid],
+    views: Sequence[View],
+    deadline: Deadline,
+    width: int = 32,
+) -> Scores:
+    """Log-likelihoods (nats) of distinct grids (C) as the output of a test input: (C, V).
+
+    A view's prompt is read once for all grids, and at most `width` sequences at a time. Views
+    that do not end before the deadline are left out, and so are, from the last, grids without
+    time for a single view: V and C are then smaller, but all grids are measured by the same views.
+    """
+    together, took = max(1, width // max(1, len(grids))), 0.0
+    if together * sum(grid.size for grid in grids) > UNTRIED and not deadline.passed():
+        left = deadline.left()
+        try:
+            _score(model, task, test, grids[:1], views[:1], width, deadline)
+        except OutOfTimeError:
+            return np.empty((len(grids), 0))
+        took = left - deadline.left()
+        fit = int(max(0.0, deadline.left()) / max(took, 1e-9))
+        grids = grids[: max(1, fit)]
+        together = max(1, min(together, fit // len(grids)))
+    columns, done = [np.empty((len(grids), 0))], 0
+    while grids and done < len(views) and (left := deadline.left()) > took:
+        some = views[done : done + min(together, int(left / took) if took else together)]
+        try:
+            columns.append(_score(model, task, test, grids, some, width, deadline))
+        except OutOfTimeError:
+            break
+        took = (left - deadline.left()) / len(some)  # a view
+        done += len(some)
+    return np.concatenate(columns, axis=1)
+
+
+def _score(
+    model: LanguageModel,
+    task: Task,
+    test: int,
+    grids: Sequence[Grid],
+    views: Sequence[View],
+    width: int,
+    deadline: Deadline,
+) -> Scores:
+    """(C, V) with all views' prompts in one cache. Raises `OutOfTimeError` as the model does."""
+    prompts = [model.prompt(task, test, view) for view in views]
+    parts = []
+    for start in range(0, len(grids), width):
+        some = grids[start : start + width]
+        outputs = [output_symbols(view.apply(grid)) for view in views for grid in some]
+        cache, first = model.read(prompts, len(outputs), max(map(len, outputs)), deadline)
+        rows = [row for row in range(len(views)) for _ in some]
+        cache.gather(rows, [0] * len(rows))
+        parts.append(likelihoods(cache, first[rows], outputs).reshape(len(views), -1).T)
+    return np.concatenate(parts)
+
+
+def likelihoods(cache: Cache, first: LogProbs, outputs: Sequence[Tokens]) -> Scores:
+    """Log-probability (B,) of outputs that follow what a cache has read, in one pass.
+
+    `first` (B, WRITABLE) is what the model expects before it. The cache reads all but each
+    output's last symbol.
+    """
+    counts = np.array([len(output) - 1 for output in outputs])
+    symbols = np.full((len(outputs), max(1, counts.max())), PAD)
+    for i, output in enumerate(outputs):
+        symbols[i, : counts[i]] = output[:-1]
+    after = np.concatenate([first[:, None], cache.extend(symbols, counts)], axis=1)
+    return np.array(
+        [
+            following[np.arange(len(output)), output].sum()
+            for following, output in zip(after, outputs, strict=True)
+        ]
+    )

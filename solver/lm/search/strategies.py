@@ -1,0 +1,224 @@
+"""Strategies by name: how candidates are searched for, whether they are measured, how chosen.
+
+`propose` runs one and, where the strategy says so, measures each distinct grid by its likelihood
+under fixed views: the model is its own verifier.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from solver.deadline import Deadline, OutOfTimeError
+from solver.grid import Candidate, key
+from solver.lm.search.language import LanguageModel
+from solver.lm.search.rescore import rescore
+from solver.lm.search.reserve import Reserve
+from solver.lm.search.searches import (
+    Guess,
+    Options,
+    Question,
+    Search,
+    beam_search,
+    dfs_search,
+    dvts_search,
+    greedy_search,
+    sample_search,
+)
+from solver.views import View
+
+ATTEMPTS = 2
+DEEPER = 4.0  # times lower is the next threshold
+PROVISIONAL = 200  # candidates at most that are sent before they are measured
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A search, whether what it finds is measured under all views, and the selector to use.
+
+    deepens: it searches again below its threshold where fewer grids than attempts are above it.
+    """
+
+    search: Search
+    measured: bool
+    selector: str
+    deepens: bool = False
+
+
+STRATEGIES = {
+    "greedy": Strategy(greedy_search, False, "majority"),
+    "majority": Strategy(sample_search, False, "majority"),
+    "best-of-n": Strategy(sample_search, True, "experts"),
+    "weighted-best-of-n": Strategy(sample_search, True, "weighted"),
+    "beam": Strategy(beam_search, True, "experts"),
+    "dvts": Strategy(dvts_search, True, "experts"),
+    "dfs": Strategy(dfs_search, True, "experts", deepens=True),
+}
+
+
+def propose(
+    strategy: Strategy,
+    model: LanguageModel,
+    asked: Question,
+    deadline: Deadline,
+    options: Options,
+    engine: str = "lm",
+) -> Iterator[Candidate]:
+    """Candidates for a test input: provisional ones as they are found, so that a job that is cut
+    off keeps them. Then what they amount to: one for each distinct grid and view, and, without a
+    vote, those that earlier jobs found, as far as they were measured too.
+
+    `votes` counts how often a view gave the grid; `scores` are its log-likelihoods under all
+    the views that were asked, where the strategy measures and there was time.
+    """
+    found = Found(asked)
+    for guess in _find_in_time(strategy, model, found, deadline, options):
+        if found.add(guess) and len(found.guesses) <= PROVISIONAL:
+            yield replace(_candidate(asked, [guess], (), engine), provisional=True)
+    asked = replace(asked, views=found.views)
+    scores = _measure(model, asked, found, deadline, options) if strategy.measured else {}
+    for (grid, _), guesses in found.guesses.items():
+        yield _candidate(asked, guesses, scores.get(grid, ()), engine)
+    yield from _told(asked, scores, engine)
+
+
+@dataclass(eq=False)
+class Found:
+    """What was found for a question so far, by grid and view, and the views that were asked."""
+
+    asked: Question
+    guesses: dict[tuple[bytes, str], list[Guess]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.views = self.asked.views
+
+    def add(self, guess: Guess) -> bool:
+        """Take in a guess. True if its view gave this grid for the first time."""
+        mine = self.guesses.setdefault((key(guess.grid), guess.view.name), [])
+        mine.append(guess)
+        return len(mine) == 1
+
+    @property
+    def all(self) -> list[Guess]:
+        """Every guess."""
+        return [guess for some in self.guesses.values() for guess in some]
+
+
+def _candidate(
+    asked: Question, guesses: Sequence[Guess], scores: tuple[float, ...], engine: str
+) -> Candidate:
+    """What one view found, in one or more guesses."""
+    return Candidate(
+        asked.task.id,
+        asked.test,
+        guesses[0].grid,
+        engine,
+        view=guesses[0].view.name,
+        logprob=max(guess.logprob for guess in guesses),
+        scores=scores,
+        votes=len(guesses),
+    )
+
+
+def _told(
+    asked: Question, scores: Mapping[bytes, tuple[float, ...]], engine: str
+) -> Iterator[Candidate]:
+    """What earlier jobs found, with this engine's measurements and without a vote."""
+    for known in _known(asked):
+        if measured := scores.get(key(known.grid)):
+            yield replace(known, engine=engine, scores=measured, votes=0, provisional=False)
+
+
+def _known(asked: Question) -> list[Candidate]:
+    return [candidate for candidate in asked.known if candidate.test == asked.test]
+
+
+def _find_in_time(
+    strategy: Strategy, model: LanguageModel, found: Found, deadline: Deadline, options: Options
+) -> Iterator[Guess]:
+    """As `_find`, with time left for measuring what is found if the strategy measures; until
+    time is up."""
+    if strategy.measured:
+        grids = [known.grid for known in _known(found.asked)]
+        reserve = Reserve(model, len(found.asked.views), grids, options.finalists, deadline)
+        model, deadline = reserve, reserve.deadline
+        strategy = replace(strategy, search=reserve.watching(strategy.search))
+    try:
+        yield from _find(strategy, model, found, deadline, options)
+    except OutOfTimeError:
+        pass  # what was found before is there
+
+
+def _find(
+    strategy: Strategy, model: LanguageModel, found: Found, deadline: Deadline, options: Options
+) -> Iterator[Guess]:
+    """What is found: in the first few views alone, if those agree, which `found` is told.
+
+    Whoever draws from this puts each guess into `found` before the next.
+    """
+    search, asked = strategy.search, found.asked
+    first = asked.views[: options.probe] or asked.views
+    yield from search(model, replace(asked, views=first), deadline, options)
+    if unanimous(found.all, first):
+        found.views = first
+        return
+    if deadline.passed():
+        return
+    if len(first) < len(asked.views):
+        rest = replace(asked, views=asked.views[len(first) :], best=likeliest(found.all))
+        yield from search(model, rest, deadline, options)
+    if strategy.deepens:
+        yield from _deepen(search, model, found, deadline, options)
+
+
+def _deepen(
+    search: Search, model: LanguageModel, found: Found, deadline: Deadline, options: Options
+) -> Iterator[Guess]:
+    """What is found below the threshold, which falls until grids above it fill both attempts."""
+    threshold = options.threshold
+    while (
+        distinct(found.all, threshold) < ATTEMPTS
+        and threshold > options.lowest
+        and not deadline.passed()
+    ):
+        threshold = max(options.lowest, threshold / DEEPER)
+        again = replace(found.asked, best=likeliest(found.all))
+        for guess in search(model, again, deadline, replace(options, threshold=threshold)):
+            if (key(guess.grid), guess.view.name) not in found.guesses:
+                yield guess
+
+
+def likeliest(guesses: Iterable[Guess]) -> Guess | None:
+    """The guess that its view gives the highest probability."""
+    return max(guesses, key=lambda guess: guess.logprob, default=None)
+
+
+def distinct(guesses: Iterable[Guess], threshold: float) -> int:
+    """The number of grids that a view gives such a probability."""
+    return len({key(guess.grid) for guess in guesses if guess.logprob >= math.log(threshold)})
+
+
+def unanimous(guesses: Sequence[Guess], views: Sequence[View]) -> bool:
+    """True if every view finds one and the same grid likelier than all others together."""
+    sure = [guess for guess in guesses if guess.logprob > math.log(0.5)]
+    voters = {guess.view.name for guess in sure}
+    return voters == {view.name for view in views} and len({key(g.grid) for g in sure}) == 1
+
+
+def _measure(
+    model: LanguageModel, asked: Question, found: Found, deadline: Deadline, options: Options
+) -> dict[bytes, tuple[float, ...]]:
+    """Scores of the grids found most often, the likelier first among equals, and then of those
+    that earlier jobs found."""
+    by_grid: dict[bytes, list[Guess]] = {}
+    for (grid, _), guesses in found.guesses.items():
+        by_grid.setdefault(grid, []).extend(guesses)
+    ranked = sorted(
+        by_grid, key=lambda g: (-len(by_grid[g]), -max(x.logprob for x in by_grid[g]), g)
+    )[: options.finalists]
+    grids = {name: by_grid[name][0].grid for name in ranked}
+    grids |= {key(known.grid): known.grid for known in _known(asked)}
+    measured = list(grids.values())
+    scores = rescore(model, asked.task, asked.test, measured, asked.views, deadline, options.width)
+    return {name: tuple(row.tolist()) for name, row in zip(grids, scores, strict=False)}

@@ -1,0 +1,1 @@
+"""Test-time training: the loop, its examples, and the streams they come from."""
