@@ -170,8 +170,8 @@ def preflight(
 
     def action() -> None:
         from solver.deadline import Deadline
-        from solver.preflight import LONGEST_S, Request
-        from solver.preflight import preflight as check
+        from solver.notebook.preflight import LONGEST_S, Request
+        from solver.notebook.preflight import preflight as check
 
         with TemporaryDirectory() as scratch:
             place = str(Path(model).resolve()) if model else ""

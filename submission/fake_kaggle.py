@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from solver.grid import DataError, Task
-from solver.mounts import CHALLENGES, KINDS
+from solver.notebook.mounts import CHALLENGES, KINDS
 from submission.owned import reason
 
 # How sources are mounted below /kaggle/input.

@@ -12,9 +12,9 @@ from pathlib import Path
 from solver.engines import ENGINES, READY, SETTINGS
 from solver.grid import DataError
 from solver.kit import package_files
-from solver.restarts import LEAST
+from solver.notebook.restarts import LEAST
 
-STARTED = ("solver.session", "solver.__main__")  # by the notebook's own cells
+STARTED = ("solver.notebook.session", "solver.__main__")  # by the notebook's own cells
 TABLES = "solver.engines"  # names every engine there is; the run's own are looked up there
 PROFILES = "solver/profiles"
 Files = list[tuple[str, Path]]

@@ -10,8 +10,8 @@ from solver.deadline import parse_duration
 from solver.engines import ENGINES, TAKE_A_MODEL
 from solver.grid import DataError
 from solver.kit import MODEL
-from solver.mounts import check_source
-from solver.plan import needs_model
+from solver.notebook.mounts import check_source
+from solver.notebook.usable import needs_model
 from submission.kaggle_settings import MACHINES
 from submission.wheels import FOLDER, LOCK
 

@@ -18,9 +18,9 @@ from solver.journal import FILE, replay
 from solver.jsonio import load_json
 from solver.kit import MODEL
 from solver.machine import STAND_INS
-from solver.plan import SYNTH
+from solver.notebook.session import OWN_BUDGET, SCORED
+from solver.notebook.usable import SYNTH
 from solver.run import RunError
-from solver.session import OWN_BUDGET, SCORED
 from solver.submissions import check_submission, read_submission, score
 from submission.fake_kaggle import Attached, build_tree
 from submission.notebook import about_of, commit_of, sources_of, write_notebook

@@ -19,7 +19,7 @@ import pytest
 
 from solver.deadline import Deadline
 from solver.grid import as_grid, same
-from solver.sandbox import Sandbox
+from solver.sandbox.parent import Sandbox
 
 GRIDS = [as_grid([[1, 2], [3, 4]]), as_grid([[5, 6, 7]])]
 HONEST = "import numpy as np\ndef transform(grid):\n    return np.flipud(grid)\n"
@@ -229,6 +229,6 @@ def jailed() -> list[int]:
             words = (entry / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"solver.jail" in words and str(os.getpid()).encode() in words:
+        if b"solver.sandbox.child" in words and str(os.getpid()).encode() in words:
             found.append(int(entry.name))
     return sorted(found)

@@ -11,7 +11,7 @@ from solver.grid import Candidate, Task
 from solver.lm.induce.prompts import Chat
 from solver.lm.induce.rounds import propose
 from solver.lm.induce.settings import Induction
-from solver.sandbox import Sandbox
+from solver.sandbox.parent import Sandbox
 from tests.hostile import HOSTILE, inside
 
 RIGHT = "import numpy as np\n\ndef transform(grid):\n    return np.flipud(grid)\n"

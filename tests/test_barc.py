@@ -7,11 +7,11 @@ import inspect
 import numpy as np
 import pytest
 
-from solver import barc
-from solver.barc import Cells, Color
 from solver.deadline import Deadline
 from solver.grid import as_grid
-from solver.sandbox import Sandbox
+from solver.sandbox import barc
+from solver.sandbox.barc import Cells, Color
+from solver.sandbox.parent import Sandbox
 
 
 def grid(*rows: str) -> Cells:

@@ -20,7 +20,7 @@ from solver.lm.induce.prompts import COLORS, STYLES, ask, ask_again, extract, is
 from solver.lm.induce.revise import Draft, choose, nearness
 from solver.lm.induce.rounds import propose
 from solver.lm.induce.settings import Induction, read
-from solver.sandbox import Sandbox
+from solver.sandbox.parent import Sandbox
 from solver.submissions import read_submission
 from tests.fakes import toy_tasks
 from tests.hostile import jailed

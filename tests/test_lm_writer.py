@@ -25,7 +25,7 @@ from solver.lm.induce.prompts import STYLES, Chat, ask, extract, is_complete
 from solver.lm.induce.settings import Induction
 from solver.lm.induce.writer import LocalWriter, load_writer
 from solver.lm.vocabulary import TOKENIZER, TOKENIZER_CONFIG
-from solver.sandbox import Sandbox
+from solver.sandbox.parent import Sandbox
 from solver.submissions import read_submission
 from tests.fakes import toy_tasks
 from tests.llm import byte_level, new_model

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from solver.grid import DataError
-from solver.mounts import CHALLENGES, find
+from solver.notebook.mounts import CHALLENGES, find
 
 SOURCES = {
     "competitions/arc-prize-2026": ("competitions/arc-prize-2026", "arc-prize-2026"),

@@ -17,10 +17,10 @@ from solver.grid import DataError
 from solver.kit import MODEL, files_digest, link_model, package_files, settle_times, weights_fault
 from solver.lm.pair.model import BUNDLE
 from solver.machine import available_mb
-from solver.mounts import CHALLENGES
-from solver.plan import Plan, read_plan
-from solver.preflight import Request, preflight
-from solver.trial import TASK, Trial, solved, try_run, write_trial
+from solver.notebook.mounts import CHALLENGES
+from solver.notebook.preflight import Request, preflight
+from solver.notebook.tiny_run import TASK, Trial, solved, try_run, write_trial
+from solver.notebook.usable import Plan, read_plan
 from tests.fakes import toy_tasks
 from tests.runs import ROOT, language_profile, write_challenges
 

@@ -20,7 +20,7 @@ import pytest
 from solver.arcio import read_source
 from solver.grid import DataError
 from solver.journal import replay
-from solver.mounts import CHALLENGES, find
+from solver.notebook.mounts import CHALLENGES, find
 from solver.run import RunError
 from solver.submissions import check_submission
 from submission.fake_kaggle import LAYOUTS, Attached, build_tree
@@ -176,7 +176,7 @@ INSTALL = f"""
 import sys; sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
 from solver.deadline import Deadline
-from solver.install import install
+from solver.notebook.install import install
 lock, root = map(Path, sys.argv[1:])
 sys.exit(not install("datasets/a/wheels", lock, Deadline.after(120), root=root))
 """

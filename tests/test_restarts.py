@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from solver.config import load_config
 from solver.deadline import Deadline, FakeClock
 from solver.grid import DataError
-from solver.plan import SYNTH, Plan
-from solver.preflight import Request, preflight
-from solver.restarts import (
+from solver.notebook.preflight import Request, preflight
+from solver.notebook.restarts import (
     LONGEST_PAUSE_S,
     MIN_LEFT_S,
     Ending,
@@ -27,6 +26,7 @@ from solver.restarts import (
     keep_on,
     ways,
 )
+from solver.notebook.usable import SYNTH, Plan
 from submission.notebook_settings import Settings, settle
 from tests.runs import examples
 

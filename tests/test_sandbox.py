@@ -15,10 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solver import confine, jail
 from solver.deadline import Deadline
 from solver.grid import as_grid, same
-from solver.sandbox import Sandbox, SandboxError, _outcomes
+from solver.sandbox import child as jail
+from solver.sandbox import kernel as confine
+from solver.sandbox.parent import Sandbox, SandboxError, _outcomes
 from tests.hostile import (
     ENDLESS,
     GRIDS,
@@ -252,7 +253,7 @@ def test_where_nothing_keeps_programs_from_files_none_is_run(layers: tuple[str, 
 CONTAINER = """
 import ctypes, json, sys
 from solver.deadline import Deadline
-from solver.sandbox import Sandbox
+from solver.sandbox.parent import Sandbox
 from tests.hostile import GRIDS, HOSTILE, inside
 
 kept = json.loads(sys.argv[1])
@@ -312,7 +313,7 @@ def test_a_sandbox_that_dies_is_replaced() -> None:
 
 
 def test_a_stuck_sandbox_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("solver.sandbox.GRACE_S", 0.1)
+    monkeypatch.setattr("solver.sandbox.parent.GRACE_S", 0.1)
     before = set(jailed())
     with Sandbox() as sandbox:
         (first,) = set(jailed()) - before
@@ -326,7 +327,7 @@ def test_a_stuck_sandbox_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_sandbox_ends_with_the_process_that_made_it() -> None:
     """Even by SIGKILL, and with a program running."""
     code = (
-        "from solver.deadline import Deadline; from solver.sandbox import Sandbox\n"
+        "from solver.deadline import Deadline; from solver.sandbox.parent import Sandbox\n"
         "from tests.hostile import GRIDS, HOSTILE, inside\n"
         "sandbox = Sandbox(seconds=600); print(sandbox._process.pid, flush=True)\n"
         "sandbox.run(inside(HOSTILE['signals ignored']), GRIDS, Deadline.after(600))"

@@ -15,9 +15,9 @@ import pytest
 from solver.deadline import parse_duration
 from solver.grid import Pair, Task, as_grid, same
 from solver.journal import FILE
-from solver.mounts import CHALLENGES
-from solver.plan import Plan
-from solver.session import LOCK, PLAN, Session, check, install_wheels, run, summary
+from solver.notebook.mounts import CHALLENGES
+from solver.notebook.session import LOCK, PLAN, Session, check, install_wheels, run, summary
+from solver.notebook.usable import Plan
 from solver.submissions import check_submission, read_submission
 from tests.control import paced
 from tests.fakes import toy_tasks

@@ -4,7 +4,7 @@
 # mypy: disable-error-code="name-defined"
 
 # %% session: The run's settings
-from solver.session import Session, check, install_wheels, run, summary
+from solver.notebook.session import Session, check, install_wheels, run, summary
 
 session = Session(
     competition=COMPETITION,

@@ -14,7 +14,7 @@ from solver.grid import Candidate, Task
 from solver.lm.induce.rounds import Writer, propose
 from solver.lm.induce.settings import Induction, read
 from solver.lm.induce.writer import load_writer
-from solver.sandbox import Sandbox
+from solver.sandbox.parent import Sandbox
 
 log = logging.getLogger("solver")
 

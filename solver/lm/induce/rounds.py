@@ -20,7 +20,7 @@ from solver.grid import Candidate, Task, stable_seed
 from solver.lm.induce.prompts import STYLES, Chat, ask, ask_again, extract
 from solver.lm.induce.revise import Draft, choose, nearness
 from solver.lm.induce.settings import Induction
-from solver.sandbox import Sandbox
+from solver.sandbox.parent import Sandbox
 
 RUNNING = 0.1  # of the time left is kept to run what was written last
 # Description lengths: Python says with many words what the synthesizer's language says with few,

@@ -18,7 +18,7 @@ from solver.lm.induce.prompts import STYLES
 from solver.lm.ready import LIBRARIES, PARTS, gpu_mb, quantized_by
 from solver.lm.settings import Checkpoint, Number, require
 from solver.lm.vocabulary import TOKENIZER
-from solver.sandbox import Sandbox, SandboxError
+from solver.sandbox.parent import Sandbox, SandboxError
 from solver.settings import OneOf, Range, fill
 
 NEEDED = ("torch", "transformers", "safetensors")

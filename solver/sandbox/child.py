@@ -1,8 +1,8 @@
 """The inside of the sandbox: a process that runs programs nobody has read, one child for each.
 
-It imports once what programs may use, then serves requests: it forks, the child gives up all
-that the kernel lets it give up (`LAYERS`) and runs the program, and what the child says is
-handed on as text that is not trusted. Of the kit it needs `solver.confine` and `solver.barc`
+It imports once what programs may use, then serves requests: it forks, the child gives up all that
+the kernel lets it give up (`LAYERS`) and runs the program, and what the child says is handed on as
+text that is not trusted. Of the kit it needs `solver.sandbox.kernel` and `solver.sandbox.barc`
 alone, so that no task, journal or model is in the memory of a program.
 
 The list of importable modules and the missing built-ins only make clear errors; what holds is
@@ -26,7 +26,7 @@ import types
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from solver.confine import LAYERS, Layer, MissingError, addresses, die_with, namespaces
+from solver.sandbox.kernel import LAYERS, Layer, MissingError, addresses, die_with, namespaces
 
 ALLOWED = (
     *("abc", "bisect", "collections", "common", "copy", "dataclasses", "enum", "fractions"),
@@ -171,7 +171,7 @@ def _trial(layers: dict[str, Layer], most: int) -> dict[str, str]:
 
 def _import_all() -> None:
     """Import what programs may; later no file can be opened."""
-    sys.modules["common"] = importlib.import_module("solver.barc")
+    sys.modules["common"] = importlib.import_module("solver.sandbox.barc")
     for name in (*ALLOWED, *LAZY):
         importlib.import_module(name)
 

@@ -12,7 +12,7 @@ from solver.deadline import Deadline
 from solver.grid import DataError, as_grid, same
 from solver.journal import FILE, replay
 from solver.launch import follow, last_words
-from solver.plan import Plan
+from solver.notebook.usable import Plan
 from solver.submissions import read_submission
 
 TASK = "upside00"

@@ -31,9 +31,9 @@ from solver.kit import (
 )
 from solver.launch import follow, last_words
 from solver.machine import available_mb, gpu_fault, gpus
-from solver.mounts import CHALLENGES, INPUT, find
-from solver.plan import SYNTH, Plan, needs_model
-from solver.trial import Trial, try_run
+from solver.notebook.mounts import CHALLENGES, INPUT, find
+from solver.notebook.tiny_run import Trial, try_run
+from solver.notebook.usable import SYNTH, Plan, needs_model
 
 MIN_DISK_MB = 1000
 LONGEST_S = 1800.0  # where nothing is said
@@ -276,7 +276,8 @@ CHECKS = (_files, _challenges, _model, _memory, _disk, _devices, _ready, _kernel
 
 def main() -> int:
     """The checks as a command: 0 if all is well, 1 if something is left out, 2 for bad input."""
-    parser = argparse.ArgumentParser(prog="python -m solver.preflight", description=__doc__)
+    program = "python -m solver.notebook.preflight"
+    parser = argparse.ArgumentParser(prog=program, description=__doc__)
     parser.add_argument("--profile", default="cpu")
     parser.add_argument("--scratch", type=Path, required=True, help="folder for the tiny task")
     parser.add_argument("--engines", default="", help="names, those of the profile if left out")

@@ -10,7 +10,7 @@ from pathlib import Path
 from solver.deadline import Deadline
 from solver.kit import sha256
 from solver.launch import follow
-from solver.mounts import INPUT, find
+from solver.notebook.mounts import INPUT, find
 
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 _NAME = re.compile(r"^([A-Za-z0-9][\w.-]*)==", re.MULTILINE)

@@ -19,16 +19,25 @@ from solver.arcio import read_leniently
 from solver.command import engine_names
 from solver.deadline import Deadline, parse_duration
 from solver.grid import DataError
-from solver.install import install
 from solver.journal import FILE
 from solver.kit import IMPORTABLE, ROOT
 from solver.launch import follow
 from solver.machine import versions
-from solver.mounts import CHALLENGES, INPUT, find
-from solver.plan import Plan, read_plan
-from solver.restarts import MIN_LEFT_S, Ending, Way, first_digest, grown, keep_on, size_of, ways
+from solver.notebook.install import install
+from solver.notebook.mounts import CHALLENGES, INPUT, find
+from solver.notebook.restarts import (
+    MIN_LEFT_S,
+    Ending,
+    Way,
+    first_digest,
+    grown,
+    keep_on,
+    size_of,
+    ways,
+)
+from solver.notebook.summary import summarize
+from solver.notebook.usable import Plan, read_plan
 from solver.run import task_digest
-from solver.summary import summarize
 
 SCORED = "KAGGLE_IS_COMPETITION_RERUN"  # set where the hidden tasks are mounted
 OWN_BUDGET = "ARC_KIT_BUDGET"  # a rehearsal's time in place of either budget
@@ -85,7 +94,7 @@ def check(session: Session) -> None:
     run_s = session.deadline().left()
     left = PREFLIGHT_SHARE * run_s
     command = [
-        *(sys.executable, "-m", "solver.preflight", "--profile", session.profile),
+        *(sys.executable, "-m", "solver.notebook.preflight", "--profile", session.profile),
         *("--engines", session.engines, "--scratch", str(session.scratch)),
         *("--competition", session.competition, "--model", session.model),
         *("--digest", session.digest, "--working", str(session.working)),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from solver.deadline import Deadline
-from solver.plan import SYNTH, Plan
+from solver.notebook.usable import SYNTH, Plan
 
 LEAST = "cpu"  # the profile that every notebook has
 MIN_LEFT_S = 3.0  # a start with less could not even begin to work

@@ -1,8 +1,8 @@
 """Programs that nobody has read, run where they can do no harm: time, memory, files, network.
 
-A `Sandbox` is one process (`solver.jail`) that forks a child for each program; a run costs a
-few milliseconds. Text goes in and out, never a pickle: whatever a program says is parsed as
-JSON and must be a grid. It is told inputs only, so it cannot say that an answer is right.
+A `Sandbox` is one process (`solver.sandbox.child`) that forks a child for each program; a run costs
+a few milliseconds. Text goes in and out, never a pickle: whatever a program says is parsed as JSON
+and must be a grid. It is told inputs only, so it cannot say that an answer is right.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from types import TracebackType
 from typing import Any
 
 from solver import start
-from solver.confine import LAYERS
 from solver.deadline import Deadline
 from solver.grid import DataError, Grid
 from solver.jsonio import grid_field, parse_json
+from solver.sandbox.kernel import LAYERS
 
 START_S = 60.0  # numpy may have to be read from a slow disk
 GRACE_S = 5.0  # for the jail to kill and to answer
@@ -107,7 +107,7 @@ class Sandbox:
     def _start(self) -> None:
         arguments = [str(os.getpid()), str(self._memory_mb), ",".join(self._layers)]
         self._process = subprocess.Popen(
-            start.command("solver.jail", *arguments),
+            start.command("solver.sandbox.child", *arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=_environment(),
