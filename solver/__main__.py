@@ -14,9 +14,9 @@ if __name__ == "__main__" and not sys.flags.safe_path:
 import argparse  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 
-from solver.board import Snapshot  # noqa: E402
-from solver.command import Request, exit_code, run_solve  # noqa: E402
 from solver.deadline import format_duration  # noqa: E402
+from solver.runtime.board import Snapshot  # noqa: E402
+from solver.runtime.command import Request, exit_code, run_solve  # noqa: E402
 from solver.say import say  # noqa: E402
 
 PRINT_EVERY_S, PRINT_SHARE = 10.0, 0.01  # seconds, of the time left

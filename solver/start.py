@@ -16,7 +16,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def command(module: str, *arguments: object) -> list[str]:
-    """The command line of a new Python that runs a module of the kit (`solver.worker`, say)."""
+    """The command line of a new Python that runs a module: `solver.runtime.worker`, say."""
     return [sys.executable, "-P", os.path.abspath(__file__), module, *map(str, arguments)]
 
 

@@ -14,7 +14,7 @@ from typing import Annotated  # noqa: E402
 
 import typer  # noqa: E402
 
-from solver.command import Request, new_folder, run_solve  # noqa: E402
+from solver.runtime.command import Request, new_folder, run_solve  # noqa: E402
 from solver.say import say  # noqa: E402
 from submission import cli_kaggle, cli_notebook, cli_runs  # noqa: E402
 from submission.commands import end_quietly, extra  # noqa: E402

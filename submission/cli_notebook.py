@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from solver.run import RunError
+from solver.runtime.run import RunError
 from submission.commands import extra, finish
 
 app = typer.Typer()

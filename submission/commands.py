@@ -11,9 +11,9 @@ from contextlib import contextmanager
 
 import typer
 
-from solver.command import exit_code
 from solver.grid import DataError
-from solver.run import RunError
+from solver.runtime.command import exit_code
+from solver.runtime.run import RunError
 
 CLOSED_PIPE = 128 + signal.SIGPIPE  # what a shell reports of a program that a closed pipe ended
 

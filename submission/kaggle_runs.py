@@ -7,7 +7,7 @@ from pathlib import Path
 
 from solver.deadline import Deadline
 from solver.grid import DataError
-from solver.run import RunError
+from solver.runtime.run import RunError
 from solver.submissions import read_submission
 from submission.kaggle_service import ServiceError, asking, connect
 from submission.kaggle_settings import Settings

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from solver.deadline import Deadline
 from solver.grid import DataError
-from solver.run import RunError
+from solver.runtime.run import RunError
 
 AGAIN_S = 5.0  # a deadline's signal is repeated this often: the client swallows some exceptions
 _NO_CREDENTIALS = (

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from solver.command import score_text
 from solver.ensemble import RULES, Answer
 from solver.grid import DataError, Grid
+from solver.runtime.command import score_text
 from solver.select import SELECTORS
 from solver.submissions import Submission, check_submission, read_submission, score
 from submission.history import History, read_history

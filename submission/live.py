@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from solver.__main__ import progress_printer
-from solver.board import Snapshot
 from solver.deadline import format_duration
+from solver.runtime.board import Snapshot
 
 MAX_WORKERS = 8  # lines for single workers; more do not fit beside the rest
 BAR = 36

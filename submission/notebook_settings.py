@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from solver.command import engine_names
 from solver.config import Stage, load_config
 from solver.deadline import parse_duration
 from solver.engines import ENGINES, TAKE_A_MODEL
@@ -12,6 +11,7 @@ from solver.grid import DataError
 from solver.kit import MODEL
 from solver.notebook.mounts import check_source
 from solver.notebook.usable import needs_model
+from solver.runtime.command import engine_names
 from submission.kaggle_settings import MACHINES
 from submission.wheels import FOLDER, LOCK
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from solver.grid import DataError
 from solver.journal import FILE as JOURNAL
 from solver.jsonio import atomic_write
-from solver.run import SHARED
+from solver.runtime.run import SHARED
 
 RUN_FILES = ("submission.json", "run.log", SHARED)  # what a run writes beside its journal
 MARK = ".arcsub"  # in a folder that the kit made; it names what made it

@@ -1,8 +1,8 @@
 """A recorded run played again by the real policy, with other time and other machines.
 
-What a job would have done is read off the journal: it takes the seconds that it took and finds
-what it had found by then. So the policy is the run's own (`solver.simulate`), the candidates are
-the run's own, and only the order and the slices are new.
+What a job would have done is read off the journal: it takes the seconds that it took and finds what
+it had found by then. So the policy is the run's own (`solver.schedule.simulate`), the candidates
+are the run's own, and only the order and the slices are new.
 
 What the journal does not hold cannot be played: a longer slice than any that was recorded finds
 nothing more, an engine that divides its slice is late in a shorter one, and a task that was never
@@ -16,12 +16,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from solver.backlog import WHOLE, Slot
-from solver.cost import work_of
 from solver.deadline import Budget
 from solver.ensemble import Answer, answer
 from solver.grid import Candidate
-from solver.simulate import Simulation, World, simulate
+from solver.schedule.backlog import WHOLE, Slot
+from solver.schedule.cost import work_of
+from solver.schedule.simulate import Simulation, World, simulate
 from solver.template import template
 from submission.history import History, Job
 from submission.reselect import Truth, judge

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from solver.deadline import Deadline
 from solver.grid import DataError
-from solver.run import RunError
+from solver.runtime.run import RunError
 from submission import kaggle_datasets, kaggle_notebook
 from submission.kaggle_notebook import Built, check, read_back, read_built, save
 from submission.kaggle_service import ServiceError, connect

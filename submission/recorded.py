@@ -10,7 +10,7 @@ from typing import Any
 from solver.arcio import Solutions, Source, read_leniently, read_solutions
 from solver.grid import DataError, Task, names
 from solver.journal import FILE, Replay, replay
-from solver.run import task_digest
+from solver.runtime.run import task_digest
 from solver.submissions import Submission, check_submission, read_submission
 
 

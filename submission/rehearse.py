@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from solver.arcio import Source
-from solver.command import score_text
 from solver.config import recorded_config
 from solver.deadline import format_duration, parse_duration
 from solver.engines import TAKE_A_MODEL
@@ -20,7 +19,8 @@ from solver.kit import MODEL
 from solver.machine import STAND_INS
 from solver.notebook.session import OWN_BUDGET, SCORED
 from solver.notebook.usable import SYNTH
-from solver.run import RunError
+from solver.runtime.command import score_text
+from solver.runtime.run import RunError
 from solver.submissions import check_submission, read_submission, score
 from submission.fake_kaggle import Attached, build_tree
 from submission.notebook import about_of, commit_of, sources_of, write_notebook

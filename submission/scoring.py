@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from solver.arcio import Solutions, read_solutions, read_source
-from solver.command import score_text
 from solver.grid import DataError
 from solver.jsonio import load_json
+from solver.runtime.command import score_text
 from solver.submissions import read_submission, score
 
 

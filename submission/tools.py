@@ -13,7 +13,7 @@ from pathlib import Path
 from solver.deadline import Deadline
 from solver.grid import DataError
 from solver.kit import ROOT
-from solver.run import RunError
+from solver.runtime.run import RunError
 
 TAIL_LINES = 12  # of what a failed program printed
 # Settings of pip that put packages elsewhere than where they are asked for.

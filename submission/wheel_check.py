@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from solver.deadline import Deadline
-from solver.run import RunError
+from solver.runtime.run import RunError
 from submission.tools import find_python, no_network, run_tool
 from submission.wheels import (
     FOLDER,

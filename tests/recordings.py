@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from solver.arcio import Source, read_source
-from solver.backlog import WHOLE
-from solver.board import Board
 from solver.config import Config, Stage
 from solver.deadline import FakeClock
 from solver.grid import Candidate, Grid, Task, as_grid, stable_seed
 from solver.journal import ALL, FILE, JobRecord, Journal, LoadRecord
-from solver.run import header
+from solver.runtime.board import Board
+from solver.runtime.run import header
+from solver.schedule.backlog import WHOLE
 from tests.fakes import toy_tasks
 from tests.runs import write_challenges
 

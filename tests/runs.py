@@ -107,6 +107,6 @@ def workers_of(parent: int) -> list[int]:
                 state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
             except OSError:
                 continue
-            if b"solver.worker" in words and str(parent).encode() in words and state != "Z":
+            if b"solver.runtime.worker" in words and str(parent).encode() in words and state != "Z":
                 found.append(int(entry.name))
     return found

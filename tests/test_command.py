@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from solver.arcio import Source, pick_tasks
-from solver.command import Report, Request, exit_code, new_folder, run_solve, score_text
 from solver.config import load_config
 from solver.ensemble import answer
 from solver.grid import DataError, Task
 from solver.journal import FILE
-from solver.run import Result, RunError
+from solver.runtime.command import Report, Request, exit_code, new_folder, run_solve, score_text
+from solver.runtime.run import Result, RunError
 from solver.submissions import Score, check_submission
 from solver.template import template
 from tests.fakes import toy_tasks

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solver.cost import PRIOR, Observed, Rates, Work, calibrate, work_of
 from solver.grid import Pair, Task, as_grid
+from solver.schedule.cost import PRIOR, Observed, Rates, Work, calibrate, work_of
 
 WORKS = [Work(int(t), int(a)) for t, a in np.random.default_rng(0).integers(20, 2000, (64, 2))]
 

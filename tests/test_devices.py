@@ -13,8 +13,8 @@ import pytest
 from solver.arcio import Source
 from solver.config import Config, Stage, cores, device_names, load_config, ready_stages
 from solver.grid import DataError
-from solver.places import places
-from solver.run import solve
+from solver.runtime.run import solve
+from solver.runtime.workers import places
 from tests.fakes import BAD_TASK, toy_tasks
 from tests.runs import journal_of
 

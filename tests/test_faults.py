@@ -19,9 +19,9 @@ from solver.config import Config, Stage
 from solver.deadline import RealClock
 from solver.grid import Task, as_grid, key, same
 from solver.journal import ALL
-from solver.run import Result, solve
+from solver.runtime.run import Result, solve
+from solver.runtime.worker import MAX_CANDIDATES
 from solver.submissions import check_submission, read_submission
-from solver.worker import MAX_CANDIDATES
 from tests.control import control, paced
 from tests.fakes import BAD_TASK, toy_tasks
 from tests.runs import (

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from solver.board import by_task
 from solver.config import Stage
 from solver.ensemble import RULES
 from solver.grid import DataError, Grid, Task
 from solver.journal import FILE, FORMAT
+from solver.runtime.board import by_task
 from solver.select import SELECTORS
 from solver.submissions import check_submission
 from submission.history import read_history

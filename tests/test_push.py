@@ -21,7 +21,7 @@ import pytest
 
 from solver.deadline import Deadline, FakeClock
 from solver.grid import DataError
-from solver.run import RunError
+from solver.runtime.run import RunError
 from submission import kaggle_datasets, kaggle_notebook, kaggle_runs
 from submission.kaggle_service import asking
 from submission.kaggle_settings import read_settings

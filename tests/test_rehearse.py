@@ -21,7 +21,7 @@ from solver.arcio import read_source
 from solver.grid import DataError
 from solver.journal import replay
 from solver.notebook.mounts import CHALLENGES, find
-from solver.run import RunError
+from solver.runtime.run import RunError
 from solver.submissions import check_submission
 from submission.fake_kaggle import LAYOUTS, Attached, build_tree
 from submission.notebook import build

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solver.allocation import MAX_DEATHS, gain_rate, slice_for
-from solver.backlog import WHOLE, Slot
 from solver.config import Stage
-from solver.cost import Work
-from solver.schedule import Plan
-from solver.simulate import Cost, World, simulate
+from solver.schedule.backlog import WHOLE, Slot
+from solver.schedule.cost import Work
+from solver.schedule.first_passes import MAX_DEATHS, gain_rate, slice_for
+from solver.schedule.policy import Plan
+from solver.schedule.simulate import Cost, World, simulate
 from tests.control import yardstick_s
 
 HOURS_12 = 12 * 3600.0

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solver.command import Request, exit_code, run_solve
 from solver.config import Stage, load_config
-from solver.cost import Work
 from solver.grid import DataError
-from solver.schedule import Plan
+from solver.runtime.command import Request, exit_code, run_solve
+from solver.schedule.cost import Work
+from solver.schedule.policy import Plan
 from submission.kaggle_settings import read_settings
 from tests.fakes import toy_tasks
 from tests.runs import examples, write_challenges

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solver.allocation import grace_s, useful_slice_s, worth_loading
-from solver.backlog import Slot
 from solver.config import Stage
-from solver.cost import CALIBRATE_AT, Work
-from solver.loading import Load
-from solver.schedule import Plan
-from solver.shares import divide
-from solver.simulate import World, simulate
+from solver.schedule.backlog import Slot
+from solver.schedule.cost import CALIBRATE_AT, Work
+from solver.schedule.first_passes import grace_s, useful_slice_s, worth_loading
+from solver.schedule.loading import Load
+from solver.schedule.policy import Plan
+from solver.schedule.shares import divide
+from solver.schedule.simulate import World, simulate
 from tests.runs import examples
 
 TOLERANCE = 0.03  # of the time of all places of a kind

@@ -212,7 +212,7 @@ def test_no_worker_can_be_started_at_all(tmp_path: Path, shims: Path, budget: st
     assert len(missed(tmp_path)) == len(TASKS)
 
 
-DYING = "import sys\nif 'solver.worker' in sys.orig_argv:\n    "
+DYING = "import sys\nif 'solver.runtime.worker' in sys.orig_argv:\n    "
 
 
 @pytest.mark.parametrize(
@@ -361,14 +361,14 @@ def test_an_answer_that_cannot_be_weighed_costs_one_task(
 ) -> None:
     from solver.arcio import Source
     from solver.config import Config, Stage
-    from solver.run import solve
+    from solver.runtime.run import solve
 
     def weigh(task, *rest):  # type: ignore[no-untyped-def]
         if task.id == BAD_TASK and rest[0]:
             raise ZeroDivisionError("weighed")
         return answer(task, *rest)
 
-    monkeypatch.setattr("solver.board.answer", weigh)
+    monkeypatch.setattr("solver.runtime.board.answer", weigh)
     config = Config(20, (Stage("tests.fakes:steady"),), workers=2)
     solve(Source("toy", TASKS), config, tmp_path / "run")
     assert missed(tmp_path) == {BAD_TASK}

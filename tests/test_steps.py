@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from solver.arcio import Source
-from solver.command import Request, run_solve
 from solver.config import Config, Stage, load_config
 from solver.deadline import STEP_S, RealClock
 from solver.grid import DataError
 from solver.journal import FILE, candidate_record
-from solver.run import solve
+from solver.runtime.command import Request, run_solve
+from solver.runtime.run import solve
 from tests.fakes import toy_tasks
 from tests.runs import command, finish, journal_of, start, write_challenges
 

@@ -11,7 +11,7 @@ import pytest
 
 from solver.deadline import Deadline
 from solver.grid import DataError
-from solver.run import RunError
+from solver.runtime.run import RunError
 from submission.tools import find_python, no_network, run_tool
 from submission.wheel_check import verify
 from submission.wheels import (

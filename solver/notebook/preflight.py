@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from solver.command import engine_names, exit_code
 from solver.config import Config, load_config, ready_stages
 from solver.deadline import Deadline, format_duration
 from solver.engines import TAKE_A_MODEL
@@ -34,6 +33,7 @@ from solver.machine import available_mb, gpu_fault, gpus
 from solver.notebook.mounts import CHALLENGES, INPUT, find
 from solver.notebook.tiny_run import Trial, try_run
 from solver.notebook.usable import SYNTH, Plan, needs_model
+from solver.runtime.command import engine_names, exit_code
 
 MIN_DISK_MB = 1000
 LONGEST_S = 1800.0  # where nothing is said

@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 
 from solver.arcio import read_leniently
-from solver.command import engine_names
 from solver.deadline import Deadline, parse_duration
 from solver.grid import DataError
 from solver.journal import FILE
@@ -37,7 +36,8 @@ from solver.notebook.restarts import (
 )
 from solver.notebook.summary import summarize
 from solver.notebook.usable import Plan, read_plan
-from solver.run import task_digest
+from solver.runtime.command import engine_names
+from solver.runtime.run import task_digest
 
 SCORED = "KAGGLE_IS_COMPETITION_RERUN"  # set where the hidden tasks are mounted
 OWN_BUDGET = "ARC_KIT_BUDGET"  # a rehearsal's time in place of either budget

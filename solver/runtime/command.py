@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from solver.arcio import Source, pick_source, read_leniently, read_solutions
-from solver.board import Snapshot
 from solver.config import Config, load_config, ready_stages
 from solver.deadline import (
     MAX_DURATION_S,
@@ -23,7 +22,8 @@ from solver.deadline import (
 )
 from solver.grid import DataError
 from solver.journal import FILE
-from solver.run import Result, RunError, solve, stop_on_signals
+from solver.runtime.board import Snapshot
+from solver.runtime.run import Result, RunError, solve, stop_on_signals
 from solver.say import hold_standard_streams, say
 from solver.submissions import Score, read_submission, score
 

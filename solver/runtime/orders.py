@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from solver.backlog import WHOLE, Slot
 from solver.config import Config, Stage
 from solver.deadline import format_duration
 from solver.grid import Candidate, Task, stable_seed
 from solver.journal import ALL, candidate_record
-from solver.loading import Load
-from solver.places import Worker
-from solver.worker import task_record
+from solver.runtime.worker import task_record
+from solver.runtime.workers import Worker
+from solver.schedule.backlog import WHOLE, Slot
+from solver.schedule.loading import Load
 
 
 def about(slot: Slot, tasks: tuple[Task, ...]) -> tuple[tuple[Task, ...], str]:

@@ -13,19 +13,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from solver.allocation import grace_s
-from solver.backlog import WHOLE, Slot
 from solver.config import Config, Stage
 from solver.deadline import Clock, Deadline
-from solver.events import Events, Policy
 from solver.grid import Candidate, Task
 from solver.journal import JobRecord, LoadRecord, candidate_of
 from solver.ladder import says_out_of_memory, step_down
-from solver.loading import Load
-from solver.orders import about, doing, job_order, load_order
-from solver.places import Worker, check_service, places
-from solver.process import GarbageError, WorkerProcess
-from solver.worker import MAX_CANDIDATES
+from solver.runtime.events import Events, Policy
+from solver.runtime.orders import about, doing, job_order, load_order
+from solver.runtime.worker import MAX_CANDIDATES
+from solver.runtime.worker_process import GarbageError, WorkerProcess
+from solver.runtime.workers import Worker, check_service, places
+from solver.schedule.backlog import WHOLE, Slot
+from solver.schedule.first_passes import grace_s
+from solver.schedule.loading import Load
 
 TICK_S = 0.2
 ERROR_CHARS = 4000

@@ -63,7 +63,7 @@ class Place:
 
 
 class WorkerProcess:
-    """A `solver.worker` in a process group of its own."""
+    """A `solver.runtime.worker` in a process group of its own."""
 
     def __init__(self, place: Place) -> None:
         """Start it. It says `ready` once it can take a job. Raises `OSError` or `MemoryError`
@@ -184,7 +184,7 @@ def _spare_descriptors() -> Iterator[None]:
 def _popen(place: Place, messages: int) -> subprocess.Popen[bytes]:
     limits = (messages, place.addresses_mb, place.core, os.getpid())
     return subprocess.Popen(
-        start.command("solver.worker", *limits, *place.path),
+        start.command("solver.runtime.worker", *limits, *place.path),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

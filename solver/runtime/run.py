@@ -18,21 +18,21 @@ from typing import Any
 
 import solver
 from solver.arcio import Source
-from solver.backlog import WHOLE, Slot
-from solver.board import Board, Snapshot
 from solver.config import Config
 from solver.deadline import Budget, Clock, Deadline, RealClock, WorkClock
 from solver.ensemble import Answer
-from solver.events import Events
-from solver.folder import run_folder
 from solver.grid import Candidate, DataError, Task, key
 from solver.journal import FILE, FORMAT, JobRecord, LoadRecord, Replay, replay
-from solver.loading import Load
 from solver.machine import address_limit, versions
-from solver.places import NoWorkerError
-from solver.process import Place
-from solver.resume import plan_of
-from solver.supervisor import Supervisor
+from solver.runtime.board import Board, Snapshot
+from solver.runtime.events import Events
+from solver.runtime.folder import run_folder
+from solver.runtime.resume import plan_of
+from solver.runtime.supervisor import Supervisor
+from solver.runtime.worker_process import Place
+from solver.runtime.workers import NoWorkerError
+from solver.schedule.backlog import WHOLE, Slot
+from solver.schedule.loading import Load
 
 SHARED = "shared"  # what workers leave for one another, in the run's folder
 

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from solver.backlog import Slot
 from solver.config import Config, cores, device_names
 from solver.engines import ENGINES
-from solver.loading import Load
-from solver.process import Place, WorkerProcess
+from solver.runtime.worker_process import Place, WorkerProcess
+from solver.schedule.backlog import Slot
+from solver.schedule.loading import Load
 
 MAX_FAILED_STARTS = 3  # in a row, of processes that end before they can take a job
 PAUSE_S, LONGEST_PAUSE_S = 0.25, 10.0  # before the next start: doubled each time

@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from solver.backlog import Slot
 from solver.grid import Candidate
 from solver.journal import JobRecord, LoadRecord
-from solver.loading import Load, Loading
+from solver.schedule.backlog import Slot
+from solver.schedule.loading import Load, Loading
 
 
 class Policy(Protocol):

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from solver.allocation import (
+from solver.config import Stage
+from solver.schedule.cost import CALIBRATE_AT, PRIOR, Rates, Work
+from solver.schedule.first_passes import (
     LATE,
     FirstPasses,
     FurtherPasses,
@@ -16,8 +18,6 @@ from solver.allocation import (
     gain_rate,
     scales,
 )
-from solver.config import Stage
-from solver.cost import CALIBRATE_AT, PRIOR, Rates, Work
 
 WHOLE = -1  # the task of a job that is about all of them
 

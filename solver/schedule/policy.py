@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from solver.allocation import MIN_SLICE_S, useful_slice_s, worth_loading
-from solver.backlog import WHOLE, Backlog, Slot
 from solver.config import Stage
-from solver.cost import Work
-from solver.loading import Load, Loading
-from solver.shares import Account, Used
+from solver.schedule.backlog import WHOLE, Backlog, Slot
+from solver.schedule.cost import Work
+from solver.schedule.first_passes import MIN_SLICE_S, useful_slice_s, worth_loading
+from solver.schedule.loading import Load, Loading
+from solver.schedule.shares import Account, Used
 
 
 class Plan:

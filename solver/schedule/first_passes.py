@@ -10,7 +10,7 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from solver.cost import CALIBRATE_AT, PRIOR, Observed, Work, calibrate
+from solver.schedule.cost import CALIBRATE_AT, PRIOR, Observed, Work, calibrate
 
 MAX_DEATHS = 3
 MIN_SLICE_S = 0.02

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from solver.backlog import WHOLE
-from solver.cost import Rates
 from solver.deadline import Clock, format_duration
 from solver.ensemble import Answer, Evidence, answer, by_test, fused, unanswered
 from solver.grid import Candidate, DataError, Task
 from solver.journal import JobRecord, Journal, LoadRecord, Replay, candidate_record
+from solver.schedule.backlog import WHOLE
+from solver.schedule.cost import Rates
 from solver.submissions import dump_task, write_submission
 from solver.template import template
 

@@ -10,12 +10,12 @@ import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from solver.backlog import WHOLE, Slot
 from solver.config import Stage
-from solver.cost import Work
-from solver.loading import Load
-from solver.schedule import Plan
-from solver.shares import Used
+from solver.schedule.backlog import WHOLE, Slot
+from solver.schedule.cost import Work
+from solver.schedule.loading import Load
+from solver.schedule.policy import Plan
+from solver.schedule.shares import Used
 
 Cost = Callable[[Slot], float]  # seconds a job would take if nothing stopped it
 Confidence = Callable[[Slot], float]  # in the task's answer once a job has ended

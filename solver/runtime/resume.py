@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from solver.backlog import WHOLE, Slot
-from solver.board import Board
 from solver.config import Config
-from solver.cost import work_of
 from solver.deadline import Deadline, WorkClock
 from solver.ensemble import answer
 from solver.grid import Candidate, Task
 from solver.journal import ALL, JobRecord, Replay
-from solver.loading import Load
-from solver.schedule import Plan
+from solver.runtime.board import Board
+from solver.schedule.backlog import WHOLE, Slot
+from solver.schedule.cost import work_of
+from solver.schedule.loading import Load
+from solver.schedule.policy import Plan
 from solver.template import template
 
 

@@ -1,0 +1,1 @@
+"""A run: one supervisor, its workers, and what they leave on disk."""
