@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from solver.arcio import read_source
-from solver.journal import FILE, replay
+from solver.data.arcio import read_source
+from solver.data.journal import FILE, replay
 from solver.machine import cpu_flags, multiplies_bfloat16
 
 SOURCE = "arc-agi-1:training"

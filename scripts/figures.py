@@ -11,12 +11,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from solver.arcio import pick_tasks, read_source
+from solver.answers.select import SELECTORS
+from solver.data.arcio import pick_tasks, read_source
+from solver.data.svg import strip_svg
 from solver.deadline import Deadline
 from solver.engines import Context
 from solver.grid import Candidate, Task
-from solver.select import SELECTORS
-from solver.svg import strip_svg
 from solver.synth.engine import synth
 from solver.synth.interpret import trace
 from solver.synth.program import parse

@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from solver.data.journal import FILE, Replay, replay
 from solver.grid import Grid, Task, same
-from solver.journal import FILE, Replay, replay
 from solver.kit import ROOT
 from submission.notebook import commit_of, write_notebook
 from submission.notebook_settings import Settings

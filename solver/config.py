@@ -14,6 +14,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
+from solver.answers.ensemble import RULES
+from solver.answers.select import SELECTORS
 from solver.deadline import STEP_S
 from solver.engines import (
     ENGINES,
@@ -24,10 +26,8 @@ from solver.engines import (
     check_ready,
     check_settings,
 )
-from solver.ensemble import RULES
 from solver.grid import DataError
 from solver.ladder import LADDER
-from solver.select import SELECTORS
 from solver.settings import NotEmpty, OneOf, Range, Text, fill, nearest, place, read_toml, shown
 
 log = logging.getLogger("solver")

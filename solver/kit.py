@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from solver.data.jsonio import load_json
 from solver.grid import DataError
-from solver.jsonio import load_json
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "models" / "pair"

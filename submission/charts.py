@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from solver.data.journal import JobRecord, LoadRecord, Replay
 from solver.deadline import format_duration
-from solver.journal import JobRecord, LoadRecord, Replay
 from submission.findings import (
     Finding,
     Output,

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from solver.data.submissions import Submission, read_submission
 from solver.deadline import format_duration
 from solver.grid import DataError, Grid, Task, same
-from solver.submissions import Submission, read_submission
 from submission.history import History
 from submission.stats import Difference, Scores, difference
 

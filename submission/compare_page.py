@@ -11,8 +11,8 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
+from solver.data.svg import PALETTE
 from solver.grid import COLORS, Grid, Task, same
-from solver.svg import PALETTE
 from submission.compare import Comparison, Contest, Entry, circumstances
 from submission.stats import interval
 

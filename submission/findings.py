@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from solver.answers.ensemble import RULES, Answer, Evidence, answer
+from solver.answers.select import SELECTORS
 from solver.config import BEFORE
-from solver.ensemble import RULES, Answer, Evidence, answer
+from solver.data.journal import ALL, JobRecord, Replay
+from solver.data.template import template
 from solver.grid import Attempt, Candidate, Grid, Task, key, same, settled
-from solver.journal import ALL, JobRecord, Replay
-from solver.select import SELECTORS
-from solver.template import template
 from submission.recorded import Recorded
 
 # What became of a test input, from best to worst; the last where no output is known.

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from solver.arcio import Solutions
 from solver.config import Config, recorded_config
+from solver.data.arcio import Solutions
+from solver.data.journal import ALL, FILE, JobRecord, Replay
 from solver.grid import Candidate, DataError, Grid, Task, settled
-from solver.journal import ALL, FILE, JobRecord, Replay
 from submission.recorded import read_run
 
 

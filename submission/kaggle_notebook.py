@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from solver.data.jsonio import load_json
 from solver.deadline import Deadline
 from solver.grid import DataError
-from solver.jsonio import load_json
 from submission.kaggle_service import ServiceError, asking
 from submission.kaggle_settings import MACHINES, Settings, slug_of
 from submission.wheels import LOCK, sha256

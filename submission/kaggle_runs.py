@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from solver.data.submissions import read_submission
 from solver.deadline import Deadline
 from solver.grid import DataError
 from solver.runtime.run import RunError
-from solver.submissions import read_submission
 from submission.kaggle_service import ServiceError, asking, connect
 from submission.kaggle_settings import Settings
 from submission.owned import claim

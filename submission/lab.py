@@ -12,10 +12,10 @@ from functools import cached_property
 
 import numpy as np
 
-from solver.ensemble import RULES, Answer
+from solver.answers.ensemble import RULES, Answer
+from solver.answers.select import SELECTORS
+from solver.data.template import template
 from solver.grid import Attempts, Candidate
-from solver.select import SELECTORS
-from solver.template import template
 from submission.history import History, Job
 from submission.reselect import (
     Outcome,

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from solver.ensemble import RULES, Answer
+from solver.answers.ensemble import RULES, Answer
+from solver.answers.select import SELECTORS
+from solver.data.submissions import Submission, check_submission, read_submission, score
 from solver.grid import DataError, Grid
 from solver.runtime.command import score_text
-from solver.select import SELECTORS
-from solver.submissions import Submission, check_submission, read_submission, score
 from submission.history import History, read_history
 from submission.lab import Lab
 from submission.lab_tables import tables, wide_console

@@ -8,8 +8,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from solver.ensemble import RULES
-from solver.select import SELECTORS
+from solver.answers.ensemble import RULES
+from solver.answers.select import SELECTORS
 from submission.lab import Chosen, CostPoint, Lab, Part, Share, by_engine, by_seed, by_view
 from submission.stats import Difference, Scores, interval
 

@@ -18,8 +18,8 @@ from typing import Any
 import nbformat
 from nbformat.v4 import new_markdown_cell, new_notebook
 
+from solver.data.jsonio import load_json
 from solver.grid import DataError
-from solver.jsonio import load_json
 from solver.kit import MODEL, ROOT, files_digest, weights_fault
 from submission.kaggle_settings import MACHINES
 from submission.notebook_cells import (

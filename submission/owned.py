@@ -14,9 +14,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from solver.data.journal import FILE as JOURNAL
+from solver.data.jsonio import atomic_write
 from solver.grid import DataError
-from solver.journal import FILE as JOURNAL
-from solver.jsonio import atomic_write
 from solver.runtime.run import SHARED
 
 RUN_FILES = ("submission.json", "run.log", SHARED)  # what a run writes beside its journal

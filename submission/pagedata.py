@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from solver.data.journal import JobRecord, pack_grid
 from solver.deadline import Deadline
 from solver.grid import Grid, same
-from solver.journal import JobRecord, pack_grid
 from submission.findings import Ballot, Failure, Finding, Output, ending
 from submission.traces import STEP, traces
 

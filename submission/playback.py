@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from solver.answers.ensemble import Answer, answer
+from solver.data.template import template
 from solver.deadline import Budget
-from solver.ensemble import Answer, answer
 from solver.grid import Candidate
 from solver.schedule.backlog import WHOLE, Slot
 from solver.schedule.cost import work_of
 from solver.schedule.simulate import Simulation, World, simulate
-from solver.template import template
 from submission.history import History, Job
 from submission.reselect import Truth, judge
 from submission.stats import Scores

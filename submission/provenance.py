@@ -7,9 +7,9 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from solver.data.jsonio import load_json
 from solver.deadline import format_duration
 from solver.grid import DataError
-from solver.jsonio import load_json
 from solver.lm.pair.model import PROVENANCE
 from submission.owned import write_output
 

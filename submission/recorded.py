@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from solver.arcio import Solutions, Source, read_leniently, read_solutions
+from solver.data.arcio import Solutions, Source, read_leniently, read_solutions
+from solver.data.journal import FILE, Replay, replay
+from solver.data.submissions import Submission, check_submission, read_submission
 from solver.grid import DataError, Task, names
-from solver.journal import FILE, Replay, replay
 from solver.runtime.run import task_digest
-from solver.submissions import Submission, check_submission, read_submission
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from solver.arcio import Source
 from solver.config import recorded_config
+from solver.data.arcio import Source
+from solver.data.journal import FILE, replay
+from solver.data.jsonio import load_json
+from solver.data.submissions import check_submission, read_submission, score
 from solver.deadline import format_duration, parse_duration
 from solver.engines import TAKE_A_MODEL
 from solver.grid import DataError
-from solver.journal import FILE, replay
-from solver.jsonio import load_json
 from solver.kit import MODEL
 from solver.machine import STAND_INS
 from solver.notebook.session import OWN_BUDGET, SCORED
 from solver.notebook.usable import SYNTH
 from solver.runtime.command import score_text
 from solver.runtime.run import RunError
-from solver.submissions import check_submission, read_submission, score
 from submission.fake_kaggle import Attached, build_tree
 from submission.notebook import about_of, commit_of, sources_of, write_notebook
 from submission.notebook_settings import Settings

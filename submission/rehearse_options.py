@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from solver.arcio import Source, pick_source, read_leniently, read_solutions
+from solver.data.arcio import Source, pick_source, read_leniently, read_solutions
 from solver.deadline import parse_duration
 from solver.grid import DataError
 from submission.fake_kaggle import LAYOUTS

@@ -13,10 +13,10 @@ from typing import Any
 
 import jinja2
 
+from solver.answers.ensemble import STATES
+from solver.data.svg import PALETTE
 from solver.deadline import Deadline, format_duration
-from solver.ensemble import STATES
 from solver.grid import settled
-from solver.svg import PALETTE
 from submission import charts
 from submission.findings import (
     FATES,

@@ -1,7 +1,7 @@
 """Selection and ensembling once more, over candidates that a run has recorded.
 
-The code is the run's own (`solver.ensemble`, `solver.select`): with the run's settings it comes
-to the run's submission.
+The code is the run's own (`solver.answers.ensemble`, `solver.answers.select`): with the run's
+settings it comes to the run's submission.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from solver.ensemble import Answer, Evidence, by_test, decide
+from solver.answers.ensemble import Answer, Evidence, by_test, decide
+from solver.data.submissions import dump_task, submission_text
+from solver.data.template import template
 from solver.grid import Attempts, Candidate, Grid, Task, same
-from solver.submissions import dump_task, submission_text
-from solver.template import template
 from submission.history import History
 from submission.stats import Scores
 

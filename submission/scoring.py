@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from solver.arcio import Solutions, read_solutions, read_source
+from solver.data.arcio import Solutions, read_solutions, read_source
+from solver.data.jsonio import load_json
+from solver.data.submissions import read_submission, score
 from solver.grid import DataError
-from solver.jsonio import load_json
 from solver.runtime.command import score_text
-from solver.submissions import read_submission, score
 
 
 def score_lines(submission: str, solutions: str) -> list[str]:

@@ -7,13 +7,13 @@ from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from solver.arcio import read_leniently
+from solver.answers.select import SELECTORS
+from solver.data.arcio import read_leniently
+from solver.data.submissions import read_submission
+from solver.data.svg import PALETTE
 from solver.deadline import Deadline
 from solver.engines import Context
 from solver.grid import DataError, Grid, Task, same
-from solver.select import SELECTORS
-from solver.submissions import read_submission
-from solver.svg import PALETTE
 from solver.synth.engine import synth
 from solver.synth.interpret import trace
 from solver.synth.program import parse

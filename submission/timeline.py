@@ -12,8 +12,8 @@ from typing import Any
 import nbformat
 
 from solver.config import Config
+from solver.data.journal import ALL, JobRecord
 from solver.deadline import Budget, format_duration
-from solver.journal import ALL, JobRecord
 
 TASKS, LIMIT_S = 240, 12 * 3600.0
 STAGES = {

@@ -14,9 +14,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from solver.data.journal import pack_grid, unpack_grid
 from solver.deadline import Deadline
 from solver.grid import Grid
-from solver.journal import pack_grid, unpack_grid
 from submission.tools import kit_python
 
 STEP = tuple[str, Grid | None]  # what is computed, and the grid it gives

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
+from solver.data.jsonio import load_json
 from solver.grid import DataError
-from solver.jsonio import load_json
 
 TRAINED = "training.json"
 _MADE_WITH = ("torch", "transformers")

@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
+from solver.data.journal import FILE
 from solver.deadline import Deadline
 from solver.grid import DataError
-from solver.journal import FILE
 from submission.findings import findings
 from submission.pagedata import trace_programs
 from submission.recorded import read_run

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from solver.data.jsonio import atomic_write, load_json
 from solver.deadline import Deadline
 from solver.grid import DataError
-from solver.jsonio import atomic_write, load_json
 from submission.tools import ToolError, run_tool
 
 FOLDER = Path(__file__).resolve().parents[1] / "offline_wheels"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from solver.arcio import Source
 from solver.config import Config, Stage
+from solver.data.arcio import Source
+from solver.data.journal import FILE, FORMAT, JobRecord, Journal
 from solver.deadline import FakeClock
 from solver.grid import Candidate, Grid, Task, as_grid, freeze, stable_seed
-from solver.journal import FILE, FORMAT, JobRecord, Journal
 from solver.runtime.board import Board
 from solver.runtime.run import task_digest
 from solver.views import View

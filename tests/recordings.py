@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from solver.arcio import Source, read_source
 from solver.config import Config, Stage
+from solver.data.arcio import Source, read_source
+from solver.data.journal import ALL, FILE, JobRecord, Journal, LoadRecord
 from solver.deadline import FakeClock
 from solver.grid import Candidate, Grid, Task, as_grid, stable_seed
-from solver.journal import ALL, FILE, JobRecord, Journal, LoadRecord
 from solver.runtime.board import Board
 from solver.runtime.run import header
 from solver.schedule.backlog import WHOLE

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from hypothesis import settings
 
+from solver.data.journal import FILE, Replay, replay
 from solver.grid import Task
-from solver.journal import FILE, Replay, replay
 
 ROOT = Path(__file__).resolve().parent.parent
 # Other examples than by day, and many more.

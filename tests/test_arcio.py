@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solver.arcio import Source, pick_tasks, read_solutions, read_source
+from solver.data.arcio import Source, pick_tasks, read_solutions, read_source
 from solver.grid import DataError, Task
 from tests.fakes import toy_tasks
 from tests.runs import write_challenges

@@ -18,13 +18,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solver.arcio import pick_source, read_leniently, read_solutions, read_source
+from solver.data.arcio import pick_source, read_leniently, read_solutions, read_source
+from solver.data.jsonio import MAX_BYTES
+from solver.data.salvage import salvage
+from solver.data.submissions import read_submission
+from solver.data.template import template
 from solver.grid import DataError, is_grid
-from solver.jsonio import MAX_BYTES
 from solver.lm.training.corpus import read_generated
-from solver.salvage import salvage
-from solver.submissions import read_submission
-from solver.template import template
 from submission.cli import app
 from tests.runs import ARCSUB, ROOT, finish, start
 

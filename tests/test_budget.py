@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from solver.submissions import check_submission
+from solver.data.submissions import check_submission
 from tests.control import Control, control
 from tests.fakes import toy_tasks
 from tests.runs import command, finish, journal_of, start, write_challenges

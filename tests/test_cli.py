@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from solver.arcio import pick_tasks, read_source
+from solver.data.arcio import pick_tasks, read_source
+from solver.data.submissions import check_submission
 from solver.grid import Task
-from solver.submissions import check_submission
 from tests.control import paced
 from tests.fakes import toy_tasks
 from tests.runs import ARCSUB, PATIENCE_S, ROOT, journal_of, write_challenges

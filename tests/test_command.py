@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from solver.arcio import Source, pick_tasks
+from solver.answers.ensemble import answer
 from solver.config import load_config
-from solver.ensemble import answer
+from solver.data.arcio import Source, pick_tasks
+from solver.data.journal import FILE
+from solver.data.submissions import Score, check_submission
+from solver.data.template import template
 from solver.grid import DataError, Task
-from solver.journal import FILE
 from solver.runtime.command import Report, Request, exit_code, new_folder, run_solve, score_text
 from solver.runtime.run import Result, RunError
-from solver.submissions import Score, check_submission
-from solver.template import template
 from tests.fakes import toy_tasks
 from tests.runs import journal_of, write_challenges
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from solver.data.journal import FILE
+from solver.data.svg import PALETTE
 from solver.grid import DataError, Grid, Task, as_grid
-from solver.journal import FILE
-from solver.svg import PALETTE
 from submission.compare import Comparison, compare, summary
 from submission.compare_command import run_compare
 from submission.compare_page import draw, page

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from solver.confidence import (
+from solver.answers.confidence import (
     EVEN_BITS,
     HALVING_BITS,
     UNLEARNED,
@@ -15,8 +15,8 @@ from solver.confidence import (
     of_both,
     program_chances,
 )
+from solver.answers.select import SELECTORS
 from solver.grid import Candidate, as_grid
-from solver.select import SELECTORS
 
 
 def program(color: int, kind: str, name: str = "", cost: float = 1.0) -> Candidate:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from solver.arcio import Source
 from solver.config import Config, Stage, cores, device_names, load_config, ready_stages
+from solver.data.arcio import Source
 from solver.grid import DataError
 from solver.runtime.run import solve
 from solver.runtime.workers import places

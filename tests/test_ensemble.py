@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solver.ensemble import RULES, Evidence, answer
+from solver.answers.ensemble import RULES, Evidence, answer
+from solver.answers.select import SELECTORS
+from solver.data.template import template
 from solver.grid import Candidate, Pair, Task, as_grid, is_grid, key, same
-from solver.select import SELECTORS
-from solver.template import template
 from tests.strategies import candidates, tasks
 
 TWO_TESTS = Task("t", (Pair(as_grid([[1]]), as_grid([[2]])),), (as_grid([[1]]), as_grid([[3]])))

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from solver.arcio import Source
 from solver.config import Config, Stage
+from solver.data.arcio import Source
+from solver.data.submissions import check_submission, read_submission
 from solver.deadline import parse_duration
 from solver.grid import as_grid, same
 from solver.runtime.board import Snapshot
 from solver.runtime.run import RunError, solve
-from solver.submissions import check_submission, read_submission
 from tests.control import paced
 from tests.fakes import BAD_TASK, toy_tasks
 from tests.runs import (

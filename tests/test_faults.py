@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from solver.arcio import Source
 from solver.config import Config, Stage
+from solver.data.arcio import Source
+from solver.data.journal import ALL
+from solver.data.submissions import check_submission, read_submission
 from solver.deadline import RealClock
 from solver.grid import Task, as_grid, key, same
-from solver.journal import ALL
 from solver.runtime.run import Result, solve
 from solver.runtime.worker import MAX_CANDIDATES
-from solver.submissions import check_submission, read_submission
 from tests.control import control, paced
 from tests.fakes import BAD_TASK, toy_tasks
 from tests.runs import (

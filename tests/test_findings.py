@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from solver.arcio import Solutions, Source
+from solver.data.arcio import Solutions, Source
+from solver.data.journal import FILE, JobRecord, LoadRecord, Replay
 from solver.grid import Candidate, DataError, Grid, as_grid, same
-from solver.journal import FILE, JobRecord, LoadRecord, Replay
 from submission import charts
 from submission.findings import Failure, engines, failures, findings, outputs_of, retries
 from submission.recorded import Recorded, read_run

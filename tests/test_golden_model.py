@@ -13,17 +13,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from solver.arcio import Source, read_source
+from solver.answers.ensemble import answer
+from solver.data.arcio import Source, read_source
+from solver.data.template import template
 from solver.deadline import Deadline, StepClock
 from solver.engines import Context
-from solver.ensemble import answer
 from solver.grid import key
 from solver.lm.pair.engine import model
 from solver.lm.pair.fused import speed_up
 from solver.lm.pair.model import BUNDLE, TaskModel, dequantized, load
 from solver.lm.symbols import IGNORED, collate, encode
 from solver.lm.training.loop import tensors
-from solver.template import template
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 

@@ -11,13 +11,13 @@ from collections import Counter
 
 import pytest
 
-from solver.arcio import Source, read_source
+from solver.answers.ensemble import answer
+from solver.data.arcio import Source, read_source
+from solver.data.template import template
 from solver.deadline import Deadline, StepClock
 from solver.engines import Context
-from solver.ensemble import answer
 from solver.grid import key
 from solver.synth.engine import SUBENGINES, prepare, synth
-from solver.template import template
 
 # A task of the training set, the sub-engine whose program answers it, and the steps of the whole
 # synthesizer by which it has.

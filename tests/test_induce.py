@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from solver.data.submissions import read_submission
 from solver.deadline import Deadline, FakeClock
 from solver.engines import ENGINES, SETTINGS, check_settings
 from solver.grid import Candidate, DataError, as_grid, same
@@ -21,7 +22,6 @@ from solver.lm.induce.revise import Draft, choose, nearness
 from solver.lm.induce.rounds import propose
 from solver.lm.induce.settings import Induction, read
 from solver.sandbox.parent import Sandbox
-from solver.submissions import read_submission
 from tests.fakes import toy_tasks
 from tests.hostile import jailed
 from tests.runs import ROOT, command, finish, journal_of, start, write_challenges

@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solver.grid import Candidate, DataError, Grid, as_grid, same
-from solver.journal import (
+from solver.data.journal import (
     FORMAT,
     JobRecord,
     Journal,
@@ -30,6 +29,7 @@ from solver.journal import (
     replay,
     unpack_grid,
 )
+from solver.grid import Candidate, DataError, Grid, as_grid, same
 from tests.strategies import candidates, complaint, grids, ids
 
 JOB = JobRecord("t", "synth", 0, "finished", 0.5, 2.0, 1, 3.25)

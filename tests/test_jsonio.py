@@ -14,15 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solver import jsonio
+from solver.data import jsonio
+from solver.data.jsonio import atomic_write, load_json
 from solver.grid import DataError
-from solver.jsonio import atomic_write, load_json
 from tests.strategies import complaint
 
 WRITER = """
 import sys
 from pathlib import Path
-from solver.jsonio import atomic_write
+from solver.data.jsonio import atomic_write
 print("ready", flush=True)
 while True:
     for letter in "ab":

@@ -8,9 +8,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from solver.data.journal import FILE
+from solver.data.submissions import check_submission, read_submission
 from solver.grid import Task, as_grid, key
-from solver.journal import FILE
-from solver.submissions import check_submission, read_submission
 from tests.fakes import toy_tasks
 from tests.runs import NIGHTLY, command, finish, journal_of, start, workers_of, write_challenges
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from solver.answers.ensemble import RULES
+from solver.answers.select import SELECTORS
 from solver.config import Stage
-from solver.ensemble import RULES
+from solver.data.journal import FILE, FORMAT
+from solver.data.submissions import check_submission
 from solver.grid import DataError, Grid, Task
-from solver.journal import FILE, FORMAT
 from solver.runtime.board import by_task
-from solver.select import SELECTORS
-from solver.submissions import check_submission
 from submission.history import read_history
 from submission.lab import Lab, by_engine, by_seed, by_view
 from submission.lab_command import reproduction, run_lab

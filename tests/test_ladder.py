@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from solver.arcio import Source
 from solver.config import Config, Stage
-from solver.journal import JobRecord
+from solver.data.arcio import Source
+from solver.data.journal import JobRecord
 from solver.ladder import FULL, LADDER, Rung, is_out_of_memory, rung_of, says_out_of_memory
 from solver.runtime.run import Result, solve
 from tests.fakes import BAD_TASK, toy_tasks

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from solver.arcio import Source
 from solver.config import Config, Stage
+from solver.data.arcio import Source
 from solver.runtime.board import Snapshot
 from solver.runtime.run import solve
 from submission.live import live_view, picture

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from solver.data.submissions import check_submission, read_submission
 from solver.deadline import Deadline, OutOfTimeError, StepClock
 from solver.grid import Candidate, Grid, Pair, Task, as_grid, freeze, key, settled
 from solver.lm.llm.causal import ContextModel, cut_vocabulary
@@ -26,7 +27,6 @@ from solver.lm.search.searches import Options, Question
 from solver.lm.search.strategies import STRATEGIES, propose
 from solver.lm.symbols import Tokens
 from solver.lm.vocabulary import vocabulary_of
-from solver.submissions import check_submission, read_submission
 from solver.views import View, sample_views
 from tests.fakes import toy_tasks
 from tests.llm import make_tokenizer, new_model

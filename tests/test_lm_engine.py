@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from solver.data.journal import candidate_record
 from solver.deadline import Deadline, StepClock
 from solver.engines import Context
 from solver.grid import DataError, Pair, Task, as_grid, is_grid
-from solver.journal import candidate_record
 from solver.ladder import is_out_of_memory, rung_of
 from solver.lm.pair import engine, joint
 from solver.lm.pair.checkpoint import VECTORS, export

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from solver.answers.select import SELECTORS
 from solver.deadline import Deadline, FakeClock, StepClock
 from solver.grid import COLORS, Candidate, Grid, Task, as_grid, freeze, key, settled
 from solver.lm.pair.cache import PairModel
@@ -35,7 +36,6 @@ from solver.lm.symbols import (
     decode,
     output_symbols,
 )
-from solver.select import SELECTORS
 from solver.views import View, sample_views, turn
 from tests.fakes import toy_tasks
 from tests.lm import TableCache, TableModel

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from solver.arcio import read_source
+from solver.data.arcio import read_source
 from solver.grid import DataError, Pair, as_grid, key
 from solver.lm.symbols import IGNORED, Batch, decode
 from solver.lm.training.corpus import EVALUATION, HELD_OUT, Lesson, lesson_of, read_corpus

@@ -18,6 +18,7 @@ from tokenizers import pre_tokenizers
 from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer
 
+from solver.data.submissions import read_submission
 from solver.deadline import Deadline, StepClock
 from solver.engines import check_ready
 from solver.grid import DataError, as_grid, same
@@ -26,7 +27,6 @@ from solver.lm.induce.settings import Induction
 from solver.lm.induce.writer import LocalWriter, load_writer
 from solver.lm.vocabulary import TOKENIZER, TOKENIZER_CONFIG
 from solver.sandbox.parent import Sandbox
-from solver.submissions import read_submission
 from tests.fakes import toy_tasks
 from tests.llm import byte_level, new_model
 from tests.runs import command, finish, journal_of, start, write_challenges

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from solver.arcio import Source
 from solver.config import Config, Stage
+from solver.data.arcio import Source
 from solver.runtime.board import Snapshot
 from solver.runtime.run import Result, solve
 from submission.charts import timelines

@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solver.arcio import Source
+from solver.answers.ensemble import RULES, answer, unanswered
 from solver.config import Config, Stage
+from solver.data.arcio import Source
+from solver.data.journal import FILE, Journal
+from solver.data.submissions import check_submission, read_submission
+from solver.data.template import template
 from solver.deadline import RealClock
-from solver.ensemble import RULES, answer, unanswered
 from solver.grid import Task, as_grid, same
-from solver.journal import FILE, Journal
 from solver.runtime.board import Board
 from solver.runtime.run import RunError, _last_write, solve
 from solver.schedule.backlog import Slot
 from solver.schedule.cost import Work
 from solver.schedule.policy import Plan
-from solver.submissions import check_submission, read_submission
-from solver.template import template
 from tests.fakes import right, toy_tasks
 from tests.runs import examples, journal_of
 from tests.strategies import tasks

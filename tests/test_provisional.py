@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from solver.answers.ensemble import RULES, answer
+from solver.answers.select import SELECTORS, Ranked
 from solver.config import Stage
+from solver.data.journal import Journal, candidate_of, candidate_record
+from solver.data.template import template
 from solver.deadline import RealClock
-from solver.ensemble import RULES, answer
 from solver.grid import Candidate, Grid, Task, as_grid, key, same, settled
-from solver.journal import Journal, candidate_of, candidate_record
 from solver.runtime.board import Board
-from solver.select import SELECTORS, Ranked
-from solver.template import template
 from submission.findings import engines, findings
 from submission.history import read_history
 from submission.lab import Lab

@@ -17,12 +17,12 @@ from typing import Any
 import nbformat
 import pytest
 
-from solver.arcio import read_source
+from solver.data.arcio import read_source
+from solver.data.journal import replay
+from solver.data.submissions import check_submission
 from solver.grid import DataError
-from solver.journal import replay
 from solver.notebook.mounts import CHALLENGES, find
 from solver.runtime.run import RunError
-from solver.submissions import check_submission
 from submission.fake_kaggle import LAYOUTS, Attached, build_tree
 from submission.notebook import build
 from submission.notebook_settings import Settings

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from solver.arcio import Source
+from solver.data.arcio import Source
+from solver.data.journal import FILE
+from solver.data.svg import PALETTE
 from solver.deadline import Deadline, FakeClock
 from solver.grid import as_grid, same
-from solver.journal import FILE
-from solver.svg import PALETTE
 from submission.findings import findings
 from submission.recorded import read_run
 from submission.report import SAFE_PALETTE, render

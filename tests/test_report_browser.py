@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from solver.arcio import Source, read_source
+from solver.data.arcio import Source, read_source
+from solver.data.journal import FILE, Journal, candidate_record, replay
+from solver.data.svg import PALETTE
 from solver.deadline import Deadline
 from solver.grid import Grid
-from solver.journal import FILE, Journal, candidate_record, replay
-from solver.svg import PALETTE
 from submission.findings import Finding, findings
 from submission.pagedata import Traced, trace_programs
 from submission.recorded import read_run

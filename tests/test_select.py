@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solver.grid import Candidate, as_grid, key
-from solver.select import (
+from solver.answers.select import (
     SELECTORS,
     Ranked,
     experts,
@@ -21,6 +20,7 @@ from solver.select import (
     programs,
     weighted,
 )
+from solver.grid import Candidate, as_grid, key
 from tests.strategies import candidates
 
 ANY = st.lists(candidates(), max_size=8)

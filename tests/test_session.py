@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from solver.data.journal import FILE
+from solver.data.submissions import check_submission, read_submission
 from solver.deadline import parse_duration
 from solver.grid import Pair, Task, as_grid, same
-from solver.journal import FILE
 from solver.notebook.mounts import CHALLENGES
 from solver.notebook.session import LOCK, PLAN, Session, check, install_wheels, run, summary
 from solver.notebook.usable import Plan
-from solver.submissions import check_submission, read_submission
 from tests.control import paced
 from tests.fakes import toy_tasks
 from tests.runs import journal_of, language_profile, write_challenges

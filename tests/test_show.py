@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from solver.arcio import read_source
+from solver.data.arcio import read_source
+from solver.data.svg import PALETTE
 from solver.grid import DataError, Grid
-from solver.svg import PALETTE
 from solver.views import sample_views
 from submission.show import show_task
 

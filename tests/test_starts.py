@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from solver import start as starting
-from solver.ensemble import answer
+from solver.answers.ensemble import answer
 from tests.control import paced
 from tests.fakes import BAD_TASK
 from tests.runs import ROOT, finish, journal_of, wait_for, workers_of
@@ -359,8 +359,8 @@ def test_a_damaged_cache_is_compiled_again(tmp_path: Path, damage: bytes) -> Non
 def test_an_answer_that_cannot_be_weighed_costs_one_task(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from solver.arcio import Source
     from solver.config import Config, Stage
+    from solver.data.arcio import Source
     from solver.runtime.run import solve
 
     def weigh(task, *rest):  # type: ignore[no-untyped-def]

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from solver.arcio import Source
 from solver.config import Config, Stage, load_config
+from solver.data.arcio import Source
+from solver.data.journal import FILE, candidate_record
 from solver.deadline import STEP_S, RealClock
 from solver.grid import DataError
-from solver.journal import FILE, candidate_record
 from solver.runtime.command import Request, run_solve
 from solver.runtime.run import solve
 from tests.fakes import toy_tasks

@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solver.grid import DataError, Pair, Task, as_grid, same
-from solver.submissions import (
+from solver.data.submissions import (
     Submission,
     check_submission,
     dump_task,
@@ -24,7 +23,8 @@ from solver.submissions import (
     score,
     write_submission,
 )
-from solver.template import template
+from solver.data.template import template
+from solver.grid import DataError, Pair, Task, as_grid, same
 from tests.fakes import toy_tasks
 from tests.runs import ROOT
 from tests.strategies import tasks
@@ -36,8 +36,8 @@ THIRD = as_grid([[5, 6]])
 WRITER = """
 import sys
 from pathlib import Path
-from solver.submissions import dump_task, write_submission
-from solver.template import template
+from solver.data.submissions import dump_task, write_submission
+from solver.data.template import template
 from tests.fakes import toy_tasks
 
 tasks = toy_tasks(60)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from numba.core import event
 
-from solver.arcio import read_source
+from solver.data.arcio import read_source
 from solver.deadline import Deadline, FakeClock, StepClock
 from solver.engines import Context
 from solver.grid import Pair, Task, as_grid, key

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from hypothesis import given
 
-from solver.arcio import read_source
+from solver.data.arcio import read_source
+from solver.data.template import predict_size, template
 from solver.grid import Pair, Task, as_grid, is_grid, same
-from solver.template import predict_size, template
 from tests.strategies import tasks
 
 BLANK = [[0]]

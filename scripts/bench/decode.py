@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, Qwen3_5ForCausalLM
 
-from solver.arcio import read_source
+from solver.data.arcio import read_source
 from solver.deadline import CpuClock, Deadline
 from solver.grid import MAX_SIDE, Task, stable_seed
 from solver.lm.pair.cache import PairModel

@@ -4,9 +4,9 @@
         --engines joint,model --run runs/held-out
     python scripts/bench/guesses.py runs/held-out [RUN ...]
 
-Prints how often a test input's best guess is right, by the chance that `solver.confidence` gives it
-(with what the model has not learned, and without), and what each costs in nats. To be run on
-training tasks that the model never saw.
+Prints how often a test input's best guess is right, by the chance that `solver.answers.confidence`
+gives it (with what the model has not learned, and without), and what each costs in nats. To be run
+on training tasks that the model never saw.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from solver.confidence import guess_chances
+from solver.answers.confidence import guess_chances
+from solver.answers.select import SELECTORS
 from solver.grid import Candidate, same
-from solver.select import SELECTORS
 from submission.history import History, read_history
 
 EDGES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.01)

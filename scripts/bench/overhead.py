@@ -20,12 +20,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from solver.arcio import read_source
+from solver.data.arcio import read_source
+from solver.data.submissions import check_submission
+from solver.data.template import template
 from solver.deadline import Deadline
 from solver.engines import Context
 from solver.grid import Candidate, Task
-from solver.submissions import check_submission
-from solver.template import template
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from solver.arcio import pick_tasks, read_source
+from solver.data.arcio import pick_tasks, read_source
 from solver.deadline import CpuClock, Deadline
 from solver.engines import Context
 from solver.grid import Task

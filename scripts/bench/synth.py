@@ -18,10 +18,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from solver.arcio import Solutions, pick_tasks, read_source
+from solver.answers.select import programs
+from solver.data.arcio import Solutions, pick_tasks, read_source
 from solver.deadline import CpuClock, Deadline
 from solver.grid import DataError, Task, same
-from solver.select import programs
 from solver.synth import engine, grids
 from solver.synth.engine import Found
 from solver.synth.expand import MORE, expand

@@ -4,7 +4,8 @@
 
 Hides demonstrations of ARC-AGI-1 training tasks from the synthesizer, lets it search for so many
 CPU seconds, and prints how often its best program gives the hidden outputs, by description length,
-and where the next best program's grid does. `solver.confidence` holds what follows from that.
+and where the next best program's grid does. `solver.answers.confidence` holds what follows from
+that.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from solver.arcio import pick_tasks, read_source
+from solver.answers.select import Ranked, bits, programs
+from solver.data.arcio import pick_tasks, read_source
 from solver.deadline import CpuClock, Deadline
 from solver.engines import Context
 from solver.grid import Task, same, stable_seed
-from solver.select import Ranked, bits, programs
 from solver.synth.engine import prepare, synth
 
 EDGES = (-math.inf, 10, 20, 30, 40, 60, 80, math.inf)  # bits

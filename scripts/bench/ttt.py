@@ -27,7 +27,7 @@ from torch.nn.functional import cross_entropy
 from transformers import Trainer as PlainTrainer
 from transformers import TrainerCallback, TrainingArguments
 
-from solver.arcio import pick_tasks, read_source
+from solver.data.arcio import pick_tasks, read_source
 from solver.lm.pair.adapter import LORA, LowRank
 from solver.lm.pair.model import Size, TaskModel, build, compile_layers
 from solver.lm.pair.ttt import Adaptation, Learner

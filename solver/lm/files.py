@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from solver.data.jsonio import load_json
 from solver.grid import DataError
-from solver.jsonio import load_json
 from solver.kit import CONFIG, WEIGHTS
 
 INDEX = "model.safetensors.index.json"

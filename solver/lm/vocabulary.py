@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from solver.data.jsonio import load_json
 from solver.grid import COLORS, DataError, Grid
-from solver.jsonio import load_json
 from solver.lm.symbols import END, ROW, FormatError, Tokens, decode
 
 FILE = "vocabulary.json"  # beside a checkpoint whose embeddings were cut: what is left

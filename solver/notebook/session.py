@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from solver.arcio import read_leniently
+from solver.data.arcio import read_leniently
+from solver.data.journal import FILE
 from solver.deadline import Deadline, parse_duration
 from solver.grid import DataError
-from solver.journal import FILE
 from solver.kit import IMPORTABLE, ROOT
 from solver.launch import follow
 from solver.machine import versions

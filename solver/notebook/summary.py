@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from solver.arcio import read_leniently
-from solver.ensemble import STATES
+from solver.answers.ensemble import STATES
+from solver.data.arcio import read_leniently
+from solver.data.journal import FILE, Replay, replay
+from solver.data.submissions import Submission, check_submission, read_submission
+from solver.data.svg import CELL, strip_svg
 from solver.grid import Grid, Task
-from solver.journal import FILE, Replay, replay
-from solver.submissions import Submission, check_submission, read_submission
-from solver.svg import CELL, strip_svg
 
 PICTURES = 4
 WIDTH = 750  # of all grids of a picture, in pixels

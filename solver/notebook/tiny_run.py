@@ -8,12 +8,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from solver.data.journal import FILE, replay
+from solver.data.submissions import read_submission
 from solver.deadline import Deadline
 from solver.grid import DataError, as_grid, same
-from solver.journal import FILE, replay
 from solver.launch import follow, last_words
 from solver.notebook.usable import Plan
-from solver.submissions import read_submission
 
 TASK = "upside00"
 LATE_S = 10.0  # after which the run is ended, should it not end itself

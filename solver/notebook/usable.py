@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from solver.data.jsonio import atomic_write, load_json
 from solver.engines import ENGINES, TAKE_A_MODEL
-from solver.jsonio import atomic_write, load_json
 from solver.kit import IMPORTABLE
 
 SYNTH = "synth"

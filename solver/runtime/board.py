@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from solver.answers.ensemble import Answer, Evidence, answer, by_test, fused, unanswered
+from solver.data.journal import JobRecord, Journal, LoadRecord, Replay, candidate_record
+from solver.data.submissions import dump_task, write_submission
+from solver.data.template import template
 from solver.deadline import Clock, format_duration
-from solver.ensemble import Answer, Evidence, answer, by_test, fused, unanswered
 from solver.grid import Candidate, DataError, Task
-from solver.journal import JobRecord, Journal, LoadRecord, Replay, candidate_record
 from solver.schedule.backlog import WHOLE
 from solver.schedule.cost import Rates
-from solver.submissions import dump_task, write_submission
-from solver.template import template
 
 WRITE_EVERY_S = 1.0
 WRITE_SHARE = 0.005  # of one core, at most, goes into rewriting the submission

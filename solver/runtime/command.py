@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from solver.arcio import Source, pick_source, read_leniently, read_solutions
 from solver.config import Config, load_config, ready_stages
+from solver.data.arcio import Source, pick_source, read_leniently, read_solutions
+from solver.data.journal import FILE
+from solver.data.submissions import Score, read_submission, score
 from solver.deadline import (
     MAX_DURATION_S,
     STEP_S,
@@ -21,11 +23,9 @@ from solver.deadline import (
     parse_duration,
 )
 from solver.grid import DataError
-from solver.journal import FILE
 from solver.runtime.board import Snapshot
 from solver.runtime.run import Result, RunError, solve, stop_on_signals
 from solver.say import hold_standard_streams, say
-from solver.submissions import Score, read_submission, score
 
 BUDGET = "5m"  # where none is given
 MAX_STEPS = round(MAX_DURATION_S / STEP_S)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from solver.data.journal import JobRecord, LoadRecord
 from solver.grid import Candidate
-from solver.journal import JobRecord, LoadRecord
 from solver.schedule.backlog import Slot
 from solver.schedule.loading import Load, Loading
 

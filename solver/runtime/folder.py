@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from solver.data.journal import FILE, Journal
 from solver.grid import DataError
-from solver.journal import FILE, Journal
 
 log = logging.getLogger("solver")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from solver.config import Config, Stage
+from solver.data.journal import ALL, candidate_record
 from solver.deadline import format_duration
 from solver.grid import Candidate, Task, stable_seed
-from solver.journal import ALL, candidate_record
 from solver.runtime.worker import task_record
 from solver.runtime.workers import Worker
 from solver.schedule.backlog import WHOLE, Slot

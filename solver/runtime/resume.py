@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from solver.answers.ensemble import answer
 from solver.config import Config
+from solver.data.journal import ALL, JobRecord, Replay
+from solver.data.template import template
 from solver.deadline import Deadline, WorkClock
-from solver.ensemble import answer
 from solver.grid import Candidate, Task
-from solver.journal import ALL, JobRecord, Replay
 from solver.runtime.board import Board
 from solver.schedule.backlog import WHOLE, Slot
 from solver.schedule.cost import work_of
 from solver.schedule.loading import Load
 from solver.schedule.policy import Plan
-from solver.template import template
 
 
 def plan_of(

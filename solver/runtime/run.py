@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import solver
-from solver.arcio import Source
+from solver.answers.ensemble import Answer
 from solver.config import Config
+from solver.data.arcio import Source
+from solver.data.journal import FILE, FORMAT, JobRecord, LoadRecord, Replay, replay
 from solver.deadline import Budget, Clock, Deadline, RealClock, WorkClock
-from solver.ensemble import Answer
 from solver.grid import Candidate, DataError, Task, key
-from solver.journal import FILE, FORMAT, JobRecord, LoadRecord, Replay, replay
 from solver.machine import address_limit, versions
 from solver.runtime.board import Board, Snapshot
 from solver.runtime.events import Events

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from solver.config import Config, Stage
+from solver.data.journal import JobRecord, LoadRecord, candidate_of
 from solver.deadline import Clock, Deadline
 from solver.grid import Candidate, Task
-from solver.journal import JobRecord, LoadRecord, candidate_of
 from solver.ladder import says_out_of_memory, step_down
 from solver.runtime.events import Events, Policy
 from solver.runtime.orders import about, doing, job_order, load_order

@@ -21,10 +21,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from solver.data.journal import candidate_of, candidate_record, pack_grid, unpack_grid
 from solver.deadline import Clock, Deadline, RealClock, StepClock
 from solver.engines import Context, Engine, load_engine
 from solver.grid import Candidate, Pair, Task, is_grid
-from solver.journal import candidate_of, candidate_record, pack_grid, unpack_grid
 from solver.ladder import Rung, is_out_of_memory, rung_of
 from solver.machine import address_limit, give_back_memory
 

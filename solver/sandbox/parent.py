@@ -19,9 +19,9 @@ from types import TracebackType
 from typing import Any
 
 from solver import start
+from solver.data.jsonio import grid_field, parse_json
 from solver.deadline import Deadline
 from solver.grid import DataError, Grid
-from solver.jsonio import grid_field, parse_json
 from solver.sandbox.kernel import LAYERS
 
 START_S = 60.0  # numpy may have to be read from a slow disk

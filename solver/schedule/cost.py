@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from solver.data.template import predict_size
 from solver.grid import Grid, Task
-from solver.template import predict_size
 
 CALIBRATE_AT = 4  # jobs; then each time that their number has doubled
 _TRUST = 2.0  # the prior weighs as much as so many jobs

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from solver.arcio import read_source
+from solver.data.arcio import read_source
+from solver.data.jsonio import MAX_BYTES, grid_field, hidden, list_at, load_json, parse_json
 from solver.grid import MAX_SIDE, DataError, Grid, Pair, Task, key, stable_seed
-from solver.jsonio import MAX_BYTES, grid_field, hidden, list_at, load_json, parse_json
 from solver.views import View
 
 TRAINING = ("arc-agi-1:training", "arc-agi-2:training")

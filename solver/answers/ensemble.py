@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from solver.confidence import guess_chances, of_both, program_chances
+from solver.answers.confidence import guess_chances, of_both, program_chances
+from solver.answers.select import SELECTORS, Ranked
 from solver.grid import Attempt, Attempts, Candidate, Task, key, same
-from solver.select import SELECTORS, Ranked
 
 # From the weakest to the strongest: where the first attempts of a task come from.
 STATES = ("fallback", "model", "program", "agreement")

@@ -14,9 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from solver.data.jsonio import (
+    grid_at,
+    grid_field,
+    hidden,
+    list_at,
+    load_json,
+    object_at,
+    uncollected,
+)
+from solver.data.salvage import salvage
 from solver.grid import DataError, Grid, Pair, Task, names, stable_seed
-from solver.jsonio import grid_at, grid_field, hidden, list_at, load_json, object_at, uncollected
-from solver.salvage import salvage
 
 Solutions = dict[str, tuple[Grid, ...]]  # task id -> one output for each test input
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from solver.arcio import Solutions
+from solver.data.arcio import Solutions
+from solver.data.jsonio import atomic_write, grid_field, list_at, load_json, object_at, uncollected
 from solver.grid import Attempts, DataError, Grid, Task, names, same
-from solver.jsonio import atomic_write, grid_field, list_at, load_json, object_at, uncollected
 
 Submission = dict[str, list[tuple[Grid, Grid]]]
 

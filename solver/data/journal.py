@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from solver.data.jsonio import sync
 from solver.grid import Candidate, DataError, Grid, freeze, is_grid
-from solver.jsonio import sync
 
 FORMAT = 1  # a line may gain fields without a new format: readers take defaults for the old
 READABLE = range(1, FORMAT + 1)

@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
 
+from solver.answers.select import Ranked, bits, mean_score
 from solver.grid import Candidate, key
-from solver.select import Ranked, bits, mean_score
 
 # Measured on training tasks, with demonstrations hidden from the synthesizer (docs/synth.md).
 EVEN_BITS = 30.0  # a program of this length is as likely right as wrong
