@@ -17,7 +17,7 @@ from os import sched_getaffinity
 from pathlib import Path
 
 from solver.lm.training.corpus import Lesson, read_corpus
-from submission.made_up import MadeUp, tasks_of, write
+from submission.training.made_up import MadeUp, tasks_of, write
 
 
 def main() -> None:

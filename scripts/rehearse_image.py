@@ -23,10 +23,10 @@ from pathlib import Path
 from solver.data.journal import FILE, Replay, replay
 from solver.grid import Grid, Task, same
 from solver.kit import ROOT
-from submission.notebook import commit_of, write_notebook
-from submission.notebook_settings import Settings
-from submission.rehearse import rehearse
-from submission.rehearse_options import Rehearsal
+from submission.notebook.build import commit_of, write_notebook
+from submission.notebook.settings import Settings
+from submission.rehearsal.options import Rehearsal
+from submission.rehearsal.rehearse import rehearse
 from tests.llm import copies, make_model
 from tests.runs import write_challenges
 

@@ -89,7 +89,7 @@ def solve(
     )
 
     def action() -> None:
-        from submission.live import live_view
+        from submission.runs.live import live_view
 
         if run is not None and not resume:
             check_new_run(Path(run))
@@ -109,7 +109,7 @@ def score(
     """Score a submission against its solutions: pass@2, averaged both ways."""
 
     def action() -> None:
-        from submission.scoring import score_lines
+        from submission.runs.scoring import score_lines
 
         typer.echo("\n".join(score_lines(submission, solutions)))
 
@@ -132,7 +132,7 @@ def show(
     """Draw a task, its views, its attempts and a program for it in the terminal."""
 
     def action() -> None:
-        from submission.show import show_task
+        from submission.runs.show import show_task
 
         show_task(source, task, submission=submission, views=views, seed=seed, program=program)
 
@@ -166,7 +166,7 @@ def train(
 
     def action() -> None:
         with extra("model"):
-            from submission.training import Training, run_training
+            from submission.training.train import Training, run_training
         request = Training(
             out, budget, data, seed, resume, width, layers, start, originals, made_up
         )
@@ -195,7 +195,7 @@ def bundle(
 
     def action() -> None:
         with extra("model"):
-            from submission.bundle import run_bundle
+            from submission.training.bundle import run_bundle
         run_bundle(model, out, data, made_up, card, typer.echo)
 
     _exit(action)
@@ -213,7 +213,7 @@ def _growing_report(request: Request, wanted: bool) -> Iterator[Request]:
         yield request
         return
     with extra("report"):
-        from submission.watch import watched
+        from submission.report.watch import watched
     folder = Path(request.run) if request.run else new_folder(request)
     with watched(folder, request.source, request.solutions) as address:
         say(f"watch     {address}")

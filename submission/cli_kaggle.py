@@ -41,8 +41,8 @@ def wheels(
     """Build the packages that Kaggle's image lacks, or prove that they install offline."""
 
     def run() -> None:
-        from submission.wheel_check import verify
-        from submission.wheels import build
+        from submission.wheels.build import build
+        from submission.wheels.check import verify
 
         deadline = _deadline(timeout)
         if action is WheelsAction.build:
@@ -67,7 +67,7 @@ def push(
     """Bring datasets and notebook to Kaggle and start the notebook there; submits nothing."""
 
     def run() -> None:
-        import submission.push as library
+        import submission.kaggle.push as library
 
         if dry_run:
             library.dry_run(notebook, settings, typer.echo)
@@ -82,8 +82,8 @@ def status(settings: SettingsFile = _SETTINGS, timeout: Timeout = "2m") -> None:
     """Say how the last run of the pushed notebook stands."""
 
     def run() -> None:
-        from submission import kaggle_runs
-        from submission.kaggle_settings import read_settings
+        from submission.kaggle import runs as kaggle_runs
+        from submission.kaggle.settings import read_settings
 
         typer.echo(kaggle_runs.status(read_settings(settings), _deadline(timeout)))
 
@@ -95,8 +95,8 @@ def logs(settings: SettingsFile = _SETTINGS, timeout: Timeout = "1h") -> None:
     """Print what the last run of the pushed notebook says; follow it while it runs."""
 
     def run() -> None:
-        from submission import kaggle_runs
-        from submission.kaggle_settings import read_settings
+        from submission.kaggle import runs as kaggle_runs
+        from submission.kaggle.settings import read_settings
 
         out = sys.stdout  # the client's own messages go elsewhere while it is read
 
@@ -117,8 +117,8 @@ def output(
     """Download what the last run of the pushed notebook left, and check the submission."""
 
     def run() -> None:
-        from submission import kaggle_runs
-        from submission.kaggle_settings import read_settings
+        from submission.kaggle import runs as kaggle_runs
+        from submission.kaggle.settings import read_settings
 
         kaggle_runs.output(read_settings(settings), folder, _deadline(timeout), typer.echo)
 
@@ -136,8 +136,8 @@ def submit(
     """Enter a version of the pushed notebook into the competition, after asking."""
 
     def run() -> None:
-        from submission import kaggle_runs
-        from submission.kaggle_settings import read_settings
+        from submission.kaggle import runs as kaggle_runs
+        from submission.kaggle.settings import read_settings
 
         confirm = _agree if yes else _ask
         chosen, note = read_settings(settings), message or f"version {version}"

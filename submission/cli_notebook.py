@@ -50,8 +50,8 @@ def notebook(
 
     def action() -> None:
         with extra("notebook"):
-            from submission.notebook import commit_of, write_notebook
-            from submission.notebook_settings import Settings
+            from submission.notebook.build import commit_of, write_notebook
+            from submission.notebook.settings import Settings
         settings = Settings(
             profile=profile,
             engines=engines,
@@ -130,8 +130,8 @@ def rehearse(
 
     def action() -> None:
         with extra("notebook"):
-            from submission.rehearse import rehearse as run
-            from submission.rehearse_options import Rehearsal
+            from submission.rehearsal.options import Rehearsal
+            from submission.rehearsal.rehearse import rehearse as run
         request = Rehearsal(
             source=source,
             notebook=notebook,

@@ -31,7 +31,7 @@ def report(
 
     def action() -> None:
         with extra("report"):
-            from submission.report import run_report
+            from submission.report.report import run_report
         typer.echo(f"report    {run_report(run, source, solutions, out)}")
 
     _exit(action)
@@ -51,7 +51,7 @@ def compare(
 
     def action() -> None:
         with extra("report"):
-            from submission.compare_command import run_compare
+            from submission.lab.compare_command import run_compare
 
             run_compare(runs, source=source, solutions=solutions, html=html, seed=seed)
 
@@ -77,7 +77,7 @@ def lab(
     """Select anew from a run's candidates: every selector, engine, view and second."""
 
     def action() -> None:
-        from submission.lab_command import run_lab
+        from submission.lab.command import run_lab
 
         run_lab(
             run,
@@ -119,7 +119,7 @@ def simulate(
     """Play a run's recorded jobs with other budgets and machines: expected score over time."""
 
     def action() -> None:
-        from submission.simulate_command import run_simulate
+        from submission.lab.simulate_command import run_simulate
 
         run_simulate(
             run,

@@ -426,7 +426,7 @@ def test_what_is_legal_of_a_broken_task_is_kept() -> None:
 
 @pytest.mark.parametrize("name", BROKEN_TASKS)
 def test_the_notebooks_first_guesses_are_valid(name: str, tmp_path: Path) -> None:
-    source = (ROOT / "submission" / "cells" / "first.py").read_text("utf-8")
+    source = (ROOT / "submission/notebook/parts/first.py").read_text("utf-8")
     wanted = [n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef)]
     (function,) = (n for n in wanted if n.name == "guesses")
     names: dict[str, Any] = {"Any": Any}

@@ -16,11 +16,11 @@ from solver.grid import DataError
 from solver.lm.pair.checkpoint import VECTORS, export, save_tasks
 from solver.lm.pair.model import CONFIG, WEIGHTS, Size, TaskModel, build, load
 from solver.lm.training.corpus import read_corpus
-from submission import trained as told
-from submission.bundle import run_bundle
-from submission.provenance import figures, read
-from submission.trained import TRAINED, Trained
-from submission.training import fingerprint
+from submission.training import trained as told
+from submission.training.bundle import run_bundle
+from submission.training.provenance import figures, read
+from submission.training.train import fingerprint
+from submission.training.trained import TRAINED, Trained
 from tests.runs import ROOT
 
 MODELS = ROOT / "models"

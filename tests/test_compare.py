@@ -16,10 +16,10 @@ from hypothesis import given
 from solver.data.journal import FILE
 from solver.data.svg import PALETTE
 from solver.grid import DataError, Grid, Task, as_grid
-from submission.compare import Comparison, compare, summary
-from submission.compare_command import run_compare
-from submission.compare_page import draw, page
-from submission.history import read_history
+from submission.lab.compare import Comparison, compare, summary
+from submission.lab.compare_command import run_compare
+from submission.lab.compare_page import draw, page
+from submission.runs.history import read_history
 from tests.fakes import toy_tasks
 from tests.recordings import CONFIG, Heard, Script, job, noisy, program, write_run, wrong
 from tests.strategies import grids

@@ -11,9 +11,9 @@ import pytest
 from solver.data.arcio import Solutions, Source
 from solver.data.journal import FILE, JobRecord, LoadRecord, Replay
 from solver.grid import Candidate, DataError, Grid, as_grid, same
-from submission import charts
-from submission.findings import Failure, engines, failures, findings, outputs_of, retries
-from submission.recorded import Recorded, read_run
+from submission.report import charts
+from submission.report.findings import Failure, engines, failures, findings, outputs_of, retries
+from submission.runs.recorded import Recorded, read_run
 from tests.fakes import toy_tasks
 from tests.journals import made_up_run
 from tests.runs import write_challenges

@@ -19,10 +19,10 @@ from solver.data.journal import FILE, FORMAT
 from solver.data.submissions import check_submission
 from solver.grid import DataError, Grid, Task
 from solver.runtime.board import by_task
-from submission.history import read_history
-from submission.lab import Lab, by_engine, by_seed, by_view
-from submission.lab_command import reproduction, run_lab
-from submission.reselect import answer_run, as_submission
+from submission.lab.command import reproduction, run_lab
+from submission.lab.lab import Lab, by_engine, by_seed, by_view
+from submission.runs.history import read_history
+from submission.runs.reselect import answer_run, as_submission
 from tests.control import paced
 from tests.fakes import toy_tasks
 from tests.recordings import (

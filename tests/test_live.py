@@ -18,8 +18,8 @@ from solver.config import Config, Stage
 from solver.data.arcio import Source
 from solver.runtime.board import Snapshot
 from solver.runtime.run import solve
-from submission.live import live_view, picture
-from submission.watch import Pages
+from submission.report.watch import Pages
+from submission.runs.live import live_view, picture
 from tests.fakes import toy_tasks
 from tests.journals import made_up_run
 from tests.runs import PATIENCE_S, ROOT, write_challenges

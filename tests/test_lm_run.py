@@ -21,7 +21,7 @@ from solver.data.submissions import check_submission, read_submission
 from solver.grid import Pair, Task, as_grid, freeze
 from solver.kit import CONFIG, WEIGHTS
 from solver.lm.files import INDEX
-from submission.report import run_report
+from submission.report.report import run_report
 from tests.llm import blank, copies, make_tokenizer
 from tests.runs import command, finish, journal_of, start, workers_of, write_challenges
 

@@ -50,9 +50,9 @@ from solver.lm.training.loop import (
 from solver.lm.training.stream import Mixture, Stream
 from solver.machine import give_back_memory
 from solver.runtime.worker_process import SPARING
-from submission import provenance
-from submission.training import Training, prepare, run_training
-from submission.training_run import CURVE, Before
+from submission.training import provenance
+from submission.training.run import CURVE, Before
+from submission.training.train import Training, prepare, run_training
 from tests.lm import run_together, toy_lessons
 from tests.runs import finish, start
 

@@ -10,8 +10,8 @@ from solver.config import Config, Stage
 from solver.data.arcio import Source
 from solver.runtime.board import Snapshot
 from solver.runtime.run import Result, solve
-from submission.charts import timelines
-from submission.recorded import read_run
+from submission.report.charts import timelines
+from submission.runs.recorded import read_run
 from tests.control import control, paced
 from tests.fakes import toy_tasks
 from tests.runs import command, finish, journal_of, start, write_challenges

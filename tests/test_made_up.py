@@ -15,8 +15,8 @@ from solver.lm.training.corpus import Lesson, read_corpus
 from solver.lm.training.stream import Mixture, Stream
 from solver.synth.interpret import run
 from solver.synth.program import parse
-from submission.ahead import drawn_ahead
-from submission.made_up import FEWEST, PAIRS, MadeUp, make_up, tasks_of, write
+from submission.training.ahead import drawn_ahead
+from submission.training.made_up import FEWEST, PAIRS, MadeUp, make_up, tasks_of, write
 from tests.lm import toy_lessons
 
 SMALL = Mixture(tokens=400, longest=100, chunk=32)

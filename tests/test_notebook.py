@@ -20,10 +20,10 @@ import pytest
 
 from solver.grid import DataError
 from solver.kit import package_files
-from submission.notebook import MAX_BYTES, about_of, build, commit_of, write_notebook
-from submission.notebook_cells import model_cells
-from submission.notebook_settings import Settings
-from submission.wheels import FOLDER, LOCK, read_pins, sha256
+from submission.notebook.build import MAX_BYTES, about_of, build, commit_of, write_notebook
+from submission.notebook.cells import model_cells
+from submission.notebook.settings import Settings
+from submission.wheels.build import FOLDER, LOCK, read_pins, sha256
 from tests.runs import ROOT
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -45,7 +45,8 @@ def sources(notebook: Any) -> list[str]:
 
 def test_the_same_commit_gives_the_same_bytes_anywhere(text: str, tmp_path: Path) -> None:
     code = (
-        "from submission.notebook import build; from submission.notebook_settings import Settings; "
+        "from submission.notebook.build import build\n"
+        "from submission.notebook.settings import Settings\n"
         f"print(build(Settings(), {COMMIT!r}), end='')"
     )
     again = subprocess.run(

@@ -11,10 +11,10 @@ import pytest
 
 from solver.config import Stage
 from solver.grid import DataError, Grid, Task
-from submission.history import History, read_history
-from submission.playback import ALL_ENGINES, MOMENTS, Machine, play
-from submission.reselect import answer_run, judge
-from submission.simulate_command import run_simulate
+from submission.lab.playback import ALL_ENGINES, MOMENTS, Machine, play
+from submission.lab.simulate_command import run_simulate
+from submission.runs.history import History, read_history
+from submission.runs.reselect import answer_run, judge
 from tests.fakes import toy_tasks
 from tests.recordings import (
     CONFIG,

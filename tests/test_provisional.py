@@ -19,11 +19,11 @@ from solver.data.template import template
 from solver.deadline import RealClock
 from solver.grid import Candidate, Grid, Task, as_grid, key, same, settled
 from solver.runtime.board import Board
-from submission.findings import engines, findings
-from submission.history import read_history
-from submission.lab import Lab
-from submission.playback import Machine, play
-from submission.recorded import read_run
+from submission.lab.lab import Lab
+from submission.lab.playback import Machine, play
+from submission.report.findings import engines, findings
+from submission.runs.history import read_history
+from submission.runs.recorded import read_run
 from tests.fakes import toy_tasks
 from tests.recordings import CONFIG, Heard, guess, job, write_run, wrong
 from tests.strategies import candidates

@@ -22,11 +22,13 @@ import pytest
 from solver.deadline import Deadline, FakeClock
 from solver.grid import DataError
 from solver.runtime.run import RunError
-from submission import kaggle_datasets, kaggle_notebook, kaggle_runs
-from submission.kaggle_service import asking
-from submission.kaggle_settings import read_settings
-from submission.push import push
-from submission.wheels import sha256
+from submission.kaggle import datasets as kaggle_datasets
+from submission.kaggle import notebook as kaggle_notebook
+from submission.kaggle import runs as kaggle_runs
+from submission.kaggle.push import push
+from submission.kaggle.service import asking
+from submission.kaggle.settings import read_settings
+from submission.wheels.build import sha256
 from tests.kaggle_stub import GUARD, KEY, Kaggle, environment, serving
 from tests.runs import ROOT
 

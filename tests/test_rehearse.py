@@ -23,13 +23,13 @@ from solver.data.submissions import check_submission
 from solver.grid import DataError
 from solver.notebook.mounts import CHALLENGES, find
 from solver.runtime.run import RunError
-from submission.fake_kaggle import LAYOUTS, Attached, build_tree
-from submission.notebook import build
-from submission.notebook_settings import Settings
-from submission.rehearse import rehearse
-from submission.rehearse_options import Rehearsal
-from submission.sandbox import Ending, Fault, Limits, isolated, run_isolated
-from submission.standin import base, make
+from submission.notebook.build import build
+from submission.notebook.settings import Settings
+from submission.rehearsal.fake_kaggle import LAYOUTS, Attached, build_tree
+from submission.rehearsal.isolation import Ending, Fault, Limits, isolated, run_isolated
+from submission.rehearsal.options import Rehearsal
+from submission.rehearsal.rehearse import rehearse
+from submission.rehearsal.standin import base, make
 from tests.fakes import toy_tasks
 from tests.runs import ROOT, language_profile, write_challenges
 
@@ -445,7 +445,7 @@ def test_a_session_ends_with_the_rehearsal(tmp_path: Path) -> None:
     """Killed without a word, the command leaves nothing running."""
     code = (
         "import sys; from pathlib import Path; "
-        "from submission.sandbox import Limits, run_isolated; "
+        "from submission.rehearsal.isolation import Limits, run_isolated; "
         "run_isolated(Path(sys.argv[1]), ['/bin/sleep', '4321.5'], {'PATH': '/bin:/usr/sbin:"
         "/usr/bin'}, Limits(60.0))"
     )

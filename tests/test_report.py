@@ -21,10 +21,10 @@ from solver.data.journal import FILE
 from solver.data.svg import PALETTE
 from solver.deadline import Deadline, FakeClock
 from solver.grid import as_grid, same
-from submission.findings import findings
-from submission.recorded import read_run
-from submission.report import SAFE_PALETTE, render
-from submission.traces import abbreviated, traces
+from submission.report.findings import findings
+from submission.report.report import SAFE_PALETTE, render
+from submission.report.traces import abbreviated, traces
+from submission.runs.recorded import read_run
 from tests.fakes import toy_tasks
 from tests.journals import made_up_run
 from tests.runs import ROOT, command, finish, journal_of, start, write_challenges

@@ -19,11 +19,11 @@ from solver.data.journal import FILE, Journal, candidate_record, replay
 from solver.data.svg import PALETTE
 from solver.deadline import Deadline
 from solver.grid import Grid
-from submission.findings import Finding, findings
-from submission.pagedata import Traced, trace_programs
-from submission.recorded import read_run
-from submission.report import SAFE_PALETTE, render
-from submission.watch import watched
+from submission.report.findings import Finding, findings
+from submission.report.pagedata import Traced, trace_programs
+from submission.report.report import SAFE_PALETTE, render
+from submission.report.watch import watched
+from submission.runs.recorded import read_run
 from tests.control import yardstick_s
 from tests.journals import made_up_run
 from tests.runs import write_challenges

@@ -27,7 +27,7 @@ from solver.notebook.restarts import (
     ways,
 )
 from solver.notebook.usable import SYNTH, Plan
-from submission.notebook_settings import Settings, settle
+from submission.notebook.settings import Settings, settle
 from tests.runs import examples
 
 ENGINE = "tests.fakes:instant"

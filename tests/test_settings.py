@@ -21,7 +21,7 @@ from solver.grid import DataError
 from solver.runtime.command import Request, exit_code, run_solve
 from solver.schedule.cost import Work
 from solver.schedule.policy import Plan
-from submission.kaggle_settings import read_settings
+from submission.kaggle.settings import read_settings
 from tests.fakes import toy_tasks
 from tests.runs import examples, write_challenges
 

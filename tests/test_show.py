@@ -13,7 +13,7 @@ from solver.data.arcio import read_source
 from solver.data.svg import PALETTE
 from solver.grid import DataError, Grid
 from solver.views import sample_views
-from submission.show import show_task
+from submission.runs.show import show_task
 
 TASK: dict[str, Any] = {
     "train": [{"input": [[1, 2], [3, 4]], "output": [[5, 6, 7], [8, 9, 0]]}],

@@ -16,15 +16,16 @@ import pytest
 
 from solver.deadline import Deadline
 from solver.grid import DataError, Task, as_grid
-from submission import kaggle_datasets, kaggle_runs
 from submission.cli import app
-from submission.kaggle_settings import Dataset, Settings
+from submission.kaggle import datasets as kaggle_datasets
+from submission.kaggle import runs as kaggle_runs
+from submission.kaggle.settings import Dataset, Settings
 from submission.owned import MARK, claim, delete
-from submission.rehearse_options import Rehearsal, check_options
-from submission.standin import cache_folder
-from submission.traces import traces
-from submission.watch import watched
-from submission.wheels import build, profile_folder
+from submission.rehearsal.options import Rehearsal, check_options
+from submission.rehearsal.standin import cache_folder
+from submission.report.traces import traces
+from submission.report.watch import watched
+from submission.wheels.build import build, profile_folder
 from tests.fakes import toy_tasks
 from tests.recordings import job, program, write_run
 from tests.runs import ROOT, write_challenges

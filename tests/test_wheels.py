@@ -13,8 +13,7 @@ from solver.deadline import Deadline
 from solver.grid import DataError
 from solver.runtime.run import RunError
 from submission.tools import find_python, no_network, run_tool
-from submission.wheel_check import verify
-from submission.wheels import (
+from submission.wheels.build import (
     CONSTRAINTS,
     FOLDER,
     LOCK,
@@ -30,6 +29,7 @@ from submission.wheels import (
     read_pins,
     sha256,
 )
+from submission.wheels.check import verify
 from tests.runs import ROOT
 
 PROFILES = sorted(path.parent for path in FOLDER.glob(f"*/{REQUIREMENTS}"))

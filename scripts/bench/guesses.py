@@ -21,7 +21,7 @@ import numpy as np
 from solver.answers.confidence import guess_chances
 from solver.answers.select import SELECTORS
 from solver.grid import Candidate, same
-from submission.history import History, read_history
+from submission.runs.history import History, read_history
 
 EDGES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.01)
 LEAST = 0.005  # no chance is taken for lower, nor for as much higher than 1 - it

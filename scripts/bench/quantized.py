@@ -26,7 +26,7 @@ from solver.lm.training.corpus import HeldOut, lesson_of, read_corpus, read_gene
 from solver.lm.training.loop import Trainer, measure, schedule
 from solver.lm.training.stream import Drawn, Stream, batch_of, cut, sequence_length
 from solver.views import View
-from submission.stats import difference
+from submission.runs.stats import difference
 
 
 def main() -> None:

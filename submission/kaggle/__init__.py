@@ -1,0 +1,1 @@
+"""Kaggle: settings, datasets, pushes, runs."""

@@ -1,0 +1,182 @@
+"""The built notebook on Kaggle: its metadata in full, saved, read back and compared."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from solver.data.jsonio import load_json
+from solver.deadline import Deadline
+from solver.grid import DataError
+from submission.kaggle.service import ServiceError, asking
+from submission.kaggle.settings import MACHINES, Settings, slug_of
+from submission.wheels.build import LOCK, sha256
+
+METADATA = "kernel-metadata.json"
+MAX_BYTES = 1_000_000
+POLL_S = 5.0
+SETTLE_S = 60.0  # Kaggle shows the machine of the last session, which may not have begun yet
+_LISTS = ("dataset_sources", "competition_sources", "kernel_sources", "model_sources")
+_INVALID = ("dataset_sources", "competition_sources", "kernel_sources", "model_sources", "tags")
+
+
+@dataclass(frozen=True)
+class Built:
+    """A notebook of `arcsub notebook`: the commit and profile it was built from, the hash of the
+    lock of its wheels (or none), the sources it looks for, and what its cells hold."""
+
+    path: Path
+    commit: str
+    profile: str
+    lock: str
+    accelerator: str
+    sources: tuple[str, ...]
+    cells: tuple[str, ...]
+
+
+def read_built(path: Path) -> Built:
+    """Raises `DataError` for a file that is no such notebook, and for one that Kaggle would refuse
+    or could not start."""
+    raw = load_json(path)
+    if path.stat().st_size >= MAX_BYTES:
+        raise DataError(f"{path}: {path.stat().st_size:,} bytes; Kaggle refuses 1 MB and more")
+    try:
+        about, kaggle = raw["metadata"]["arcsub"], raw["metadata"]["kaggle"]
+        raw["metadata"]["kernelspec"]["name"]  # without it Kaggle's runner does not start
+        return Built(
+            path=path,
+            commit=str(about["commit"]),
+            profile=str(about["profile"]),
+            lock=str(about.get("lock") or ""),
+            accelerator=str(kaggle["accelerator"]),
+            sources=tuple(map(str, about.get("sources", {}).values())),
+            cells=tuple("".join(cell["source"]) for cell in raw["cells"]),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: no notebook of `arcsub notebook`: {error} is missing") from None
+
+
+def check(built: Built, settings: Settings) -> None:
+    """Raises `DataError` where notebook and settings contradict each other."""
+    if built.accelerator != MACHINES[settings.machine]:
+        raise DataError(
+            f"{built.path}: built for the accelerator {built.accelerator!r}, but machine is "
+            f"{settings.machine} ({MACHINES[settings.machine]!r}); build it for that machine"
+        )
+    attached = [
+        f"competitions/{settings.competition}",
+        *(f"datasets/{source}" for source in settings.dataset_sources),
+        *(f"models/{source}" for source in settings.models),
+    ]
+    for source in built.sources:
+        if not fnmatch.filter(attached, source):  # `*` stands for an owner
+            raise DataError(f"{built.path}: looks for {source}, which the settings do not attach")
+    for dataset in settings.datasets:
+        lock = dataset.folder / LOCK
+        if built.lock and lock.is_file() and sha256(lock) != built.lock:
+            raise DataError(f"{built.path}: built for other wheels than {lock}; build it again")
+
+
+def metadata(built: Built, settings: Settings) -> dict[str, Any]:
+    """The client's `kernel-metadata.json`; nothing is left to its defaults, one of which is
+    internet access."""
+    return {
+        "id": settings.kernel,
+        "title": settings.title,
+        "code_file": f"{slug_of(settings.title)}.ipynb",
+        "language": "python",
+        "kernel_type": "notebook",
+        "is_private": True,
+        "enable_gpu": settings.machine != "cpu",
+        "enable_tpu": False,
+        "enable_internet": False,
+        "machine_shape": None if settings.machine == "cpu" else settings.machine,
+        "docker_image": settings.image or None,
+        "docker_image_pinning_type": "original",  # not Kaggle's latest from one run to the next
+        "keywords": [],
+        "dataset_sources": list(settings.dataset_sources),
+        "competition_sources": [settings.competition],
+        "kernel_sources": [],
+        "model_sources": list(settings.models),
+    }
+
+
+def save(api: Any, built: Built, settings: Settings, deadline: Deadline) -> int:
+    """Save a new version, which starts to run; its number.
+
+    Raises `DataError` for sources that Kaggle does not find, `ServiceError` for what it refuses.
+    """
+    wanted = metadata(built, settings)
+    what = f"notebook {settings.kernel}"
+    with tempfile.TemporaryDirectory() as folder, asking(what, deadline):
+        shutil.copyfile(built.path, Path(folder) / wanted["code_file"])
+        (Path(folder) / METADATA).write_text(json.dumps(wanted, indent=1), "utf-8")
+        answer = api.kernels_push(folder)
+    if answer is None or answer.error:
+        raise ServiceError(f"{what}: Kaggle refused it: {answer.error if answer else 'no reason'}")
+    found = {name: getattr(answer, f"invalid_{name}") for name in _INVALID}
+    if invalid := {name: values for name, values in found.items() if values}:
+        listed = "; ".join(f"{name}: {', '.join(values)}" for name, values in invalid.items())
+        raise DataError(
+            f"{what}: version {answer.version_number} was saved without what Kaggle does not "
+            f"find ({listed}): do not submit it"
+        )
+    if not answer.version_number:
+        raise ServiceError(f"{what}: Kaggle named no version: it may not have been saved")
+    return int(answer.version_number)
+
+
+def read_back(api: Any, built: Built, settings: Settings, deadline: Deadline) -> str:
+    """Compare what Kaggle has with what was sent: it replaces some settings without a word.
+
+    The image that it runs in, as Kaggle calls it, or nothing if it does not say. Raises
+    `ServiceError` naming what differs.
+    """
+    settled = deadline.slice(SETTLE_S)
+    while True:
+        found, image = _differences(api, built, settings, deadline)
+        if not found:
+            return image
+        if settled.left() <= POLL_S:
+            listed = "; ".join(found)
+            raise ServiceError(f"notebook {settings.kernel}: Kaggle changed it: {listed}")
+        deadline.clock.sleep(POLL_S)
+
+
+def _differences(
+    api: Any, built: Built, settings: Settings, deadline: Deadline
+) -> tuple[list[str], str]:
+    wanted = metadata(built, settings)
+    what = f"notebook {settings.kernel}, reading it back"
+    with tempfile.TemporaryDirectory() as folder:
+        with asking(what, deadline):
+            api.kernels_pull(settings.kernel, folder, metadata=True)
+        there = load_json(Path(folder) / METADATA)
+        source = load_json(Path(folder) / there["code_file"])
+    fields = ["id", "is_private", "enable_gpu", "enable_tpu", "enable_internet", "machine_shape"]
+    fields += [*_LISTS, *(["docker_image"] if settings.image else [])]
+    found = [
+        f"{field} is {there.get(field)!r}, not {wanted[field]!r}"
+        for field in fields
+        if _plain(there.get(field)) != _plain(wanted[field])
+    ]
+    if tuple("".join(cell["source"]) for cell in _cells(source)) != built.cells:
+        found.append("its cells are not the ones sent")
+    return found, str(there.get("docker_image") or "")
+
+
+def _cells(source: Any) -> list[Mapping[str, Any]]:
+    cells = source.get("cells") if isinstance(source, dict) else None
+    return cells if isinstance(cells, list) else []
+
+
+def _plain(value: Any) -> list[str]:
+    """Without the differences that are none: capitals, order, and the ways to say nothing."""
+    items = value if isinstance(value, list) else [value]
+    return sorted(str(item).lower() for item in items if item)

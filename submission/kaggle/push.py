@@ -1,0 +1,91 @@
+"""`arcsub push`: datasets and notebook to Kaggle, in the order in which they need each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from solver.deadline import Deadline
+from solver.grid import DataError
+from solver.runtime.run import RunError
+from submission.kaggle import datasets as kaggle_datasets
+from submission.kaggle import notebook as kaggle_notebook
+from submission.kaggle.notebook import Built, check, read_back, read_built, save
+from submission.kaggle.service import ServiceError, connect
+from submission.kaggle.settings import Settings, read_settings
+
+ADDRESS = "https://www.kaggle.com/code"
+
+
+def push(
+    notebook: Path, settings_file: Path, deadline: Deadline, say: Callable[[str], None]
+) -> int:
+    """Bring everything to Kaggle and start the notebook there; the number of its version.
+
+    What is done is said as it is done; an error says what is left undone. Raises `DataError`
+    for the user's faults, `ServiceError` for the service's.
+    """
+    settings, built = _prepared(notebook, settings_file)
+    api = connect(deadline)
+    with _consequence("the notebook was not pushed"):
+        for dataset in settings.datasets:
+            kaggle_datasets.publish(api, dataset, settings.owner, deadline, say)
+    with _consequence(f"see {ADDRESS}/{settings.kernel} before you push again"):
+        version = save(api, built, settings, deadline)
+    say(f"notebook  {settings.kernel}: version {version} saved, its run has begun")
+    with _consequence(f"version {version} is saved and runs: do not submit it unseen"):
+        image = read_back(api, built, settings, deadline)
+    say(f"machine   {settings.machine}, no internet, private: as Kaggle has it")
+    if image:
+        say(f"image     {image}")
+    say(f"next      arcsub status, then arcsub submit --version {version}")
+    return version
+
+
+def dry_run(notebook: Path, settings_file: Path, say: Callable[[str], None]) -> None:
+    """Say everything that `push` would send. Neither the client nor the network is used."""
+    settings, built = _prepared(notebook, settings_file)
+    say("nothing is sent; a push would send, in this order:")
+    for dataset in settings.datasets:
+        digest = kaggle_datasets.fingerprint(dataset)
+        say(f"dataset   {settings.owner}/{dataset.slug}, unless it is there unchanged")
+        for path in kaggle_datasets.content(dataset):
+            say(f"          {_sized(path)}")
+        say(_json(kaggle_datasets.metadata(dataset, settings.owner, digest)))
+    size = built.path.stat().st_size
+    say(f"notebook  {built.path}, {size / 1e3:.1f} kB, {len(built.cells)} cells")
+    say(f"          commit {built.commit}, profile {built.profile}, lock {built.lock or 'none'}")
+    say(_json(kaggle_notebook.metadata(built, settings)))
+
+
+def _prepared(notebook: Path, settings_file: Path) -> tuple[Settings, Built]:
+    settings, built = read_settings(settings_file), read_built(notebook)
+    check(built, settings)
+    for dataset in settings.datasets:
+        kaggle_datasets.content(dataset)
+    return settings, built
+
+
+@contextmanager
+def _consequence(text: str) -> Iterator[None]:
+    """Add to an error what it means for what was begun."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{error}; {text}") from None
+    except RunError as error:
+        raise ServiceError(f"{error}; {text}") from None
+
+
+def _sized(path: Path) -> str:
+    if path.is_file():
+        return f"{path.name}, {path.stat().st_size / 1e6:.2f} MB"
+    files = [file for file in path.rglob("*") if file.is_file()]
+    size = sum(file.stat().st_size for file in files)
+    return f"{path.name}/ as {path.name}.zip: {len(files)} files, {size / 1e6:.2f} MB"
+
+
+def _json(value: object) -> str:
+    return "\n".join(f"          {line}" for line in json.dumps(value, indent=1).splitlines())

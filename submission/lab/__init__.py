@@ -1,0 +1,1 @@
+"""Experiments on recorded runs: other choices, paired comparisons, simulated budgets."""

@@ -1,0 +1,265 @@
+"""`arcsub lab`: what a run's candidates would have been worth under other choices.
+
+Everything here is computed from the journal: no engine runs. Scores are means over tasks of the
+fraction of test inputs solved; whatever is compared is compared on the same tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from solver.answers.ensemble import RULES, Answer
+from solver.answers.select import SELECTORS
+from solver.data.template import template
+from solver.grid import Attempts, Candidate
+from submission.runs.history import History, Job
+from submission.runs.reselect import (
+    Outcome,
+    Pool,
+    Truth,
+    as_submission,
+    decide_all,
+    evidence,
+    judge,
+    reselect,
+)
+from submission.runs.stats import Difference, difference
+
+POINTS = 10  # of a cost curve
+
+Label = Callable[[Job, Candidate], str]  # the group that a candidate of a job belongs to
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Selectors and ensemble rules that come to the same answers, and what these are worth."""
+
+    selectors: tuple[str, ...]
+    rules: tuple[str, ...]
+    outcome: Outcome
+    against: Difference  # the run's own settings
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the candidates alone: those of `label`."""
+
+    label: str
+    count: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Share:
+    """What the score loses without some of the candidates, or of the measurements."""
+
+    label: str
+    count: int
+    alone: Outcome
+    worth: Difference  # without them -> with them
+    covered: float  # what coverage loses
+
+
+@dataclass(frozen=True)
+class CostPoint:
+    """The score had no task got more than `limit_s` seconds of work; `spent_s`: their mean."""
+
+    limit_s: float
+    spent_s: float
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A recorded run with known solutions, ready for questions. `seed` is the bootstrap's."""
+
+    run: History
+    truth: Truth
+    seed: int = 0
+
+    @cached_property
+    def pool(self) -> Pool:
+        return self.run.pool()
+
+    @cached_property
+    def fallback(self) -> list[tuple[Attempts, ...]]:
+        return list(map(template, self.run.tasks))
+
+    @cached_property
+    def own(self) -> Outcome:
+        """The run's own settings."""
+        return self._judge(range(len(self.run.tasks)), self.pool)
+
+    def score(self, pool: Pool) -> Outcome:
+        """Other candidates under the run's own settings; only what differs is judged anew."""
+        new = [i for i, found in enumerate(pool) if found != self.pool[i]]
+        two, one, covered = self.own.two.copy(), self.own.one.copy(), self.own.covered.copy()
+        if new:
+            judged = self._judge(new, [pool[i] for i in new])
+            two[new], one[new], covered[new] = judged.two, judged.one, judged.covered
+        return Outcome(two, one, covered)
+
+    def _judge(self, some: Sequence[int], pool: Pool) -> Outcome:
+        """Candidates of some of the tasks."""
+        config = self.run.config
+        tasks, fallback = [self.run.tasks[i] for i in some], [self.fallback[i] for i in some]
+        answers = reselect(tasks, pool, fallback, config.selector, config.ensemble)
+        return judge(answers, pool, [self.truth[i] for i in some])
+
+    # --- selectors and rules ------------------------------------------------------
+
+    def grid(self) -> list[Chosen]:
+        """Every selector under every ensemble rule, best first; those that come to the very same
+        submission are one choice."""
+        found: dict[str, dict[str, list[str]]] = {}  # submission -> rule -> selectors
+        answers = {}
+        for selector in SELECTORS:
+            weighed = evidence(self.run.tasks, self.pool, selector)
+            for rule in RULES:
+                answered = decide_all(weighed, self.fallback, rule)
+                text = as_submission(self.run.tasks, answered)
+                answers[text] = answered
+                found.setdefault(text, {}).setdefault(rule, []).append(selector)
+        same: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        for text, rules in found.items():
+            for rule, selectors in rules.items():
+                same.setdefault((text, tuple(selectors)), []).append(rule)
+        rows = [
+            self._chosen(selectors, rules, answers[text], len(found))
+            for (text, selectors), rules in same.items()
+        ]
+        return sorted(rows, key=lambda row: -row.outcome.two.mean())
+
+    def _chosen(
+        self,
+        selectors: Sequence[str],
+        rules: Sequence[str],
+        answers: Sequence[Answer],
+        comparisons: int,
+    ) -> Chosen:
+        outcome = judge(answers, self.pool, self.truth)
+        against = difference(self.own.two, outcome.two, self.seed, comparisons)
+        return Chosen(tuple(selectors), tuple(rules), outcome, against)
+
+    # --- engines, views, seeds ----------------------------------------------------
+
+    def engines(self) -> list[Part]:
+        """Each engine's candidates alone, then those of all."""
+        parts = [self._part(by_engine, engine) for engine in self.run.engines]
+        everything = Part("all", _count(self.pool), self.own)
+        return [*parts, everything] if len(parts) != 1 else parts
+
+    def shares(self, label: Label) -> list[Share]:
+        """What each group of candidates adds to all the others, the most precious first."""
+        labels = {
+            label(job, c) for jobs in self.run.jobs for job in jobs for c in job.settled if c.votes
+        }
+        shares = []
+        for name in labels:
+            part, rest = self._part(label, name), self.score(self._group(label, name, False))
+            shares.append(self._share(name, part.count, part.outcome, rest, len(labels)))
+        return sorted(shares, key=lambda share: (-share.worth.mean, share.label))
+
+    def judges(self) -> list[Share]:
+        """What each view adds as a judge: the run without one column of the scores."""
+        columns = max((len(c.scores) for found in self.pool for c in found), default=0)
+        shares = []
+        for i in range(columns):
+            rest = self.score(self._measured(set(range(columns)) - {i}))
+            alone = self.score(self._measured({i}))
+            count = sum(len(c.scores) > i for found in self.pool for c in found)
+            shares.append(self._share(f"measurement {i + 1}", count, alone, rest, columns))
+        return shares
+
+    def _part(self, label: Label, name: str) -> Part:
+        pool = self._group(label, name, True)
+        return Part(name, _count(pool), self.score(pool))
+
+    def _group(self, label: Label, name: str, inside: bool) -> Pool:
+        """The candidates of this label, or all others."""
+        return [
+            [c for job in jobs for c in job.settled if (label(job, c) == name) is inside]
+            for jobs in self.run.jobs
+        ]
+
+    def _measured(self, columns: Collection[int]) -> Pool:
+        """All candidates, with some columns of their scores alone."""
+
+        def seen(candidate: Candidate) -> Candidate:
+            scores = tuple(s for i, s in enumerate(candidate.scores) if i in columns)
+            return replace(candidate, scores=scores) if candidate.scores else candidate
+
+        return [list(map(seen, found)) for found in self.pool]
+
+    def _share(
+        self, label: str, count: int, alone: Outcome, rest: Outcome, comparisons: int
+    ) -> Share:
+        worth = difference(rest.two, self.own.two, self.seed, comparisons)
+        covered = float(self.own.covered.mean() - rest.covered.mean())
+        return Share(label, count, alone, worth, covered)
+
+    # --- cost ---------------------------------------------------------------------
+
+    def cost_curve(self, engines: Sequence[str]) -> list[CostPoint]:
+        """The score against the seconds of work a task may have, for these engines alone.
+
+        Work is counted over all of a task's jobs, one after the other; a job over all tasks
+        counts for each of them in equal parts, before the jobs that wait for it.
+        """
+        told = [self._timeline(jobs, engines) for jobs in self.run.jobs]
+        totals = np.array([total for _, total in told])
+        most = float(totals.max())
+        if not most:
+            return []
+        first = min((at for found, _ in told for at, _ in found), default=most)
+        limits = np.geomspace(max(min(first, most / 20), most / 5000), most, POINTS)
+        points = []
+        for limit in [*limits[:-1].tolist(), most]:
+            pool = [[c for at, c in found if at <= limit] for found, _ in told]
+            spent = float(np.minimum(totals, limit).mean())
+            points.append(CostPoint(limit, spent, self.score(pool)))
+        return points
+
+    def _timeline(
+        self, jobs: Sequence[Job], engines: Sequence[str]
+    ) -> tuple[list[tuple[float, Candidate]], float]:
+        """(seconds of work, candidate) of one task, and all seconds of work on it."""
+        found, spent = [], 0.0
+        stages = {stage.engine: stage for stage in self.run.config.stages}
+        shared: dict[str, float] = {}
+        for record in self.run.whole:
+            part = record.cost_s / len(self.run.tasks)
+            shared[record.engine] = shared.get(record.engine, 0.0) + part
+        for job in jobs:
+            record = job.record
+            if record.engine not in engines:
+                continue
+            needs = stages[record.engine].needs if record.engine in stages else ""
+            spent += shared.pop(needs, 0.0)
+            found += [(spent + min(c.cost_s, record.cost_s), c) for c in job.found]
+            spent += record.cost_s
+        return found, spent
+
+
+def _count(pool: Pool) -> int:
+    """The candidates that somebody found."""
+    return sum(candidate.votes > 0 for found in pool for candidate in found)
+
+
+def by_engine(job: Job, candidate: Candidate) -> str:
+    """The engine that found it."""
+    return candidate.engine
+
+
+def by_view(job: Job, candidate: Candidate) -> str:
+    """The turn under which it was decoded; for a program, the kind of search."""
+    return f"{candidate.engine} {(candidate.view or 'as it is').partition('.')[0]}"
+
+
+def by_seed(job: Job, candidate: Candidate) -> str:
+    """The pass that found it: every pass over a task has a seed of its own."""
+    return f"{candidate.engine} pass {job.record.pass_ + 1}"

@@ -1,0 +1,157 @@
+"""The tables that `arcsub lab` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence, Sized
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from solver.answers.ensemble import RULES
+from solver.answers.select import SELECTORS
+from submission.lab.lab import Chosen, CostPoint, Lab, Part, Share, by_engine, by_seed, by_view
+from submission.runs.stats import Difference, Scores, interval
+
+WIDTH = 110
+
+
+def wide_console() -> Console:
+    """A console for tables: what is no terminal gets lines long enough for them."""
+    console = Console(highlight=False, soft_wrap=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDTH)
+
+
+def tables(lab: Lab) -> Iterator[Table]:
+    """What the candidates are worth, one table for each question; those with nothing to tell
+    apart are left out."""
+    yield choices(lab.grid(), lab)
+    yield engine_parts(lab.engines(), lab.seed)
+    engines = lab.run.engines
+    groups = [
+        ("An engine", lab.shares(by_engine), 1),
+        ("A view, or a kind of search,", lab.shares(by_view), 1),
+        ("A pass, each with its own seed,", lab.shares(by_seed), len(engines)),
+        ("A view's measurements", lab.judges(), 1),
+    ]
+    for what, shares, known in groups:
+        if len(shares) > known:
+            yield worth(f"{what} left out", shares)
+    for some in dict.fromkeys([*((engine,) for engine in engines), engines]):
+        points = lab.cost_curve(some)
+        if points:
+            yield costs(" + ".join(some), points, lab.seed)
+
+
+def choices(rows: Sequence[Chosen], lab: Lab) -> Table:
+    """Every selector under every ensemble rule."""
+    table = table_of("Selectors and ensemble rules", "selector", "ensemble")
+    _columns(table, "pass@2 %", "pass@1 %", "covered %", "against its own")
+    config = lab.run.config
+    for row in rows:
+        mine = config.selector in row.selectors and config.ensemble in row.rules
+        table.add_row(
+            _together(row.selectors, SELECTORS),
+            _together(row.rules, RULES),
+            sure(row.outcome.two, lab.seed),
+            percent(row.outcome.one),
+            percent(row.outcome.covered),
+            "its own" if mine else change(row.against),
+            style="bold" if mine else None,
+        )
+    table.caption = f"{verdict([row.against for row in rows])} {_CAPTION}"
+    return table
+
+
+def engine_parts(parts: Sequence[Part], seed: int) -> Table:
+    """Every engine's candidates alone, and together."""
+    table = table_of("Candidates of one engine alone", "engine")
+    _columns(table, "candidates", "pass@2 %", "pass@1 %", "covered %")
+    for part in parts:
+        two, one, covered = part.outcome.two, part.outcome.one, part.outcome.covered
+        table.add_row(
+            part.label, str(part.count), sure(two, seed), sure(one, seed), sure(covered, seed)
+        )
+    return table
+
+
+def worth(title: str, shares: Sequence[Share]) -> Table:
+    """What the score loses without each of some groups."""
+    table = table_of(title, "left out")
+    _columns(table, "candidates", "alone %", "pass@2 lost", "covered lost")
+    for share in shares:
+        lost = f"{100 * share.covered:.1f}"
+        alone = percent(share.alone.two)
+        table.add_row(share.label, str(share.count), alone, change(share.worth), lost)
+    return table
+
+
+def costs(engines: str, points: Sequence[CostPoint], seed: int) -> Table:
+    """The score against seconds of work."""
+    table = table_of(f"Score against work: {engines}", "at most, s a task")
+    _columns(table, "spent, mean s", "pass@2 %", "covered %")
+    for point in points:
+        table.add_row(
+            f"{point.limit_s:.3g}",
+            f"{point.spent_s:.3g}",
+            sure(point.outcome.two, seed),
+            percent(point.outcome.covered),
+        )
+    return table
+
+
+_CAPTION = (
+    "In brackets: 95 % bootstrap intervals over tasks, those of differences widened for the "
+    "number of choices; * marks a difference that is no chance."
+)
+
+
+def verdict(differences: Sequence[Difference]) -> str:
+    """One sentence on what a whole table shows."""
+    better = sum(d.significant and d.mean > 0 for d in differences)
+    worse = sum(d.significant and d.mean < 0 for d in differences)
+    if better or worse:
+        return f"Of {len(differences)} choices {better} are really better, {worse} really worse."
+    return f"None of {len(differences)} choices differs significantly from the run's own."
+
+
+def percent(scores: Scores) -> str:
+    """The mean score in per cent."""
+    return f"{100 * scores.mean():.1f}"
+
+
+def sure(scores: Scores, seed: int) -> str:
+    """The mean score in per cent, with its interval."""
+    low, high = interval(scores, seed)
+    return f"{percent(scores)} [{100 * low:.0f}, {100 * high:.0f}]"
+
+
+def change(found: Difference) -> str:
+    """A difference in percentage points, with its interval; * if it is significant."""
+    low, high = 100 * found.low, 100 * found.high
+    mark = "*" if found.significant else ""
+    return f"{100 * found.mean:+.1f} [{low:+.0f}, {high:+.0f}]{mark}"
+
+
+def _together(some: Sequence[str], known: Sized) -> str:
+    return "any" if len(some) == len(known) else ", ".join(some)
+
+
+def table_of(title: str, *names: str) -> Table:
+    """An empty table with its first columns, for names."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for name in names:
+        table.add_column(name)
+    return table
+
+
+def _columns(table: Table, *names: str) -> None:
+    for name in names:
+        table.add_column(name, justify="right")

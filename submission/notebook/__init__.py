@@ -1,0 +1,1 @@
+"""The notebook: its settings, its files, its cells."""

@@ -1,0 +1,103 @@
+"""What a notebook is built with, checked before anything is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from solver.config import Stage, load_config
+from solver.deadline import parse_duration
+from solver.engines import ENGINES, TAKE_A_MODEL
+from solver.grid import DataError
+from solver.kit import MODEL
+from solver.notebook.mounts import check_source
+from solver.notebook.usable import needs_model
+from solver.runtime.command import engine_names
+from submission.kaggle.settings import MACHINES
+from submission.wheels.build import FOLDER, LOCK
+
+INSIDE = "inside"  # in place of a model's source: it travels in the notebook
+KIT_MODEL = "datasets/*/arc-kit-model"  # where the kit's own model is otherwise
+# Where that is which an engine with a model needs, by the profile of `offline_wheels/`: the kit's
+# own model takes the smallest, a language model of one's own takes the other.
+KIT_WHEELS = {
+    "minimal": "datasets/*/arc-kit-wheels",
+    "language": "datasets/*/arc-kit-language-wheels",
+}
+INSIDE_BYTES = 100_000  # of its weights at most, beside the solver
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a notebook is built with; the fields are the command's options.
+
+    `machine`: one of `MACHINES`, or empty for what the engines want.
+    `wheels`: a Kaggle source, or empty: none where no engine has a model, else that of
+    `KIT_WHEELS`; `lock` is the file that names what is installed from it, or empty for that
+    profile's.
+    `model`: a Kaggle source, `inside`, or empty: no model where no engine wants one, and the
+    kit's own inside if it is so small, else as `KIT_MODEL`.
+    """
+
+    profile: str = "kaggle-cpu"
+    engines: str = ""
+    competition: str = "arc-prize-2026-arc-agi-2"
+    budget: str = "10h"
+    short_budget: str = "15m"
+    seed: int = 0
+    machine: str = ""
+    model: str = ""
+    wheels: str = ""
+    lock: str = ""
+
+
+def settle(settings: Settings) -> tuple[Settings, tuple[str, ...]]:
+    """The settings with no choice left open, and the names of the engines.
+
+    Raises `DataError` for settings that cannot work.
+    """
+    stages = _stages(settings)
+    engines = tuple(stage.engine for stage in stages)
+    on_gpu = any(stage.device or stage.engine in TAKE_A_MODEL for stage in stages)
+    machine = settings.machine or ("NvidiaL4" if on_gpu else "cpu")
+    with_model = any(map(needs_model, engines))
+    model = settings.model or (_kit_model() if with_model else "")
+    kind = "language" if set(engines) & set(TAKE_A_MODEL) else "minimal"
+    wheels = settings.wheels or (KIT_WHEELS[kind] if with_model else "")
+    lock = settings.lock or str(FOLDER / kind / LOCK)
+    return replace(settings, machine=machine, model=model, wheels=wheels, lock=lock), engines
+
+
+def _kit_model() -> str:
+    sizes = (file.stat().st_size for file in MODEL.glob("*.safetensors"))
+    return INSIDE if 0 < sum(sizes) <= INSIDE_BYTES else KIT_MODEL
+
+
+def _stages(settings: Settings) -> tuple[Stage, ...]:
+    """The stages of the run. Raises `DataError` for settings that cannot work."""
+    for option in ("budget", "short_budget"):
+        try:
+            parse_duration(getattr(settings, option))
+        except ValueError as error:
+            raise DataError(f"--{option.replace('_', '-')}: {error}") from None
+    named, longest_s = engine_names(settings.engines or None), parse_duration(settings.budget)
+    stages = load_config(settings.profile, longest_s, engines=named).stages
+    check_source(f"competitions/{settings.competition}")
+    for source in (settings.wheels, settings.model):
+        if source not in ("", INSIDE):
+            check_source(source)
+    if settings.machine not in ("", *MACHINES):
+        raise DataError(f"--machine {settings.machine}: there are {', '.join(MACHINES)}")
+    _check_engines([stage.engine for stage in stages], settings.model)
+    return stages
+
+
+def _check_engines(engines: list[str], model: str) -> None:
+    foreign = [engine for engine in engines if engine not in ENGINES]
+    if foreign:
+        raise DataError(f"engine {foreign[0]} is not the kit's: a notebook would not have it")
+    own = [engine for engine in engines if engine in TAKE_A_MODEL]
+    if own and model in ("", INSIDE):
+        raise DataError(f"engine {own[0]} needs a language model: add --model")
+    others = [engine for engine in engines if needs_model(engine) and engine not in own]
+    if own and others:
+        raise DataError(f"engines {own[0]} and {others[0]} want two models, a notebook brings one")

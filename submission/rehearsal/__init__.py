@@ -1,0 +1,1 @@
+"""The notebook run as Kaggle would, on this machine."""

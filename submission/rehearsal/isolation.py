@@ -1,0 +1,205 @@
+"""A command where Kaggle's limits hold: its own /kaggle, no network, few cores, little memory."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from solver.config import cores
+from submission.tools import namespace
+
+SCRIPT = Path(__file__).parent / "inside" / "sandbox.sh"
+LOOK_S = 0.2
+MEASURE_S = 1.0  # between two looks at the memory
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`seconds` of wall time, `cpus` cores, `memory_mb` of all processes together."""
+
+    seconds: float
+    cpus: int = 4
+    memory_mb: int = 30_000
+
+
+@dataclass(frozen=True)
+class Fault:
+    """SIGKILL `after_s` seconds after a process whose command line holds `words` was first seen.
+
+    Without words it is the whole command that ends, so long after `file` was there, or after its
+    start. `name` is what a report calls it.
+    """
+
+    after_s: float
+    words: tuple[str, ...] = ()
+    file: Path | None = None
+    name: str = "the session"
+
+
+@dataclass
+class Ending:
+    """How a command ended: its exit code (minus a signal), seconds, the most memory its processes
+    took together, and what was done to it."""
+
+    code: int = 0
+    seconds: float = 0.0
+    peak_mb: float = 0.0
+    events: list[str] = field(default_factory=list)
+
+
+def isolated(network: bool = False) -> list[str]:
+    """The words before a command that give it private mounts, processes and no network.
+
+    With `network` the machine's own network stays. Raises `DataError` where the system allows
+    no such thing.
+    """
+    kinds = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    kinds += [] if network else ["--net"]
+    return namespace(
+        kinds,
+        "this system lets nobody make a namespace (unshare), so /kaggle and the missing network "
+        "cannot be rehearsed: run it as root, or allow user namespaces",
+    )
+
+
+def run_isolated(
+    folder: Path,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    limits: Limits,
+    fault: Fault | None = None,
+    network: bool = False,
+) -> Ending:
+    """Run a command that sees `folder/kaggle` as /kaggle, within limits. Its output goes on.
+
+    Where memory runs out the largest process is killed, as the system would. Raises `DataError`
+    where the system allows no namespaces.
+    """
+    (folder / "root").mkdir(exist_ok=True)
+    script = [*isolated(network), "sh", str(SCRIPT), str(folder), *command]
+    chosen = cores()[: limits.cpus]
+    began = time.monotonic()
+    process = subprocess.Popen(
+        script,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        preexec_fn=lambda: _begin(chosen),
+    )
+    ending = Ending()
+    try:
+        _guard(process, began, limits, fault, ending)
+    finally:
+        process.kill()  # and with it, by --kill-child, all that it started
+        process.wait()
+    ending.code, ending.seconds = process.returncode, time.monotonic() - began
+    return ending
+
+
+def _begin(chosen: Sequence[int]) -> None:
+    """In the new process: its cores, and an end with this one, however that ends."""
+    set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    os.sched_setaffinity(0, chosen)
+
+
+def _guard(
+    process: subprocess.Popen[bytes],
+    began: float,
+    limits: Limits,
+    fault: Fault | None,
+    ending: Ending,
+) -> None:
+    """Wait for the end; enforce the limits and bring about the fault on the way."""
+    measured = seen = 0.0
+    while process.poll() is None:
+        now = time.monotonic()
+        if now - began > limits.seconds:
+            ending.events.append(f"ended: it took over {limits.seconds:.0f} s")
+            return
+        if fault and not seen and _begun(process.pid, fault):
+            seen = now
+        if fault and seen and now - seen >= fault.after_s:
+            ending.events.append(f"{_strike(process, fault)} after {now - began:.0f} s")
+            fault = None
+        if now - measured >= MEASURE_S:
+            measured = now
+            _watch_memory(process.pid, limits.memory_mb, ending)
+        time.sleep(LOOK_S)
+
+
+def _begun(parent: int, fault: Fault) -> bool:
+    if fault.words:
+        return _pick(parent, fault.words) is not None
+    return fault.file is None or fault.file.exists()
+
+
+def _strike(process: subprocess.Popen[bytes], fault: Fault) -> str:
+    if not fault.words:
+        process.kill()
+        return f"{fault.name} was killed"
+    victim = _pick(process.pid, fault.words)
+    if victim:
+        _kill(victim)
+        return f"{fault.name} was killed"
+    return f"{fault.name} had ended before it could be killed"
+
+
+def _watch_memory(parent: int, limit_mb: int, ending: Ending) -> None:
+    used = {pid: memory_mb(pid) for pid in descendants(parent)}
+    total = sum(used.values())
+    ending.peak_mb = max(ending.peak_mb, total)
+    if total > limit_mb:
+        largest = max(used, key=lambda pid: used[pid])
+        ending.events.append(f"out of memory: killed a process of {used[largest]:.0f} MB")
+        _kill(largest)
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+# --- processes ------------------------------------------------------------------------
+
+
+def descendants(parent: int) -> list[int]:
+    """Process ids of all that a process started, directly or not."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError, IndexError):
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                children.setdefault(int(fields[1]), []).append(int(entry.name))
+    return list(_below(parent, children))
+
+
+def _below(parent: int, children: Mapping[int, list[int]]) -> Iterator[int]:
+    for child in children.get(parent, ()):
+        yield child
+        yield from _below(child, children)
+
+
+def memory_mb(pid: int) -> float:
+    """A process's memory, with its part of what it shares with others."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(x.split()[1]) / 1024 for x in lines if x.startswith("Pss:")), 0.0)
+
+
+def _pick(parent: int, words: Sequence[str]) -> int | None:
+    """A process below `parent` whose command line holds these words one after the other."""
+    wanted = b"\0".join(word.encode() for word in words) + b"\0"
+    for pid in descendants(parent):
+        with suppress(OSError):
+            if wanted in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return pid
+    return None

@@ -1,0 +1,278 @@
+"""What became of every task of a run: pure functions from a record to findings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from solver.answers.ensemble import RULES, Answer, Evidence, answer
+from solver.answers.select import SELECTORS
+from solver.config import BEFORE
+from solver.data.journal import ALL, JobRecord, Replay
+from solver.data.template import template
+from solver.grid import Attempt, Candidate, Grid, Task, key, same, settled
+from submission.runs.recorded import Recorded
+
+# What became of a test input, from best to worst; the last where no output is known.
+FATES = ("first", "second", "unchosen", "unfound", "unknown")
+
+
+@dataclass(frozen=True, eq=False)
+class Ballot:
+    """A distinct grid that was proposed for a test input, and everything that speaks for it."""
+
+    grid: Grid
+    support: tuple[Candidate, ...]  # each piece of evidence once, the likeliest first
+
+    @property
+    def votes(self) -> int:
+        """Draws that gave this grid."""
+        return sum(candidate.votes for candidate in self.support)
+
+    @property
+    def program(self) -> str | None:
+        """The likeliest program behind it, if there is one."""
+        return next((c.program for c in self.support if c.program is not None), None)
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """Its log-likelihoods under the fixed views; of the candidate measured under most."""
+        return max((c.scores for c in self.support), key=len)
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """One test input: what was handed in for it, what else there was, and the truth if known.
+
+    `sources` says for each attempt which engine it came from; `ballots` are in the order in
+    which they would be handed in.
+    """
+
+    input: Grid
+    attempts: tuple[Grid, Grid]
+    sources: tuple[str, str]
+    ballots: tuple[Ballot, ...]
+    truth: Grid | None
+
+    @property
+    def right(self) -> bool:
+        """True if either attempt is the truth."""
+        return self.fate in ("first", "second")
+
+    @property
+    def rank(self) -> int | None:
+        """The place of the truth among the ballots, if it is there."""
+        truth = self.truth
+        if truth is None:
+            return None
+        places = (i for i, ballot in enumerate(self.ballots) if same(ballot.grid, truth))
+        return next(places, None)
+
+    @property
+    def fate(self) -> str:
+        """One of `FATES`."""
+        if self.truth is None:
+            return "unknown"
+        for name, attempt in zip(FATES[:2], self.attempts, strict=True):
+            if same(attempt, self.truth):
+                return name
+        return "unfound" if self.rank is None else "unchosen"
+
+    @property
+    def wrong_cells(self) -> float | None:
+        """Fraction of cells that differ in the better attempt; 1 where no shape fits."""
+        if self.truth is None:
+            return None
+        fitting = [a for a in self.attempts if a.shape == self.truth.shape]
+        return min((float((a != self.truth).mean()) for a in fitting), default=1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """One task: how it was answered, what it cost, what went wrong.
+
+    `jobs` are indices of the journal's job records. `ended` is false where the run was cut off
+    before it booked the task's terminal state.
+    """
+
+    task: Task
+    outputs: tuple[Output, ...]
+    state: str
+    confidence: float
+    ended: bool
+    jobs: tuple[int, ...]
+    seconds: float
+    trouble: int
+
+    @property
+    def score(self) -> float | None:
+        """Fraction of its test inputs solved (pass@2); None without known outputs."""
+        if any(output.truth is None for output in self.outputs):
+            return None
+        return sum(output.right for output in self.outputs) / len(self.outputs)
+
+
+def findings(run: Recorded) -> list[Finding]:
+    """A finding for each task, in the order of the run."""
+    by_task: dict[str, list[Candidate]] = {task.id: [] for task in run.tasks}
+    for candidate in run.replay.candidates:
+        by_task.get(candidate.task, []).append(candidate)
+    jobs: dict[str, list[int]] = {task.id: [] for task in run.tasks}
+    for i, job in enumerate(run.replay.jobs):
+        jobs.get(job.task, []).append(i)
+    return [_finding(run, task, by_task[task.id], jobs[task.id]) for task in run.tasks]
+
+
+def _finding(
+    run: Recorded, task: Task, candidates: Sequence[Candidate], jobs: Sequence[int]
+) -> Finding:
+    selector = str(run.config.get("selector"))
+    selector = selector if selector in SELECTORS else "experts"
+    rule = str(run.config.get("ensemble"))
+    rule = rule if rule in RULES else BEFORE["ensemble"]
+    valid = [c for c in candidates if c.test < len(task.tests)]
+    given = answer(task, valid, template(task), selector, rule)
+    outputs = [_output(run, task, test, valid, given, selector) for test in range(len(task.tests))]
+    records = [run.replay.jobs[i] for i in jobs]
+    return Finding(
+        task,
+        tuple(outputs),
+        given.state,
+        given.confidence,
+        task.id in run.replay.terminal,
+        tuple(jobs),
+        sum(record.cost_s for record in records),
+        sum(record.error is not None for record in records),
+    )
+
+
+def _output(
+    run: Recorded,
+    task: Task,
+    test: int,
+    candidates: Sequence[Candidate],
+    given: Answer,
+    selector: str,
+) -> Output:
+    first, second = given.attempts[test]
+    ballots = _ballots([c for c in candidates if c.test == test], (first, second), selector)
+    attempts = (first.grid, second.grid)
+    if run.submission is not None:
+        attempts = run.submission[task.id][test]
+    by_grid = {key(a.grid): a.source for a in (first, second)}
+    for ballot in ballots:
+        by_grid.setdefault(key(ballot.grid), ballot.support[0].engine)
+    one, two = (by_grid.get(key(grid), "template") for grid in attempts)
+    truth = run.solutions[task.id][test] if run.solutions else None
+    return Output(task.tests[test], attempts, (one, two), ballots, truth)
+
+
+def _ballots(
+    found: Sequence[Candidate], given: Sequence[Attempt], selector: str
+) -> tuple[Ballot, ...]:
+    """Every distinct grid with all its support: those handed in, then programs', then others."""
+    support: dict[bytes, dict[object, Candidate]] = {key(a.grid): {} for a in given}
+    weighed = Evidence(tuple(found), selector)
+    for candidate in (c for group in (*weighed.programs, *weighed.guesses) for c in group.support):
+        support.setdefault(key(candidate.grid), {}).setdefault(candidate.identity, candidate)
+    groups = [tuple(group.values()) for group in support.values()]
+    return tuple(Ballot(group[0].grid, group) for group in groups if group)
+
+
+# --- the run as a whole ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EngineFinding:
+    """What one engine did: `covered` counts outputs that it proposed the truth for, `alone`
+    those that no other engine did. Both are None without known outputs."""
+
+    engine: str
+    jobs: int
+    seconds: float
+    candidates: int
+    covered: int | None
+    alone: int | None
+
+
+def engines(run: Recorded, found: Sequence[Finding]) -> list[EngineFinding]:
+    """A finding for each engine, in the order of their first jobs."""
+    who = [proposers(output) for finding in found for output in finding.outputs]
+    proposed = Counter(c.engine for c in settled(run.replay.candidates) if c.votes)
+    names = dict.fromkeys([job.engine for job in run.replay.jobs] + list(proposed))
+    known = run.solutions is not None
+    result = []
+    for name in names:
+        jobs = [job for job in run.replay.jobs if job.engine == name]
+        result.append(
+            EngineFinding(
+                name,
+                len(jobs),
+                sum(job.cost_s for job in jobs),
+                proposed[name],
+                sum(name in right for right in who) if known else None,
+                sum(right == {name} for right in who) if known else None,
+            )
+        )
+    return result
+
+
+def proposers(output: Output) -> set[str]:
+    """The engines that proposed the truth."""
+    place = output.rank
+    return set() if place is None else {c.engine for c in output.ballots[place].support if c.votes}
+
+
+def outputs_of(found: Iterable[Finding]) -> list[Output]:
+    """All test inputs of the run."""
+    return [output for finding in found for output in finding.outputs]
+
+
+def retries(replay: Replay) -> set[int]:
+    """Jobs that did again what had died or failed on the same task."""
+    failed: set[tuple[str, str]] = set()
+    again = set()
+    for i, job in enumerate(replay.jobs):
+        work = (job.task, job.engine)
+        if work in failed:
+            again.add(i)
+            failed.remove(work)
+        if job.error is not None:
+            failed.add(work)
+    return again
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An error, its line that says what happened, and the jobs (indices) that it ended."""
+
+    error: str
+    reason: str
+    jobs: tuple[int, ...]
+
+
+def failures(replay: Replay) -> list[Failure]:
+    """Every distinct error, the most frequent first."""
+    jobs: dict[str, list[int]] = {}
+    for i, job in enumerate(replay.jobs):
+        if job.error is not None:
+            jobs.setdefault(job.error, []).append(i)
+    ranked = sorted(jobs.items(), key=lambda item: -len(item[1]))
+    return [Failure(error, reason(replay.jobs[where[0]]), tuple(where)) for error, where in ranked]
+
+
+def reason(job: JobRecord) -> str:
+    """What went wrong with a job, in a line: the last of a traceback, else the first."""
+    lines = (job.error or "").strip().splitlines() or [""]
+    return lines[-1] if job.outcome == "error" else lines[0]
+
+
+def ending(job: JobRecord) -> str:
+    """How a job ended, in words, and how far down its stage's ladder of memory that was."""
+    return job.outcome if not job.rung else f"{job.outcome}, rung {job.rung}"
+
+
+def task_name(job: JobRecord) -> str:
+    """The job's task, in words."""
+    return "all tasks" if job.task == ALL else job.task

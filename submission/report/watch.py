@@ -1,0 +1,168 @@
+"""The growing report of a run, served on loopback by a process of its own.
+
+The page stands at an address with a secret in it, so no other page and no other user of the
+machine can guess it. The server ends with the process that started it, however that ends; open
+pages still get the run's end.
+"""
+
+from __future__ import annotations
+
+import http.server
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+
+from solver.data.journal import FILE
+from solver.deadline import Deadline
+from solver.grid import DataError
+from submission.report.findings import findings
+from submission.report.pagedata import trace_programs
+from submission.report.report import Live, render
+from submission.runs.recorded import read_run
+from submission.tools import kit_python
+
+EVERY_S = 2.0  # an open page asks this often whether there is news
+PAUSE = 20.0  # after a page was made, no other for so many times what it took
+LINGER_S = 15.0  # after the run, at most, for pages that are open
+NICENESS = 10  # the run's workers come first
+
+
+@dataclass
+class Pages:
+    """The report of a run as it stands, made anew when there is news."""
+
+    folder: Path
+    source: str | None
+    solutions: str | None
+    over: bool = False  # nobody works on the run any more
+    seen: bool = False  # someone has looked
+    told_end: bool = False  # someone has the last page
+    _state: str = ""
+    _page: bytes = b""
+    _not_before: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def state(self) -> str:
+        """What a page made now would show; another text where there is news."""
+        if not self.over and time.monotonic() < self._not_before:
+            return self._state
+        size = (self.folder / FILE).stat().st_size if (self.folder / FILE).exists() else -1
+        return f"{size}{' over' if self.over else ''}"
+
+    def page(self) -> bytes:
+        """The page for the present state."""
+        with self._lock:
+            state = self.state()
+            if state != self._state:
+                start = time.monotonic()
+                self._page, self._state = self._made(state), state
+                self._not_before = time.monotonic() + PAUSE * (time.monotonic() - start)
+            self.seen, self.told_end = True, self.told_end or self.over
+            return self._page
+
+    def _made(self, state: str) -> bytes:
+        try:
+            run = read_run(self.folder, self.source, self.solutions)
+        except DataError as error:
+            return _WAITING.format(escape(str(error)), EVERY_S).encode("utf-8", "replace")
+        found = findings(run)
+        if self.over:
+            return render(run, found, trace_programs(found, Deadline.after(LINGER_S / 3))).encode()
+        return render(run, found, {}, Live(EVERY_S, state)).encode()
+
+
+_WAITING = """<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="{1}">
+<link rel="icon" href="data:,"><title>ARC run</title><p>{0}</p>"""
+
+
+@contextmanager
+def watched(folder: Path, source: str, solutions: str | None) -> Iterator[str]:
+    """Serve the growing report of a run while inside; gives its address.
+
+    The address works at once: a browser that is too early waits for the server to start. The
+    end waits until open pages have the last page, `LINGER_S` at most.
+    """
+    command, environment = kit_python("submission.report.watch")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        token = secrets.token_urlsafe(16)
+        fd = listener.fileno()
+        server = subprocess.Popen(
+            [*command, str(fd), token, str(folder), source, *([solutions] if solutions else [])],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[fd],
+            start_new_session=True,  # Ctrl-C is meant for the run
+        )
+        port = listener.getsockname()[1]
+    assert server.stdin
+    try:
+        yield f"http://127.0.0.1:{port}/{token}/"
+    finally:
+        server.stdin.close()
+        try:
+            server.wait(2 * LINGER_S)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def main() -> None:
+    """Serve until standard input ends, and a little longer. Arguments: fd of the listening
+    socket, the secret of the address, the run's folder, source, solutions or nothing."""
+    os.nice(NICENESS)
+    fd, token, folder, source, *solutions = sys.argv[1:]
+    pages = Pages(Path(folder), source, solutions[0] if solutions else None)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler(pages, token), False) as server:
+        server.socket.close()
+        server.socket = socket.socket(fileno=int(fd))
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        sys.stdin.read()  # ends when the run's process does, however it does
+        pages.over = True
+        end = Deadline.after(LINGER_S)
+        while pages.seen and not pages.told_end and not end.passed():
+            time.sleep(0.1)
+        time.sleep(0.5)  # the last page is on its way
+        server.shutdown()
+
+
+def handler(pages: Pages, token: str) -> type[http.server.BaseHTTPRequestHandler]:
+    """Answers for the page and for its question whether there is news; nothing else exists."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == f"/{token}/":
+                self._answer(pages.page(), "text/html")
+            elif self.path == f"/{token}/state":
+                self._answer(pages.state().encode(), "text/plain")
+            else:
+                self.send_error(404)
+
+        def _answer(self, body: bytes, kind: str) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", f"{kind}; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Cache-Control", "no-store")
+            self.send_header("Referrer-Policy", "no-referrer")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Requests are nobody's news."""
+
+    return Handler
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Recorded runs: what they found, how they score, how they are shown."""

@@ -1,0 +1,1 @@
+"""Training of the pair model, and its bundle."""

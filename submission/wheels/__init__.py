@@ -1,0 +1,1 @@
+"""Wheels for a notebook without a network: built, listed, tried."""

@@ -1,0 +1,114 @@
+"""`arcsub wheels verify`: the wheels install and import on Kaggle's Python without a network.
+
+What the image has is stood in for by the same versions from the package index, which are kept
+beside the profiles and never shipped. torch and what comes with it are gigabytes: only their
+names and versions are there, so a package that needs them is proven to be complete and to fit
+its neighbours, but is not imported.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from solver.deadline import Deadline
+from solver.runtime.run import RunError
+from submission.tools import find_python, no_network, run_tool
+from submission.wheels.build import (
+    FOLDER,
+    LOCK,
+    PYTHON,
+    WHEELS,
+    pip_download,
+    plain,
+    profile_folder,
+    read_manifest,
+    read_pins,
+)
+
+IMAGE = ".image"  # beside the profiles: wheels that stand in for the image
+BY_NAME_ONLY = ("torch", "torchvision", "triton")
+SCRIPT = Path(__file__).with_name("importing.py")
+
+
+def verify(
+    profile: str,
+    deadline: Deadline,
+    say: Callable[[str], None],
+    python: Path | None = None,
+    root: Path = FOLDER,
+) -> dict[str, dict[str, str]]:
+    """Install a profile's wheels as the notebook does, in a fresh environment and without a
+    network, and import them; what was imported, and what only fits (name and version).
+
+    Raises `DataError` for wheels that are missing or damaged and where no Python or no network
+    namespace is to be had, `RunError` for wheels that do not work.
+    """
+    folder = profile_folder(profile, root)
+    manifest = read_manifest(folder)
+    say(f"hashes    {len(manifest['wheels'])} wheels are those of the manifest")
+    interpreter = python or find_python(PYTHON)
+    offline = no_network()
+    image = {k: v for k, v in manifest["image"].items() if k not in BY_NAME_ONLY}
+    _fetch(image, root / IMAGE, deadline)
+    with tempfile.TemporaryDirectory() as scratch:
+        fresh = Path(scratch) / "venv"
+        run_tool([interpreter, "-m", "venv", fresh], deadline)
+        alone = partial(run_tool, deadline=deadline, environment=_alone(), before=offline)
+        pip = [fresh / "bin/python", "-m", "pip", "--disable-pip-version-check"]
+        install = [*pip, "install", "--no-index", "--no-deps", "--quiet"]
+        if image:
+            pins = [f"{name}=={version}" for name, version in image.items()]
+            alone([*install, "--find-links", root / IMAGE, *pins])
+        locked = ["--find-links", folder / WHEELS, "--require-hashes", "-r", folder / LOCK]
+        alone([*install, *locked])
+        say("installed by their hashes, without a network")
+        _stand_in(fresh, {k: v for k, v in manifest["image"].items() if k in BY_NAME_ONLY})
+        alone([*pip, "check"])
+        say("pip check finds nothing missing and no version that does not fit")
+        names = [plain(name) for name in read_pins(folder / LOCK)]
+        printed = alone([fresh / "bin/python", SCRIPT, *names])
+    report: dict[str, dict[str, str]] = json.loads(printed.splitlines()[-1])
+    _tell(report, say)
+    return report
+
+
+def _fetch(image: Mapping[str, str], target: Path, deadline: Deadline) -> None:
+    """Have the image's packages here; those that were fetched before are not asked for again."""
+    here = {tuple(file.name.split("-")[:2]) for file in target.glob("*.whl")}
+    known = {(plain(name), version) for name, version in here}
+    missing = [f"{k}=={v}" for k, v in image.items() if (k, v) not in known]
+    if missing:
+        pip_download(missing, target, deadline)
+
+
+def _stand_in(fresh: Path, packages: Mapping[str, str]) -> None:
+    """Write the names and versions of packages into an environment, and nothing of theirs."""
+    site = next(fresh.glob("lib/python*/site-packages"))
+    for name, version in packages.items():
+        folder = site / f"{name}-{version}.dist-info"
+        folder.mkdir()
+        text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        (folder / "METADATA").write_text(text, "utf-8")
+
+
+def _tell(report: Mapping[str, Mapping[str, str]], say: Callable[[str], None]) -> None:
+    if report["failed"]:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in report["failed"].items())
+        raise RunError(f"installed, but not to be imported: {reasons}")
+    for what in ("imported", "unproven"):
+        listed = ", ".join(f"{name} {version}" for name, version in report[what].items())
+        note = "" if what == "imported" else " (they need torch: installed, not imported)"
+        if listed:
+            say(f"{what:9} {listed}{note}")
+
+
+def _alone() -> dict[str, str]:
+    """An environment in which pip and Python follow no settings of this machine."""
+    own = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "PYTHON"))}
+    quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    return {**own, **quiet, "PIP_CONFIG_FILE": os.devnull, "PYTHONNOUSERSITE": "1"}
