@@ -57,7 +57,7 @@ $(PACKAGES): torch.lock requirements.lock setup.cfg pyproject.toml
 	$(BIN)/pip check
 	@touch $@
 
-$(READY): $(PACKAGES) $(wildcard solver/synth/*.py)
+$(READY): $(PACKAGES) $(wildcard solver/synth/*.py solver/synth/*/*.py)
 	@$(BIN)/python -m solver.synth.compiling
 	@touch $@
 

@@ -78,7 +78,7 @@ FUNCTION_LINES = 40
 MODULE_LINES = 300
 # The language's primitives: long lists of short functions.
 PRIMITIVES = {"primitives.py", "dispatch.py"} | {
-    path.name for path in (ROOT / "solver/synth").glob("kernels_*.py")
+    path.name for path in (ROOT / "solver/synth").rglob("kernels_*.py")
 }
 SOLVER = sorted((ROOT / "solver").rglob("*.py"))
 PRODUCT = [*SOLVER, *sorted((ROOT / "submission").rglob("*.py"))]

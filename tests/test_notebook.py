@@ -84,7 +84,7 @@ def test_it_holds_files_of_the_solver_as_they_are() -> None:
     needed = {
         "solver/runtime/run.py",
         "solver/runtime/worker.py",
-        "solver/synth/grids.py",
+        "solver/synth/grids/search.py",
         "solver/__init__.py",
     }
     assert needed | {f"solver/profiles/{name}.toml" for name in ("cpu", "kaggle-cpu")} < set(

@@ -288,7 +288,7 @@ KERNEL = """
 import solver.synth.jit as jit, numpy as np
 print(jit.cache_root())
 def double(cells): return cells + cells
-double.__module__ = "solver.synth.space"
+double.__module__ = "solver.synth.grids.space"
 print(jit.kernel(double)(np.arange(3)).tolist())
 """
 

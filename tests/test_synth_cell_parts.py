@@ -14,23 +14,21 @@ from numpy.typing import NDArray
 
 from solver.deadline import Deadline, FakeClock
 from solver.grid import Grid, as_grid
-from solver.synth import (
-    cell_components,
-    cell_features,
-    cell_kernels,
-    cell_neighbours,
-    cell_patterns,
-    cell_tests,
-)
-from solver.synth.cell_components import label
-from solver.synth.cell_crops import crops
-from solver.synth.cell_features import features
-from solver.synth.cell_learn import learn, surprise, vocabularies
-from solver.synth.cell_leaves import Leaves, enumerate_leaves
-from solver.synth.cell_names import FEATURES, INDEX, OUT
-from solver.synth.cell_partition import equal_parts, separated_parts
-from solver.synth.cell_tests import Cells, enumerate_tests, gather, pack
-from solver.synth.cell_tree import holds, negate, paint
+from solver.synth.cells import kernels as cell_kernels
+from solver.synth.cells import tests as cell_tests
+from solver.synth.cells.learn import learn, surprise, vocabularies
+from solver.synth.cells.leaves import Leaves, enumerate_leaves
+from solver.synth.cells.tests import Cells, enumerate_tests, gather, pack
+from solver.synth.cells.tree import holds, negate, paint
+from solver.synth.features import components as cell_components
+from solver.synth.features import compute as cell_features
+from solver.synth.features import neighbours as cell_neighbours
+from solver.synth.features import patterns as cell_patterns
+from solver.synth.features.components import label
+from solver.synth.features.compute import features
+from solver.synth.features.crops import crops
+from solver.synth.features.partition import equal_parts, separated_parts
+from solver.synth.features.table import FEATURES, INDEX, OUT
 from tests.runs import examples
 
 LONG = Deadline.after(1e6, FakeClock())

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from solver.deadline import Deadline, FakeClock
 from solver.grid import Grid, Pair, Task, as_grid, freeze, same
-from solver.synth.cell_frames import candidate_frames, frame_shape, framed
-from solver.synth.cell_iterate import iterated, repeat
-from solver.synth.cell_states import State, used_layers
-from solver.synth.cells import OPS, cell_rule, search
+from solver.synth.cells.frames import candidate_frames, frame_shape, framed
+from solver.synth.cells.iterate import iterated, repeat
+from solver.synth.cells.search import OPS, cell_rule, search
+from solver.synth.cells.states import State, used_layers
 from solver.synth.interpret import run
 from solver.synth.program import INPUT, Call, Op, Solution, parse
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from solver.deadline import FakeClock
-from solver.synth import dispatch, jit
+from solver.synth import jit
 from solver.synth.compiling import (
     JOB_MB,
     LINE_S,
@@ -27,6 +27,7 @@ from solver.synth.compiling import (
     steps,
     tails,
 )
+from solver.synth.grids import dispatch
 from tests.runs import ROOT, finish, start
 
 SMALL = ("erase_color", "swap_two", "solid", "one_cell", "count_drawn", "scale_down")
@@ -134,7 +135,7 @@ def test_every_primitive_is_a_step_and_is_compiled_for_one_kind_of_arguments() -
     for kernel in kernels:
         name = kernel.__name__
         assert name in table
-        folder = root / jit._digest(kernel.__module__.rpartition(".")[2])
+        folder = root / jit._digest(kernel.__module__)
         kept = [path for path in folder.rglob(f"*.{name}-*.nbc") if version in path.name]
         assert len(kept) <= 1, kept
 

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from solver.deadline import CpuClock, Deadline, FakeClock
 from solver.grid import Grid, Pair, Task, freeze, same
-from solver.synth import completion, rule_fit
-from solver.synth.completion import UNKNOWN, complete
+from solver.synth import fit as rule_fit
 from solver.synth.interpret import run
+from solver.synth.patterns import completion
+from solver.synth.patterns.completion import UNKNOWN, complete
 from solver.synth.program import Call, parse
 
 Cells = NDArray[Any]

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from solver.grid import Grid, freeze
-from solver.synth import objects
-from solver.synth.object_colors import REFS, color_ref
-from solver.synth.object_paints import VERBS, draw, paint
-from solver.synth.object_regions import ALL_REGIONS, region
-from solver.synth.object_stamps import stamps
-from solver.synth.objects import FEATURES, MODES, PART_MODES, Scene, background, segment
+from solver.synth.objects import objects
+from solver.synth.objects.colors import REFS, color_ref
+from solver.synth.objects.objects import FEATURES, MODES, PART_MODES, Scene, background, segment
+from solver.synth.objects.paints import VERBS, draw, paint
+from solver.synth.objects.regions import ALL_REGIONS, region
+from solver.synth.objects.stamps import stamps
 from solver.views import turn
 
 RING = freeze(np.array([[0, 0, 0, 0], [0, 3, 3, 3], [0, 3, 0, 3], [0, 3, 3, 3]], dtype=np.uint8))

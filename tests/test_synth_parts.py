@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from solver.deadline import CpuClock, Deadline
 from solver.grid import Grid, Pair, Task, freeze, same
-from solver.synth import part_split, parts, rule_fit
+from solver.synth import fit as rule_fit
+from solver.synth import split as part_split
 from solver.synth.interpret import run
+from solver.synth.patterns import parts
 from solver.synth.program import Call, parse
 
 Cells = NDArray[Any]

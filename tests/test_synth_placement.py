@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from solver.deadline import CpuClock, Deadline, FakeClock
 from solver.grid import Grid, Pair, Task, freeze, same
-from solver.synth import placement, rule_fit
+from solver.synth import fit as rule_fit
 from solver.synth.interpret import run
+from solver.synth.patterns import placement
 from solver.synth.program import Call, parse
 from solver.views import turn
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from solver.grid import Grid
-from solver.synth.primitives import IMAGES, JOINS, OPS, PAIRS, SIZES, SPLITS, operations
+from solver.synth.grids.primitives import IMAGES, JOINS, OPS, PAIRS, SIZES, SPLITS, operations
 from solver.synth.program import Image
 
 BLANK = "."

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from solver.deadline import CpuClock, Deadline, FakeClock
 from solver.grid import Grid, Pair, Task, freeze, same
-from solver.synth import rule_derive, rule_fit, rule_select, rule_summary, rules
+from solver.synth import derived as rule_derive
+from solver.synth import fit as rule_fit
 from solver.synth.interpret import run
-from solver.synth.objects import Scene, segment
+from solver.synth.objects import rule_select, rule_summary, rules
+from solver.synth.objects.objects import Scene, segment
+from solver.synth.objects.rule_learn import ALWAYS, enumerate_tests, holds, selectors
 from solver.synth.program import INPUT, Call, Solution, parse
-from solver.synth.rule_learn import ALWAYS, enumerate_tests, holds, selectors
 
 OPS = {**rules.OPS, **rule_select.OPS, **rule_summary.OPS, **rule_fit.OPS}
 RNG = np.random.default_rng(7)

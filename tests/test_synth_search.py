@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from solver.deadline import CpuClock, Deadline
 from solver.grid import Grid, Pair, Task, freeze, same
-from solver.synth import grids, space
+from solver.synth.grids import search as grids
+from solver.synth.grids import space
+from solver.synth.grids.primitives import as_images
+from solver.synth.grids.sizes import size_rules
 from solver.synth.interpret import _evaluate, run
 from solver.synth.ops import all_ops
-from solver.synth.primitives import as_images
 from solver.synth.program import Call, Solution, parse
-from solver.synth.sizes import size_rules
 
 Cells = NDArray[Any]
 Shape = tuple[int, int]

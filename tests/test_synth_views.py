@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from solver.deadline import CpuClock, Deadline
 from solver.grid import Grid, Pair, Task, as_grid, freeze, same
-from solver.synth import grids
+from solver.synth.grids import search as grids
 from solver.synth.interpret import run
 from solver.synth.program import INPUT, Call, Solution, parse
 from solver.synth.views import KINDS, GridView, Kind, fixed_colors, inverse, pooled, through

@@ -22,11 +22,12 @@ from solver.answers.select import programs
 from solver.data.arcio import Solutions, pick_tasks, read_source
 from solver.deadline import CpuClock, Deadline
 from solver.grid import DataError, Task, same
-from solver.synth import engine, grids
+from solver.synth import engine
 from solver.synth.engine import Found
-from solver.synth.expand import MORE, expand
-from solver.synth.sizes import size_rules
-from solver.synth.space import CALLS, STATES
+from solver.synth.grids import search as grids
+from solver.synth.grids.expand import MORE, expand
+from solver.synth.grids.sizes import size_rules
+from solver.synth.grids.space import CALLS, STATES
 
 CUTS = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 ALL = "all"

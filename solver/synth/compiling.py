@@ -27,12 +27,12 @@ from numba.core import event
 
 from solver.deadline import Clock, RealClock, format_duration
 from solver.machine import available_mb
-from solver.synth import dispatch, expand, space
-from solver.synth.cell_components import component_features
-from solver.synth.cell_patterns import pattern_features
 from solver.synth.engine import SUBENGINES, prepare
-from solver.synth.kernels_list import ordered
-from solver.synth.objects import prepare as prepare_objects
+from solver.synth.features.components import component_features
+from solver.synth.features.patterns import pattern_features
+from solver.synth.grids import dispatch, expand, space
+from solver.synth.grids.kernels_list import ordered
+from solver.synth.objects.objects import prepare as prepare_objects
 
 MOST_JOBS = 8  # with more, the longest chain of steps decides
 JOB_MB = 600  # memory of a process that compiles

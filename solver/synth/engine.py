@@ -20,16 +20,16 @@ from solver.synth.program import Solution
 # Where each sub-engine's `search(task, deadline)` lives; imported on first use. In the order
 # of their first turns: cheap ideas of all kinds come first.
 SUBENGINES = {
-    "grids": "solver.synth.grids",
-    "completion": "solver.synth.completion",
-    "parts": "solver.synth.parts",
-    "rule_select": "solver.synth.rule_select",
-    "rule_summary": "solver.synth.rule_summary",
-    "rules": "solver.synth.rules",
-    "placement": "solver.synth.placement",
-    "cells": "solver.synth.cells",
+    "grids": "solver.synth.grids.search",
+    "completion": "solver.synth.patterns.completion",
+    "parts": "solver.synth.patterns.parts",
+    "rule_select": "solver.synth.objects.rule_select",
+    "rule_summary": "solver.synth.objects.rule_summary",
+    "rules": "solver.synth.objects.rules",
+    "placement": "solver.synth.patterns.placement",
+    "cells": "solver.synth.cells.search",
     "views": "solver.synth.views",
-    "rule_derive": "solver.synth.rule_derive",
+    "rule_derive": "solver.synth.derived",
 }
 # Shares of time; 1 where nothing is said.
 SHARES = {"grids": 3.0, "cells": 3.0, "rules": 2.0}

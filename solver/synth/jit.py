@@ -34,8 +34,10 @@ from numba.core.caching import FunctionCache
 log = logging.getLogger("solver")
 
 _HERE = Path(__file__).resolve().parent
-_MODULE = re.compile(r"^(?:from|import) solver\.synth\.(\w+)", re.MULTILINE)
-_MODULES = re.compile(r"^from solver\.synth import ((?:\([^)]*\)|.*)$)", re.MULTILINE)
+_PACKAGE = "solver.synth."
+_IMPORT = re.compile(
+    r"^(?:from|import) (solver\.synth[\w.]*)(?: import (\([^)]*\)|.*))?", re.MULTILINE
+)
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,7 +45,7 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     compiled: Any = numba.njit(error_model="numpy")(function)
     root = cache_root()
     if root is not None and not config.DISABLE_JIT:  # type: ignore[attr-defined]
-        _keep_on_disk(compiled, root / _digest(function.__module__.rpartition(".")[2]))
+        _keep_on_disk(compiled, root / _digest(function.__module__))
     return cast(Callable[..., Any], compiled)
 
 
@@ -141,20 +143,22 @@ def _private_temp() -> Path:
 def _digest(module: str) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for name in sorted(_closure(module)):
-        digest.update((_HERE / f"{name}.py").read_bytes())
-    return f"{module}-{digest.hexdigest()}"
+        digest.update(_file(name).read_bytes())
+    return f"{module.removeprefix(_PACKAGE)}-{digest.hexdigest()}"
 
 
 def _closure(module: str) -> set[str]:
-    """The module and every module of this package that it imports, directly or not."""
+    """The module and every module of the synthesizer that it imports, directly or not."""
     found: set[str] = set()
     todo = [module]
     while todo:
         name = todo.pop()
-        path = _HERE / f"{name}.py"
-        if name not in found and path.exists():
+        if name not in found and _file(name).exists():
             found.add(name)
-            text = path.read_text(encoding="utf-8")
-            todo += _MODULE.findall(text)
-            todo += re.findall(r"\w+", " ".join(_MODULES.findall(text)))
+            for package, names in _IMPORT.findall(_file(name).read_text(encoding="utf-8")):
+                todo += [package, *(f"{package}.{word}" for word in re.findall(r"\w+", names))]
     return found
+
+
+def _file(module: str) -> Path:
+    return _HERE.parents[1] / f"{module.replace('.', '/')}.py"

@@ -14,20 +14,20 @@ from solver.synth.program import Op
 
 # Modules with a dictionary `OPS`.
 PARTS = (
-    "solver.synth.primitives",
-    "solver.synth.sizes",
-    "solver.synth.pieces",
-    "solver.synth.grids",
+    "solver.synth.grids.primitives",
+    "solver.synth.grids.sizes",
+    "solver.synth.grids.pieces",
+    "solver.synth.grids.search",
     "solver.synth.views",
-    "solver.synth.cells",
-    "solver.synth.cell_states",
-    "solver.synth.rule_fit",
-    "solver.synth.rule_select",
-    "solver.synth.rule_summary",
-    "solver.synth.rules",
-    "solver.synth.parts",
-    "solver.synth.completion",
-    "solver.synth.placement",
+    "solver.synth.cells.search",
+    "solver.synth.cells.states",
+    "solver.synth.fit",
+    "solver.synth.objects.rule_select",
+    "solver.synth.objects.rule_summary",
+    "solver.synth.objects.rules",
+    "solver.synth.patterns.parts",
+    "solver.synth.patterns.completion",
+    "solver.synth.patterns.placement",
 )
 
 

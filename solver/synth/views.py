@@ -16,7 +16,8 @@ import numpy as np
 
 from solver.deadline import Deadline
 from solver.grid import COLORS, Grid, Pair, Task, freeze
-from solver.synth import cells, grids
+from solver.synth.cells import search as cells
+from solver.synth.grids import search as grids
 from solver.synth.interleave import Search, interleave
 from solver.synth.program import INPUT, Call, Image, Op, Solution, as_output, substitute
 from solver.views import turn, unturn

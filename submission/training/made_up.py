@@ -19,13 +19,13 @@ import numpy as np
 from solver.grid import COLORS, Pair, key, same, stable_seed
 from solver.lm.training.corpus import Lesson
 from solver.lm.training.stream import random_view, sequence_length
-from solver.synth.expand import DROP, IMAGE, JOIN, KEEP, MAP, PAIR, PICK, SORT, SPLIT
+from solver.synth.grids.expand import DROP, IMAGE, JOIN, KEEP, MAP, PAIR, PICK, SORT, SPLIT
+from solver.synth.grids.primitives import call, operations
 from solver.synth.interpret import run
-from solver.synth.object_colors import REFS
-from solver.synth.object_rays import DIRECTIONS
-from solver.synth.object_regions import ALL_REGIONS
-from solver.synth.objects import FEATURES, NOMINAL
-from solver.synth.primitives import call, operations
+from solver.synth.objects.colors import REFS
+from solver.synth.objects.objects import FEATURES, NOMINAL
+from solver.synth.objects.rays import DIRECTIONS
+from solver.synth.objects.regions import ALL_REGIONS
 from solver.synth.program import INPUT, Call
 from solver.views import View
 

@@ -1,0 +1,1 @@
+"""Rules for each cell: trees over features of its neighbourhood."""

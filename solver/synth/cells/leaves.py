@@ -1,0 +1,136 @@
+"""Leaves: the functions that colour a cell, and where each of them is wrong.
+
+A leaf is a constant, a feature to copy, or a table from the values of a feature to colours
+(any other value keeps the cell's own colour). Tables are filled from the demonstrations;
+what a table knows from one demonstration alone does not count when that one is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solver.synth.cells.tests import Bits, Cells, pack
+from solver.synth.cells.tree import Rule
+from solver.synth.features.table import FEATURES, INDEX
+from solver.synth.jit import kernel
+
+MAX_TABLES = 24
+MAX_ENTRIES = 7
+_EMPTY = 255
+
+
+@dataclass(frozen=True, eq=False)
+class Leaves:
+    """Output functions sorted by cost: `values` (J, 64 * words), `wrong` (J, train words).
+
+    `wrong_held` is `wrong`, but each demonstration is judged by tables made without it.
+    """
+
+    rules: tuple[Rule, ...]
+    costs: NDArray[np.float64]
+    values: NDArray[np.uint8]
+    wrong: Bits
+    wrong_held: Bits
+
+
+@dataclass(frozen=True, eq=False)
+class _Leaf:
+    cost: float
+    rule: Rule
+    values: NDArray[np.uint8]
+    held: NDArray[np.uint8]
+
+
+def enumerate_leaves(cells: Cells, targets: Sequence[NDArray[np.uint8]]) -> Leaves:
+    """Constants of the outputs, features to copy and tables, without duplicates."""
+    wanted = wanted_colors(cells, targets)
+    total, train = len(wanted), 64 * cells.train_words
+    found = []
+    for c in np.unique(wanted[:train]).tolist():
+        if c < 10:
+            plain = np.full(total, c, dtype=np.uint8)
+            found.append(_Leaf(3.0, ("const", c), plain, plain))
+    for i, feature in enumerate(FEATURES):
+        if feature.color:
+            row = cells.table[i]
+            found.append(_Leaf(feature.bits + 0.5, ("copy", feature.name), row, row))
+    found += _tables(cells, wanted)
+    found.sort(key=lambda leaf: leaf.cost)
+    seen: set[bytes] = set()
+    kept = []
+    for leaf in found:
+        right = (leaf.values[:train] == wanted[:train]).any()
+        identity = leaf.values.tobytes() if right else b""
+        if right and identity not in seen:
+            seen.add(identity)
+            kept.append(leaf)
+    shape = (len(kept), total)
+    values = np.array([leaf.values for leaf in kept], dtype=np.uint8).reshape(shape)
+    held = np.array([leaf.held for leaf in kept], dtype=np.uint8).reshape(shape)
+    costs = np.array([leaf.cost for leaf in kept])
+    wrong, wrong_held = (_wrong(v[:, :train], wanted[:train], cells) for v in (values, held))
+    return Leaves(tuple(leaf.rule for leaf in kept), costs, values, wrong, wrong_held)
+
+
+def wanted_colors(cells: Cells, targets: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """The colours of the demonstrations' outputs in the order of `cells`, 255 elsewhere."""
+    wanted = np.full(cells.table.shape[1], _EMPTY, dtype=np.uint8)
+    for i, target in enumerate(targets):
+        wanted[cells.grid(i)] = target.ravel()
+    return wanted
+
+
+def _wrong(values: NDArray[np.uint8], wanted: NDArray[np.uint8], cells: Cells) -> Bits:
+    wrong: Bits = pack((values != wanted).view(np.uint8))
+    return wrong & cells.valid[: cells.train_words]
+
+
+def _tables(cells: Cells, wanted: NDArray[np.uint8]) -> list[_Leaf]:
+    """Tables that colour all cells right that are not already right in a plain way."""
+    own = cells.table[INDEX["self"]]
+    demo = np.zeros(len(wanted), dtype=np.int64)
+    for i in range(cells.demos):
+        demo[cells.grid(i)] = i
+    exists = wanted != _EMPTY
+    found: dict[tuple[str, bytes], _Leaf] = {}
+    for open_cells in (exists, exists & (own != wanted), exists & (wanted != 0)):
+        chosen = np.flatnonzero(open_cells)
+        if len(chosen) == 0:
+            continue
+        colors, owner = _fill_tables(cells.table, chosen, wanted, demo)
+        for f, feature in enumerate(FEATURES):
+            keys = np.flatnonzero(colors[f] != _EMPTY)
+            if not 2 <= len(keys) <= MAX_ENTRIES or len(np.unique(colors[f, keys])) < 2:
+                continue
+            entries = tuple((int(k), int(colors[f, k])) for k in keys)
+            cost = feature.bits + 2.0 + 2.5 * len(entries)
+            row = cells.table[f]
+            values = np.where(colors[f, row] != _EMPTY, colors[f, row], own)
+            held = np.where((owner[f, row] == demo) & exists, own, values)
+            leaf = _Leaf(cost, ("map", feature.name, entries), values, held)
+            found.setdefault((feature.name, colors[f].tobytes()), leaf)
+    return sorted(found.values(), key=lambda leaf: leaf.cost)[:MAX_TABLES]
+
+
+@kernel
+def _fill_tables(table, chosen, wanted, demo):  # type: ignore[no-untyped-def]
+    """For each feature, the colour of each of its values, if all chosen cells agree (else no
+    entries), and the demonstration that an entry comes from (-1 if from several)."""
+    colors = np.full((table.shape[0], 256), 255, np.uint8)
+    owner = np.full((table.shape[0], 256), -1, np.int64)
+    for f in range(table.shape[0]):
+        for i in chosen:
+            v = table[f, i]
+            if colors[f, v] == 255:
+                colors[f, v] = wanted[i]
+                owner[f, v] = demo[i]
+            elif colors[f, v] != wanted[i]:
+                colors[f] = 255
+                break
+            elif owner[f, v] != demo[i]:
+                owner[f, v] = -1
+    return colors, owner

@@ -1,0 +1,1 @@
+"""Features of cells: what a rule may ask about one."""

@@ -1,0 +1,1 @@
+"""Search over whole grids: operations, their kernels, and programs of several steps."""

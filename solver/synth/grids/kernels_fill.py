@@ -1,0 +1,533 @@
+"""Compiled image kernels about regions: flood, fill, outline, rays, connections, repair.
+
+Signature and conventions as in `kernels_color`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from solver.synth.grids.kernels_color import FAIL, SIDE, shaped, top_color
+from solver.synth.grids.kernels_frame import content_box
+from solver.synth.jit import kernel
+
+DY = np.array([0, 0, 1, -1, 1, 1, -1, -1])
+DX = np.array([1, -1, 0, 0, 1, -1, 1, -1])
+
+
+@kernel
+def outside(a, ways):  # type: ignore[no-untyped-def]
+    """bool (h, w): ground cells joined to the edge by `ways` (4 or 8) neighbours."""
+    h, w = a.shape
+    seen = np.zeros((h, w), np.bool_)
+    stack = np.empty(h * w, np.int64)
+    n = 0
+    for i in range(h):
+        for j in range(w):
+            edge = i == 0 or j == 0 or i == h - 1 or j == w - 1
+            if edge and a[i, j] == 0:
+                seen[i, j] = True
+                stack[n] = i * w + j
+                n += 1
+    while n > 0:
+        n -= 1
+        i, j = stack[n] // w, stack[n] % w
+        for k in range(ways):
+            p, q = i + DY[k], j + DX[k]
+            if 0 <= p < h and 0 <= q < w and a[p, q] == 0 and not seen[p, q]:
+                seen[p, q] = True
+                stack[n] = p * w + q
+                n += 1
+    return seen
+
+
+@kernel
+def label(a, ways, mixed):  # type: ignore[no-untyped-def]
+    """Components of nonzero cells: (int64 (h, w) of 0 or 1..n, n). `ways` is 4 or 8
+    neighbours; `mixed` joins different colours."""
+    h, w = a.shape
+    lab = np.zeros((h, w), np.int64)
+    stack = np.empty(h * w, np.int64)
+    count = 0
+    for si in range(h):
+        for sj in range(w):
+            if a[si, sj] == 0 or lab[si, sj]:
+                continue
+            count += 1
+            lab[si, sj] = count
+            stack[0] = si * w + sj
+            n = 1
+            while n > 0:
+                n -= 1
+                i, j = stack[n] // w, stack[n] % w
+                for k in range(ways):
+                    p, q = i + DY[k], j + DX[k]
+                    if p < 0 or p >= h or q < 0 or q >= w or a[p, q] == 0 or lab[p, q]:
+                        continue
+                    if mixed or a[p, q] == a[i, j]:
+                        lab[p, q] = count
+                        stack[n] = p * w + q
+                        n += 1
+    return lab, count
+
+
+@kernel
+def filled(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+    """Enclosed ground: arg 0 takes the commonest colour; 1 it alone is kept (as that
+    colour); 2 the outside ground alone is kept; arg + 3: enclosed against 8 neighbours."""
+    h, w = a.shape
+    c = top_color(a)
+    if c == 0:
+        return FAIL
+    free = outside(a, 8 if arg >= 3 else 4)
+    mode = arg % 3
+    o = shaped(out, h, w)
+    for i in range(h):
+        for j in range(w):
+            hole = a[i, j] == 0 and not free[i, j]
+            if mode == 0:
+                o[i, j] = c if hole else a[i, j]
+            elif mode == 1:
+                o[i, j] = c if hole else 0
+            else:
+                o[i, j] = c if free[i, j] else 0
+    return y, x, h, w
+
+
+@kernel
+def hull(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+    """The bounding box of every component (4: 0, 8: 1 neighbours) in its commonest colour;
+    2, 3: only the ground inside the boxes, which alone is kept."""
+    h, w = a.shape
+    lab, n = label(a, 8 if arg % 2 else 4, np.int64(1))
+    o = shaped(out, h, w)
+    o[:] = 0
+    for k in range(1, n + 1):
+        top, left, bottom, right = h, w, 0, 0
+        count = np.zeros(10, np.int64)
+        for i in range(h):
+            for j in range(w):
+                if lab[i, j] == k:
+                    top = min(top, i)
+                    left = min(left, j)
+                    bottom = max(bottom, i + 1)
+                    right = max(right, j + 1)
+                    count[a[i, j]] += 1
+        c = np.argmax(count)
+        for i in range(top, bottom):
+            for j in range(left, right):
+                if arg < 2 or a[i, j] == 0:
+                    o[i, j] = c
+    return y, x, h, w
+
+
+@kernel
+def rim(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+    """Cells by their neighbours: arg % 4 = 0 nonzero cells that touch ground or the edge,
+    1 nonzero cells that do not, 2 ground cells that touch nonzero ones (in the touched
+    colour), 3 the image with those cells added; arg // 4: 4 or 8 neighbours."""
+    h, w = a.shape
+    ways = 8 if arg >= 4 else 4
+    mode = arg % 4
+    o = shaped(out, h, w)
+    for i in range(h):
+        for j in range(w):
+            near = 0
+            open_side = False
+            for k in range(ways):
+                p, q = i + DY[k], j + DX[k]
+                if p < 0 or p >= h or q < 0 or q >= w or a[p, q] == 0:
+                    open_side = True
+                elif near == 0:
+                    near = a[p, q]
+            if a[i, j]:
+                keep = mode == 3 or (mode == 0 and open_side) or (mode == 1 and not open_side)
+                o[i, j] = a[i, j] if keep else 0
+            else:
+                o[i, j] = near if mode >= 2 else 0
+    return y, x, h, w
+
+
+@kernel
+def smear(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+    """Nonzero cells run over ground until something stops them. arg is a set of directions,
+    one bit each: right, left, down, up, and the four diagonals; bit 8: from lone cells only
+    (no neighbour of the same colour)."""
+    h, w = a.shape
+    o = shaped(out, h, w)
+    o[:] = a
+    for i in range(h):
+        for j in range(w):
+            c = a[i, j]
+            if c == 0:
+                continue
+            if arg & 256:
+                lone = True
+                for k in range(8):
+                    p, q = i + DY[k], j + DX[k]
+                    if 0 <= p < h and 0 <= q < w and a[p, q] == c:
+                        lone = False
+                if not lone:
+                    continue
+            for k in range(8):
+                if arg >> k & 1:
+                    p, q = i + DY[k], j + DX[k]
+                    while 0 <= p < h and 0 <= q < w and a[p, q] == 0:
+                        o[p, q] = c
+                        p += DY[k]
+                        q += DX[k]
+    return y, x, h, w
+
+
+@kernel
+def full_lines(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+    """Rows (bit 0) and columns (bit 1) with a nonzero cell are filled with their commonest
+    colour; bit 2: only those filled by one colour entirely stay, the rest is erased."""
+    h, w = a.shape
+    o = shaped(out, h, w)
+    o[:] = 0
+    for line in range(h + w):
+        row = line < h
+        if not (arg & 1 if row else arg & 2):
+            continue
+        n = w if row else h
+        count = np.zeros(10, np.int64)
+        for m in range(n):
+            count[a[line, m] if row else a[m, line - h]] += 1
+        c = 0
+        for k in range(1, 10):
+            if count[k] > 0 and (c == 0 or count[k] > count[c]):
+                c = k
+        if c == 0 or (arg & 4 and count[c] < n):
+            continue
+        for m in range(n):
+            if row:
+                o[line, m] = c
+            else:
+                o[m, line - h] = c
+    return y, x, h, w
+
+
+@kernel
+def connected(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+    """Ground between two nonzero cells of equal colour in a row (bit 0), a column (bit 1)
+    or a diagonal (bit 2) takes that colour; bit 3: only the new cells are kept."""
+    h, w = a.shape
+    o = shaped(out, h, w)
+    if arg & 8:
+        o[:] = 0
+    else:
+        o[:] = a
+    for i in range(h):
+        for j in range(w):
+            c = a[i, j]
+            if c == 0:
+                continue
+            for k in range(8):
+                bit = 1 if k == 0 else (2 if k == 2 else (4 if k == 4 or k == 5 else 0))
+                if not arg & bit:
+                    continue
+                p, q = i + DY[k], j + DX[k]
+                while 0 <= p < h and 0 <= q < w and a[p, q] == 0:
+                    p += DY[k]
+                    q += DX[k]
+                if 0 <= p < h and 0 <= q < w and a[p, q] == c:
+                    p -= DY[k]
+                    q -= DX[k]
+                    while p != i or q != j:
+                        o[p, q] = c
+                        p -= DY[k]
+                        q -= DX[k]
+    return y, x, h, w
+
+
+@kernel
+def spread(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+    """Colours grow over ground, nearest first, by 4 (0) or 8 (1) neighbours; 2, 3: only the
+    ground enclosed against the edge is grown over."""
+    h, w = a.shape
+    ways = 8 if arg % 2 else 4
+    o = shaped(out, h, w)
+    o[:] = a
+    barred = np.zeros((h, w), np.bool_)
+    if arg >= 2:
+        barred = outside(a, 4 if arg % 2 else 8)
+    queue = np.empty(h * w, np.int64)
+    n = 0
+    for i in range(h):
+        for j in range(w):
+            if a[i, j]:
+                queue[n] = i * w + j
+                n += 1
+    head = 0
+    while head < n:
+        i, j = queue[head] // w, queue[head] % w
+        head += 1
+        for k in range(ways):
+            p, q = i + DY[k], j + DX[k]
+            if 0 <= p < h and 0 <= q < w and o[p, q] == 0 and not barred[p, q]:
+                o[p, q] = o[i, j]
+                queue[n] = p * w + q
+                n += 1
+    return y, x, h, w
+
+
+@kernel
+def flooded(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+    """Enclosed ground regions take the colour of a cell of a colour that stands alone in
+    their frame: every nonzero component whose colour is not the commonest spreads over the
+    whole ground region it touches, by 4 (0) or 8 (1) neighbours."""
+    h, w = a.shape
+    c = top_color(a)
+    ways = 8 if arg else 4
+    o = shaped(out, h, w)
+    o[:] = a
+    stack = np.empty(h * w, np.int64)
+    n = 0
+    for i in range(h):
+        for j in range(w):
+            if a[i, j] and a[i, j] != c:
+                stack[n] = i * w + j
+                n += 1
+    while n > 0:
+        n -= 1
+        i, j = stack[n] // w, stack[n] % w
+        for k in range(ways):
+            p, q = i + DY[k], j + DX[k]
+            if 0 <= p < h and 0 <= q < w and o[p, q] == 0:
+                o[p, q] = o[i, j]
+                stack[n] = p * w + q
+                n += 1
+    return y, x, h, w
+
+
+@kernel
+def sized_parts(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+    """Components by size: 0 lone cells are erased, 1 only lone cells stay, 2 the largest
+    stays, 3 the largest is erased, 4 those that touch the edge stay, 5 are erased; arg + 6:
+    components of one colour."""
+    h, w = a.shape
+    lab, n = label(a, 8, 0 if arg >= 6 else 1)
+    size = np.zeros(n + 1, np.int64)
+    edge = np.zeros(n + 1, np.bool_)
+    for i in range(h):
+        for j in range(w):
+            size[lab[i, j]] += 1
+            if i == 0 or j == 0 or i == h - 1 or j == w - 1:
+                edge[lab[i, j]] = True
+    size[0] = 0
+    most = size.max()
+    o = shaped(out, h, w)
+    mode = arg % 6
+    for i in range(h):
+        for j in range(w):
+            s = size[lab[i, j]]
+            e = edge[lab[i, j]]
+            stay = (
+                (mode == 0 and s > 1)
+                or (mode == 1 and s == 1)
+                or (mode == 2 and s == most)
+                or (mode == 3 and s < most)
+                or (mode == 4 and e)
+                or (mode == 5 and not e)
+            )
+            o[i, j] = a[i, j] if stay else 0
+    return y, x, h, w
+
+
+@kernel
+def smoothed(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+    """Denoise: a cell that none of its neighbours (8: arg 0, 4: arg 1) equals takes their
+    commonest value."""
+    h, w = a.shape
+    ways = 4 if arg else 8
+    o = shaped(out, h, w)
+    o[:] = a
+    for i in range(h):
+        for j in range(w):
+            count = np.zeros(10, np.int64)
+            for k in range(ways):
+                p, q = i + DY[k], j + DX[k]
+                if 0 <= p < h and 0 <= q < w:
+                    count[a[p, q]] += 1
+            if count[a[i, j]] == 0:
+                o[i, j] = np.argmax(count)
+    return y, x, h, w
+
+
+@kernel
+def mirrored(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+    """Ground takes the colour of its mirror image: left-right (bit 0), up-down (bit 1),
+    transposed (bit 2), all combinations; bit 3: mirrored about the middle of the content
+    instead of the frame."""
+    h, w = a.shape
+    if arg & 4 and h != w:
+        return FAIL
+    top, left, bottom, right = 0, 0, h, w
+    if arg & 8:
+        top, left, bottom, right = content_box(a)
+        if arg & 4 and bottom - top != right - left:
+            return FAIL
+    o = shaped(out, h, w)
+    o[:] = a
+    for i in range(top, bottom):
+        for j in range(left, right):
+            if a[i, j]:
+                continue
+            for k in range(1, 8):
+                if k & ~arg:
+                    continue
+                p, q = i - top, j - left
+                if k & 4:
+                    p, q = q, p
+                p = bottom - 1 - p if k & 2 else top + p
+                q = right - 1 - q if k & 1 else left + q
+                if a[p, q]:
+                    o[i, j] = a[p, q]
+                    break
+    return y, x, h, w
+
+
+@kernel
+def mirrored_best(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+    """Cells of colour arg are unknown; the mirror lines (left-right, up-down, transposed)
+    under which most known cells agree are found, and unknown cells taken from there."""
+    h, w = a.shape
+    o = shaped(out, h, w)
+    o[:] = a
+    hidden = 0
+    for i in range(h):
+        for j in range(w):
+            hidden += a[i, j] == arg
+    if hidden == 0 or 2 * hidden > h * w:
+        return FAIL
+    for k in range(3):
+        best = -1
+        best_s = 0
+        low = 0 if k < 2 else -(h - 1)
+        high = 2 * (w if k == 0 else h) - 1 if k < 2 else w
+        for s in range(low, high):
+            seen = 0
+            clean = True
+            for i in range(h):
+                for j in range(w):
+                    p, q = i, j
+                    if k == 0:
+                        q = s - j
+                    elif k == 1:
+                        p = s - i
+                    else:
+                        p, q = j - s, i + s
+                    if p < 0 or p >= h or q < 0 or q >= w:
+                        continue
+                    if o[i, j] == arg or o[p, q] == arg:
+                        continue
+                    if o[i, j] != o[p, q]:
+                        clean = False
+                        break
+                    seen += 1
+                if not clean:
+                    break
+            if clean and seen > best and 2 * seen > h * w:
+                best = seen
+                best_s = s
+        if best < 0:
+            continue
+        for i in range(h):
+            for j in range(w):
+                p, q = i, j
+                if k == 0:
+                    q = best_s - j
+                elif k == 1:
+                    p = best_s - i
+                else:
+                    p, q = j - best_s, i + best_s
+                if o[i, j] == arg and 0 <= p < h and 0 <= q < w:
+                    o[i, j] = o[p, q]
+    return y, x, h, w
+
+
+@kernel
+def periodic(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+    """Cells of colour arg % 10 are unknown; the smallest period (in both directions; rows
+    only for arg // 10 == 1, columns only for 2; along diagonals for 3) that no known cells
+    contradict fills them in."""
+    h, w = a.shape
+    c = arg % 10
+    mode = arg // 10
+    if not np.any(a == c):  # nothing to fill in, whatever the period
+        return FAIL
+    o = shaped(out, h, w)
+    table = np.empty(SIDE * SIDE, np.int64)
+    for total in range(1, h + w):
+        for ph in range(1, h + 1):
+            pw = total + 1 - ph
+            if mode == 1:
+                ph, pw = h, total
+            elif mode == 2:
+                ph, pw = total, w
+            elif mode == 3:
+                ph, pw = 1, total
+            if pw >= 1 and pw <= w and ph <= h and (ph < h or pw < w):
+                table[: ph * pw] = -1
+                clean = True
+                known = 0
+                for i in range(h):
+                    for j in range(w):
+                        v = a[i, j]
+                        if v == c:
+                            continue
+                        m = (i + j) % pw if mode == 3 else (i % ph) * pw + j % pw
+                        if table[m] < 0:
+                            table[m] = v
+                            known += 1
+                        elif table[m] != v:
+                            clean = False
+                            break
+                    if not clean:
+                        break
+                if clean and known == ph * pw:
+                    for i in range(h):
+                        for j in range(w):
+                            m = (i + j) % pw if mode == 3 else (i % ph) * pw + j % pw
+                            o[i, j] = table[m]
+                    return y, x, h, w
+            if mode:
+                break
+    return FAIL
+
+
+@kernel
+def largest_rectangle(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+    """The largest rectangle of ground cells (0), or of cells of one nonzero colour (1),
+    alone; ground is drawn in the commonest colour."""
+    h, w = a.shape
+    c = top_color(a)
+    if arg == 0 and c == 0:
+        return FAIL
+    best = 0
+    bt, bl, bb, br = 0, 0, 0, 0
+    run = np.zeros(w, np.int64)
+    for i in range(h):
+        for j in range(w):
+            v = a[i, j]
+            good = v == 0 if arg == 0 else v != 0
+            same = i > 0 and a[i - 1, j] == v
+            run[j] = (run[j] + 1 if same else 1) if good else 0
+        for j in range(w):
+            depth = run[j]
+            for k in range(j, -1, -1):
+                if run[k] == 0 or a[i, k] != a[i, j]:
+                    break
+                depth = min(depth, run[k])
+                if depth * (j - k + 1) > best:
+                    best = depth * (j - k + 1)
+                    bt, bl, bb, br = i + 1 - depth, k, i + 1, j + 1
+    if best == 0:
+        return FAIL
+    o = shaped(out, h, w)
+    o[:] = 0
+    for i in range(bt, bb):
+        for j in range(bl, br):
+            o[i, j] = c if arg == 0 else a[i, j]
+    return y, x, h, w

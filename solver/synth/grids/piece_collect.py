@@ -1,0 +1,204 @@
+"""Compiled making of pieces: states as bit sets over the demonstrations' output cells.
+
+A piece says of each of the N output cells (see `judge`) whether a state is right there and
+whether it is nonzero there. `collect` turns states into pieces, each as it is and, if every
+colour of it stands for one colour of the outputs, under that colour map.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solver.synth.grids.judge import Target
+from solver.synth.grids.space import ONE, STATES, block_image, mixed
+from solver.synth.jit import kernel
+
+MAP_BITS = 3  # cost of one entry of a colour map
+
+
+class Pieces(NamedTuple):
+    """Pieces found so far: `used[0]` of them, W = ceil(N / 64) words each."""
+
+    right: NDArray[np.uint64]  # (P, W)
+    full: NDArray[np.uint64]  # (P, W) nonzero
+    state: NDArray[np.int32]  # (P,)
+    cost: NDArray[np.int16]  # (P,)
+    map: NDArray[np.uint8]  # (P, 10) what each colour of the state becomes
+    table: NDArray[np.int32]  # open addressing by the hash of both bit sets
+    hash: NDArray[np.uint64]  # (P,)
+    used: NDArray[np.int64]  # (2,): pieces, states looked at
+
+
+def new_pieces(target: Target, most: int, memory: int = 64 << 20) -> Pieces:
+    """Room for pieces, at most `memory` bytes for their bit sets."""
+    words = (len(target.cells) + 63) // 64
+    room = max(256, min(most, memory // (16 * words)))
+    return Pieces(
+        right=np.empty((room, words), np.uint64),
+        full=np.empty((room, words), np.uint64),
+        state=np.empty(room, np.int32),
+        cost=np.empty(room, np.int16),
+        map=np.empty((room, 10), np.uint8),
+        table=np.zeros(1 << (2 * room - 1).bit_length(), np.int32),
+        hash=np.empty(room, np.uint64),
+        used=np.zeros(2, np.int64),
+    )
+
+
+@kernel
+def place(space, s, k, h, w):  # type: ignore[no-untyped-def]
+    """(image, y, x) of the state for input k as a layer in a frame of h x w."""
+    r = space.first[s, k]
+    a = block_image(space, space.ref[r, 0])
+    y, x = np.int64(space.ref[r, 1]), np.int64(space.ref[r, 2])
+    if a.shape[0] == h and a.shape[1] == w:
+        y, x = np.int64(0), np.int64(0)
+    return a, y, x
+
+
+@kernel
+def layer_map(space, s, target, table):  # type: ignore[no-untyped-def]
+    """Fill table (10,) with what each nonzero colour of the state becomes if the output has
+    one colour wherever it has that one; True if so for all of them and some change."""
+    for c in range(10):
+        table[c] = c
+    seen = np.zeros(10, np.bool_)
+    for k in range(len(target.shape)):
+        h, w, at = target.shape[k, 0], target.shape[k, 1], target.shape[k, 2]
+        a, y, x = place(space, s, k, h, w)
+        for i in range(max(0, y), min(h, y + a.shape[0])):
+            for j in range(max(0, x), min(w, x + a.shape[1])):
+                v, t = a[i - y, j - x], target.cells[at + i * w + j]
+                if v == 0 or (seen[v] and table[v] == t):
+                    continue
+                if seen[v]:
+                    return False
+                seen[v] = True
+                table[v] = t
+    return generalise(table, seen)
+
+
+@kernel
+def generalise(table, seen):  # type: ignore[no-untyped-def]
+    """Let unseen nonzero colours become what the seen ones do, if that is one colour; True
+    if some seen colour changes."""
+    changed = False
+    one, several, kinds = -1, False, 0
+    for c in range(1, 10):
+        if seen[c]:
+            kinds += 1
+            changed |= table[c] != c
+            several |= one >= 0 and table[c] != one
+            one = table[c]
+    if kinds > 1 and not several:
+        for c in range(1, 10):
+            table[c] = one
+    return changed
+
+
+@kernel
+def map_cost(table):  # type: ignore[no-untyped-def]
+    """Bits to write a colour map down: `MAP_BITS` an entry, two entries for a uniform one."""
+    entries, uniform = 0, True
+    for c in range(1, 10):
+        entries += table[c] != c
+        uniform &= table[c] == table[1]
+    entries += table[0] != 0
+    return MAP_BITS * (min(entries, 2) if uniform else entries)
+
+
+@kernel
+def bits_of(space, s, target, table, right, full):  # type: ignore[no-untyped-def]
+    """Fill the bit sets of one state under a colour map; (cells right, nonzero and wrong)."""
+    right[:] = np.uint64(0)
+    full[:] = np.uint64(0)
+    one = np.uint64(1)
+    good, bad = 0, 0
+    for k in range(len(target.shape)):
+        h, w, at = target.shape[k, 0], target.shape[k, 1], target.shape[k, 2]
+        a, y, x = place(space, s, k, h, w)
+        for i in range(h):
+            p = i - y
+            for j in range(w):
+                q = j - x
+                v = np.int64(0)
+                if 0 <= p < a.shape[0] and 0 <= q < a.shape[1]:
+                    v = table[a[p, q]]
+                n = at + i * w + j
+                bit = one << np.uint64(n & 63)
+                if v:
+                    full[n >> 6] |= bit
+                if v == target.cells[n]:
+                    right[n >> 6] |= bit
+                    good += 1
+                elif v:
+                    bad += 1
+    return good, bad
+
+
+@kernel
+def add_piece(pieces, s, cost, table, right, full):  # type: ignore[no-untyped-def]
+    """Store a piece if its bit sets are new."""
+    mask = len(pieces.table) - 1
+    code = np.uint64(7)
+    for m in range(len(right)):
+        code = mixed(mixed(code, right[m]), full[m])
+    slot = np.int64(code & np.uint64(mask))
+    while pieces.table[slot]:
+        if pieces.hash[pieces.table[slot] - 1] == code:
+            return
+        slot = (slot + 1) & mask
+    n = pieces.used[0]
+    pieces.used[0] += 1
+    pieces.right[n] = right
+    pieces.full[n] = full
+    pieces.state[n], pieces.cost[n] = s, cost
+    for c in range(10):
+        pieces.map[n, c] = table[c]
+    pieces.hash[n] = code
+    pieces.table[slot] = n + 1
+
+
+@kernel
+def collect(space, target, pieces, limit):  # type: ignore[no-untyped-def]
+    """Turn states not looked at yet into pieces, at most about `limit` cells of work; True
+    if states are left."""
+    spent = 0
+    total = len(target.cells)
+    room, words = pieces.right.shape
+    right = np.empty(words, np.uint64)
+    full = np.empty(words, np.uint64)
+    table = np.empty(10, np.int64)
+    while pieces.used[1] < space.used[STATES] and pieces.used[0] + 2 <= room:
+        if spent > limit:
+            return True
+        s = pieces.used[1]
+        pieces.used[1] += 1
+        if space.kind[s] != ONE:
+            continue
+        spent += 2 * total
+        if layer_map(space, s, target, table):
+            good, _ = bits_of(space, s, target, table, right, full)
+            if good > 0:
+                add_piece(pieces, s, space.cost[s] + map_cost(table), table, right, full)
+        for c in range(10):
+            table[c] = c
+        good, bad = bits_of(space, s, target, table, right, full)
+        if good > 0 and bad * 3 <= total:
+            add_piece(pieces, s, space.cost[s], table, right, full)
+    return False
+
+
+@kernel
+def test_layer(space, s, k, h, w, table):  # type: ignore[no-untyped-def]
+    """The state's image for input k in a frame of h x w under a colour map, as `collect`
+    sees it."""
+    out = np.zeros((h, w), np.uint8)
+    a, y, x = place(space, s, k, h, w)
+    for i in range(max(0, y), min(h, y + a.shape[0])):
+        for j in range(max(0, x), min(w, x + a.shape[1])):
+            out[i, j] = table[a[i - y, j - x]]
+    return out

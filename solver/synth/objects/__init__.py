@@ -1,0 +1,1 @@
+"""Objects of a grid, and rules that paint, choose or summarize them."""

@@ -1,0 +1,1 @@
+"""Parts, completed patterns and placed pieces."""

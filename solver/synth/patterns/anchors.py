@@ -1,0 +1,98 @@
+"""Anchors: templates drawn where their markers show alone.
+
+A template object holds marker cells; elsewhere only the markers show, and the template is
+drawn there, turned and scaled so that the markers match.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solver.grid import Grid
+from solver.synth.fit import Cells
+from solver.synth.objects.objects import background, segment
+from solver.views import turn
+
+_MOST_MARKS = 60
+
+
+def anchors(grid: Grid, mode: str, turns: int, scales: int, clear: int) -> Cells | None:
+    """Draw templates wherever their markers show alone.
+
+    Templates are objects of several colours; their markers are the cells of colours that also
+    stand outside of templates. Each template is tried in the first `turns` D8 positions and at
+    scales 1..`scales`, largest first, and is drawn where its markers match free marker cells
+    exactly. With `clear`, the templates themselves vanish.
+    """
+    ground = background(grid, "0")
+    scene = segment(grid, mode, "0")
+    if scene is None or scene.n < 2:
+        return None
+    colors, area = scene.column("colors"), scene.column("area")
+    single = [i for i in range(scene.n) if colors[i] > 1]
+    if not single or len(single) > 30 or scene.n > 100:
+        return None
+    biggest = int(area[single].max())
+    templates = [i for i in single if 2 * area[i] > biggest and area[i] > 2]
+    inside = np.isin(scene.labels, np.array(templates) + 1)
+    loose = np.where(inside, ground, grid)
+    marks = [c for c in np.unique(loose).tolist() if c != ground]
+    out = np.where(inside, ground, grid).astype(np.uint8) if clear else grid.copy()
+    drawn = 0
+    for i in sorted(templates, key=lambda i: -int(area[i])):
+        cells = np.where(scene.alone(i) == ground, 255, scene.alone(i))
+        drawn += _draw_matches(cells, loose, marks, turns, scales, ground, out)
+    return out if drawn else None
+
+
+def _draw_matches(
+    cells: NDArray[np.uint8],
+    loose: NDArray[np.uint8],
+    marks: list[int],
+    turns: int,
+    scales: int,
+    ground: int,
+    out: NDArray[np.uint8],
+) -> int:
+    drawn = 0
+    for scale in range(scales, 0, -1):
+        for d8 in range(turns):
+            big = np.kron(turn(cells, d8), np.ones((scale, scale), dtype=np.uint8))
+            marked = np.isin(big, marks)
+            if marked.sum() < 2 * scale * scale and turns > 1 and len(marks) > 1:
+                continue
+            for top, left in _matches(big, marked, loose, ground):
+                _stamp(big, top, left, out)
+                rows, columns = np.nonzero(marked)
+                loose[rows + top, columns + left] = ground
+                drawn += 1
+    return drawn
+
+
+def _matches(
+    big: NDArray[np.uint8], marked: NDArray[np.bool_], loose: NDArray[np.uint8], ground: int
+) -> list[tuple[int, int]]:
+    """Places (of the box's top left, perhaps off the grid) at which all markers match."""
+    rows, columns = np.nonzero(marked)
+    if not len(rows):
+        return []
+    found = []
+    first = big[rows[0], columns[0]]
+    h, w = loose.shape
+    for r, c in np.argwhere(loose == first)[:_MOST_MARKS]:
+        top, left = int(r - rows[0]), int(c - columns[0])
+        y, x = rows + top, columns + left
+        if y.min() < 0 or x.min() < 0 or y.max() >= h or x.max() >= w:
+            continue
+        if (loose[y, x] == big[rows, columns]).all():
+            found.append((top, left))
+    return found
+
+
+def _stamp(big: NDArray[np.uint8], top: int, left: int, out: NDArray[np.uint8]) -> None:
+    h, w = out.shape
+    a, b = max(0, -top), max(0, -left)
+    seen = big[a : h - top, b : w - left]
+    place = out[top + a : top + a + seen.shape[0], left + b : left + b + seen.shape[1]]
+    place[seen != 255] = seen[seen != 255]

@@ -1,0 +1,205 @@
+"""Outputs built from whole copies of the input.
+
+Blocks: the output is a matrix of blocks, each a turned copy of the input, chosen by its place
+or (as in a Kronecker product) by an input cell. Expansion: every input cell becomes a small
+block learned for its colour. Unfolding: mirror images that share an edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solver.grid import COLORS, Grid, Task
+from solver.synth.fit import Cells, fit
+from solver.synth.program import Op, Solution
+from solver.views import turn
+
+TURNS = tuple(str(k) for k in range(8))
+
+
+# --- matrices of copies ---------------------------------------------------------------
+
+
+def content(grid: Grid, name: str) -> Cells | None:
+    """A block: the grid turned by D8, blank, or with blank and its one colour exchanged."""
+    if name == "blank":
+        return np.zeros_like(grid)
+    if name == "not":
+        shown = [c for c in np.unique(grid).tolist() if c != 0]
+        return np.where(grid == 0, shown[0], 0).astype(np.uint8) if len(shown) == 1 else None
+    if name == "own":
+        return grid
+    return turn(grid, int(name))
+
+
+def _factors(task: Task) -> tuple[int, int] | None:
+    """How many times larger every output is than its input, if that is one pair of integers."""
+    found = set()
+    for pair in task.train:
+        (h, w), (a, b) = pair.input.shape, pair.output.shape
+        if a % h or b % w:
+            return None
+        found.add((a // h, b // w))
+    only = found.pop()
+    return only if not found and only != (1, 1) else None
+
+
+def _blocks(task: Task) -> Iterator[Solution | None]:
+    factors = _factors(task)
+    if factors is None or factors[0] * factors[1] > 100:
+        return
+    rows = []
+    for i in range(factors[0]):
+        row = []
+        for j in range(factors[1]):
+            names = [name for name in (*TURNS, "blank", "not") if _is_block(task, i, j, name)]
+            if not names:
+                return
+            row.append(names[0])
+        rows.append(tuple(row))
+    kinds = len({name for row in rows for name in row})
+    cost = 4.0 + 3.0 * kinds + 0.5 * factors[0] * factors[1]
+    yield fit(task, "blocks", blocks, (tuple(rows),), cost)
+
+
+def _is_block(task: Task, i: int, j: int, name: str) -> bool:
+    for pair in task.train:
+        h, w = pair.input.shape
+        made = content(pair.input, name)
+        if made is None or not np.array_equal(
+            made, pair.output[i * h : i * h + h, j * w : j * w + w]
+        ):
+            return False
+    return True
+
+
+def blocks(grid: Grid, layout: tuple[tuple[str, ...], ...]) -> Cells | None:
+    """A matrix of copies of the grid, each turned by D8 (a digit), `blank` or `not`."""
+    rows = []
+    for names in layout:
+        row = [cells for name in names if (cells := content(grid, name)) is not None]
+        if len(row) < len(names) or any(cells.shape != grid.shape for cells in row):
+            return None
+        rows.append(row)
+    return np.block(rows)
+
+
+_KEYS = ("filled", "blank", "most", "least", "most_filled", *map(str, range(COLORS)))
+
+
+def _fractals(task: Task) -> Iterator[Solution | None]:
+    square = all(
+        pair.output.shape == (pair.input.shape[0] ** 2, pair.input.shape[1] ** 2)
+        for pair in task.train
+    )
+    if not square:
+        return
+    for k, key in enumerate(_KEYS):
+        for yes in ("0", "not", *TURNS[1:]):
+            for no in ("blank", "color"):
+                yield fit(task, "fractal", fractal, (key, yes, no), 6 + 0.5 * k + (yes != "0"))
+
+
+def fractal(grid: Grid, key: str, yes: str, no: str) -> Cells | None:
+    """Each cell becomes a copy of the grid (`yes`) if it meets the key, else blank or a block
+    of its own colour (`no`): the Kronecker product of a mask of the grid with the grid."""
+    counts = np.bincount(grid.ravel(), minlength=COLORS)
+    order = [c for c in np.argsort(-counts, kind="stable").tolist() if counts[c]]
+    filled = [c for c in order if c]
+    wanted = {
+        "filled": grid != 0,
+        "blank": grid == 0,
+        "most": grid == order[0],
+        "least": grid == order[-1],
+        "most_filled": grid == (filled[0] if filled else 0),
+    }.get(key)
+    mask = grid == int(key) if wanted is None else wanted
+    block = content(grid, yes)
+    if block is None or block.shape != grid.shape or grid.size > 30:
+        return None
+    chosen = np.kron(mask.astype(np.uint8), block)
+    rest = np.kron(np.where(mask, 0, grid if no == "color" else 0), np.ones_like(grid))
+    return np.asarray(chosen + rest, dtype=np.uint8)
+
+
+# --- cells that become blocks ---------------------------------------------------------
+
+
+def _expansions(task: Task) -> Iterator[Solution | None]:
+    factors = _factors(task)
+    if factors is None:
+        return
+    a, b = factors
+    table: dict[int, NDArray[np.int64]] = {}
+    for own in (True, False):
+        table.clear()
+        clash = False
+        for pair in task.train:
+            for (r, c), color in np.ndenumerate(pair.input):
+                block = pair.output[r * a : r * a + a, c * b : c * b + b].astype(np.int64)
+                block = np.where(block == color, 10, block) if own and color else block
+                slot = 1 if own and color else int(color)
+                clash = clash or not np.array_equal(table.setdefault(slot, block), block)
+        if clash:
+            continue
+        rows = tuple((slot, tuple(map(tuple, block.tolist()))) for slot, block in table.items())
+        if 2 * len(rows) <= sum(len(np.unique(pair.input)) for pair in task.train):
+            yield fit(task, "expand", expand, (int(own), rows), 6 + 0.7 * a * b * len(rows))
+
+
+def expand(
+    grid: Grid, own: int, table: tuple[tuple[int, tuple[tuple[int, ...], ...]], ...]
+) -> Cells | None:
+    """Each cell becomes a block by its colour; with `own`, one block serves all colours but 0
+    and its 10 stands for the cell's colour."""
+    known = {slot: np.array(block) for slot, block in table}
+    if len({block.shape for block in known.values()}) != 1:
+        return None
+    rows = []
+    for line in grid.tolist():
+        row = []
+        for color in line:
+            block = known.get(min(color, 1) if own else color)
+            if block is None:
+                return None
+            row.append(np.where(block == 10, color, block))
+        rows.append(row)
+    return np.block(rows).astype(np.uint8)
+
+
+def _mirrors(task: Task) -> Iterator[Solution | None]:
+    for rows in (-1, 0, 1, 2):
+        for columns in (-1, 0, 1, 2):
+            if (rows, columns) == (0, 0):
+                continue
+            yield fit(task, "unfold", unfold, (rows, columns), 6.0)
+
+
+def unfold(grid: Grid, rows: int, columns: int) -> Cells:
+    """The grid and its mirror image sharing the edge: 1 below (right), -1 above (left), 2 twice
+    (the image, its mirror image, and it again)."""
+    out = np.asarray(grid)
+    for axis, how in ((0, rows), (1, columns)):
+        flipped = np.flip(out, axis)
+        tail = np.delete(flipped, 0, axis)
+        head = np.delete(flipped, -1, axis)
+        if how == 1:
+            out = np.concatenate([out, tail], axis)
+        elif how == -1:
+            out = np.concatenate([head, out], axis)
+        elif how == 2:
+            out = np.concatenate([out, tail, np.delete(out, 0, axis)], axis)
+    return out
+
+
+STAGES = (_blocks, _fractals, _expansions, _mirrors)
+
+OPS = {
+    "blocks": Op(blocks, "a matrix of turned copies of the grid"),
+    "fractal": Op(fractal, "each cell becomes a copy of the whole grid or a plain block"),
+    "expand": Op(expand, "each cell becomes a block learned for its colour"),
+    "unfold": Op(unfold, "the grid mirrored at a shared edge"),
+}

@@ -1,0 +1,239 @@
+"""Placement: pictures put where markers or symmetries say, and lines that travel.
+
+Anchors: templates are drawn where their markers show alone (`anchors`). Centres: the picture
+is completed to a symmetry about the middle of an object. Crossings: rows and columns that pass
+markers. Travellers: rays from the cells of a colour that turn, bounce or change colour at
+obstacles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solver.deadline import Deadline
+from solver.grid import Grid, Task, freeze
+from solver.synth.fit import Cells, distinct, fit, same_size, until
+from solver.synth.jit import kernel
+from solver.synth.objects.objects import segment
+from solver.synth.objects.rule_learn import Test, holds
+from solver.synth.patterns.anchors import anchors
+from solver.synth.program import Op, Solution
+
+_CENTRES = ("half turn", "four turns", "mirrors", "all")
+
+
+def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
+    """Placements that reproduce every demonstration."""
+    if not same_size(task):
+        return
+    for stage in (_anchors, _centres, _crossings, _travellers):
+        if deadline.passed():
+            return
+        yield from distinct(until(stage(task), deadline), 2)
+        yield None
+
+
+def prepare() -> None:
+    """Compile, or load, the kernels that placements use."""
+    grid = np.diag([1, 2, 0, 0]).astype(np.uint8)
+    segment(grid, "8")
+    travel(grid, 1, 2, 0, "stop")
+
+
+# --- anchors --------------------------------------------------------------------------
+
+
+def _anchors(task: Task) -> Iterator[Solution | None]:
+    for mode in ("m8", "m4"):
+        for turns in (1, 8):
+            for scales in (1, 3):
+                for clear in (0, 1):
+                    bits = 8.0 + turns / 4 + scales / 2 + clear
+                    yield fit(task, "anchors", anchors, (mode, turns, scales, clear), bits)
+
+
+# --- symmetry about an object ---------------------------------------------------------
+
+
+def _centres(task: Task) -> Iterator[Solution | None]:
+    tests: tuple[Test, ...] = (
+        ("area", "max", 0), ("area", "min", 0), ("square", "max", 0), ("full_square", "max", 0),
+        ("colors", "max", 0), ("color_cells", "min", 0), ("sym_diag", "max", 0),
+        *((("color", "==", c)) for c in range(1, 10)),
+    )  # fmt: skip
+    for mode in ("m8", "8", "4"):
+        for k, test in enumerate(tests):
+            for kind in _CENTRES:
+                for how in (0, 1):
+                    args = (mode, test, kind, how)
+                    yield fit(task, "about_centre", about_centre, args, 8.0 + 0.5 * k)
+
+
+def about_centre(grid: Grid, mode: str, test: Test, kind: str, reach: int) -> Cells | None:
+    """Blank cells take the colour of their images about the middle of the chosen objects.
+
+    Images are by `half turn`, `four turns`, `mirrors` (left-right and up-down) or `all`.
+    Only the object's own 8-connected surroundings are copied (`reach` 0), or the whole grid (1).
+    """
+    scene = segment(grid, mode, "0")
+    whole = segment(grid, "m8", "0")
+    if scene is None or whole is None or scene.n == 0:
+        return None
+    out = grid.copy()
+    chosen = np.flatnonzero(holds(test, scene))
+    if len(chosen) > 6:
+        return None
+    for i in chosen:
+        top, left, bottom, right = scene.box(int(i))
+        sums = (top + bottom - 1, left + right - 1)
+        around = whole.labels == whole.labels[scene.masks[i]][0]
+        _reflect(grid, out, around | bool(reach), sums, kind, scene.background)
+    return out
+
+
+def _reflect(
+    grid: Grid,
+    out: NDArray[np.uint8],
+    source: NDArray[np.bool_],
+    sums: tuple[int, int],
+    kind: str,
+    ground: int,
+) -> None:
+    """`sums` are twice the coordinates of the centre."""
+    t, s = sums
+    h, w = grid.shape
+    for r, c in np.argwhere(source & (grid != ground)):
+        y, x = 2 * r - t, 2 * c - s  # twice the offset from the centre
+        images = {
+            "half turn": [(-y, -x)],
+            "four turns": [(-y, -x), (x, -y), (-x, y)],
+            "mirrors": [(-y, x), (y, -x), (-y, -x)],
+            "all": [(-y, x), (y, -x), (-y, -x), (x, y), (-x, y), (x, -y), (-x, -y)],
+        }[kind]
+        for b, a in images:
+            p, q = (b + t) // 2, (a + s) // 2
+            on_cell = (b + t) % 2 == 0 and (a + s) % 2 == 0 and 0 <= p < h and 0 <= q < w
+            if on_cell and out[p, q] == ground:
+                out[p, q] = grid[r, c]
+
+
+# --- crossings ------------------------------------------------------------------------
+
+
+def _crossings(task: Task) -> Iterator[Solution | None]:
+    """Rows and columns through border markers: only their crossings are painted."""
+    new = _new_colors(task)
+    for color in new:
+        for rows in ("any", "top", "left", "own"):
+            for over in (0, 1):
+                yield fit(task, "crossings", crossings, (color, rows, over), 9.0)
+
+
+def _new_colors(task: Task) -> list[int]:
+    found: set[int] = set()
+    for pair in task.train:
+        found |= set(pair.output[pair.output != pair.input].tolist())
+    return sorted(found)
+
+
+def crossings(grid: Grid, color: int, where: str, over: int) -> Cells | None:
+    """Paint cells whose row and whose column both hold a marker: `any` cell, a cell of the
+    `top` and `left` edges (`left` the same but cells at the far edges), or equal colours
+    (`own`). Only blank cells, unless `over`."""
+    ink = grid != 0
+    if where == "any":
+        hit = ink.any(1)[:, None] & ink.any(0)[None]
+    elif where == "top":
+        hit = ink[:, 0][:, None] & ink[0][None]
+    elif where == "left":
+        hit = (ink[:, 0] | ink[:, -1])[:, None] & (ink[0] | ink[-1])[None]
+    else:
+        hit = np.zeros_like(ink)
+        for c in np.unique(grid[ink]).tolist():
+            same = grid == c
+            hit |= same.any(1)[:, None] & same.any(0)[None]
+    if not over:
+        hit = hit & ~ink
+    return np.where(hit, color, grid).astype(np.uint8)
+
+
+# --- travellers -----------------------------------------------------------------------
+
+
+def _travellers(task: Task) -> Iterator[Solution | None]:
+    shown = [c for c in range(1, 10) if all((p.input == c).any() for p in task.train)]
+    paints = [*_new_colors(task), -1]
+    for source in shown:
+        for paint in paints:
+            for first in range(8):
+                for at_wall in ("stop", "right", "left", "back", "bounce"):
+                    args = (source, paint, first, at_wall)
+                    yield fit(task, "travel", travel, args, 11.0 + (at_wall != "stop"))
+
+
+_STEPS = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
+
+
+def travel(grid: Grid, source: int, paint: int, first: int, at_wall: str) -> Cells | None:
+    """Rays from all cells of a colour through blank cells; `paint` -1 paints its own colour.
+
+    `first` is the direction, clockwise from up in eighths. At an obstacle the ray stops, turns
+    by a quarter (`right`, `left`), or goes `back`; `bounce` mirrors it at obstacles and borders.
+    It ends when it leaves the grid.
+    """
+    if not 0 <= first < 8:
+        return None
+    grid = freeze(grid)
+    out = grid.copy()
+    wall = {"stop": 0, "right": 1, "left": 2, "back": 3, "bounce": 4}[at_wall]
+    dy, dx = _STEPS[first]
+    _travel(grid, out, source, source if paint < 0 else paint, dy, dx, wall)
+    return out
+
+
+@kernel
+def _travel(grid, out, source, paint, dy0, dx0, wall):  # type: ignore[no-untyped-def]
+    h, w = grid.shape
+    for r in range(h):
+        for c in range(w):
+            if grid[r, c] != source:
+                continue
+            y, x, dy, dx = r, c, dy0, dx0
+            turns = 0
+            for _ in range(4 * (h + w)):
+                p, q = y + dy, x + dx
+                inside = 0 <= p < h and 0 <= q < w
+                if inside and grid[p, q] == 0:
+                    y, x = p, q
+                    out[y, x] = paint
+                    turns = 0
+                    continue
+                if wall == 0 or turns >= 4 or (not inside and wall != 4):
+                    break
+                turns += 1
+                if wall == 1:
+                    dy, dx = dx, -dy
+                elif wall == 2:
+                    dy, dx = -dx, dy
+                elif wall == 3:
+                    dy, dx = -dy, -dx
+                else:
+                    side = 0 <= y + dy < h and grid[y + dy, x] == 0
+                    level = 0 <= x + dx < w and grid[y, x + dx] == 0
+                    if side and not level:
+                        dx = -dx
+                    elif level and not side:
+                        dy = -dy
+                    else:
+                        dy, dx = -dy, -dx
+
+
+OPS = {
+    "anchors": Op(anchors, "templates drawn wherever their markers show alone"),
+    "about_centre": Op(about_centre, "completed to a symmetry about the middle of an object"),
+    "crossings": Op(crossings, "cells where marked rows and columns cross"),
+    "travel": Op(travel, "rays from cells of a colour that turn or bounce at obstacles"),
+}
