@@ -27,7 +27,7 @@ from submission.notebook.build import commit_of, write_notebook
 from submission.notebook.settings import Settings
 from submission.rehearsal.options import Rehearsal
 from submission.rehearsal.rehearse import rehearse
-from tests.llm import copies, make_model
+from tests.lm.small import copies, make_model
 from tests.runs import write_challenges
 
 STYLES = {"nvarc": "chat", "poe": "io", "marc": "chat"}

@@ -17,4 +17,4 @@ packages "$PYTHON" > "$(packages "$HOME_OF/bin/python")/kit.pth"
 	sentencepiece protobuf hf_transfer cut_cross_entropy structlog json5 nest_asyncio \
 	pydantic pydantic_core annotated_types typing_inspection
 HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 UNSLOTH_DISABLE_STATISTICS=1 OMP_NUM_THREADS=1 \
-	PYTHONPATH=. "$HOME_OF/bin/python" -m pytest -W ignore -rA tests/test_lm_unsloth.py
+	PYTHONPATH=. "$HOME_OF/bin/python" -m pytest -W ignore -rA tests/lm/test_unsloth.py

@@ -33,6 +33,6 @@ settings.load_profile("nightly" if NIGHTLY else "kit")
 @pytest.fixture(scope="session")
 def small_llm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small language model that has learned how tasks are written."""
-    from tests.llm import make_model  # torch takes seconds, and few tests need it
+    from tests.lm.small import make_model  # torch takes seconds, and few tests need it
 
     return make_model(tmp_path_factory.mktemp("small_llm"))

@@ -1,0 +1,1 @@
+"""Selection, trust and the two attempts."""

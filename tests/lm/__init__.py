@@ -1,0 +1,1 @@
+"""The models: formats, learning, search, runs."""

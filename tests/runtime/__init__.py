@@ -1,0 +1,1 @@
+"""Whole runs: their deaths, signals, disks and machines."""

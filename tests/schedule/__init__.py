@@ -1,0 +1,1 @@
+"""The policy, its costs and shares, and budgets that are kept."""

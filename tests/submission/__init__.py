@@ -1,0 +1,1 @@
+"""The developer's side: notebook, rehearsal, pushes, reports."""

@@ -1,0 +1,1 @@
+"""The synthesizer: its language, learners and kernels."""
