@@ -1,4 +1,4 @@
-"""What the kit itself consists of: its files, and the model where its engines look for it."""
+"""Locations and hashes of the kit's own files and of the bundled model."""
 
 from __future__ import annotations
 

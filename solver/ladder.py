@@ -1,4 +1,4 @@
-"""What a job does without when memory runs out: a ladder, from the mildest rung down.
+"""The ladder of memory: what a job gives up when memory runs out, mildest rung first.
 
 A stage names the rungs that its engine heeds (`Stage.ladder`). A job that ran out of memory is
 tried again one rung lower, with everything of the rungs above it; the engine finds what that

@@ -1,4 +1,4 @@
-"""What this machine has: memory, and GPUs that really compute."""
+"""The machine's memory, its library versions, and the GPUs that really compute."""
 
 from __future__ import annotations
 

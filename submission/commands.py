@@ -1,4 +1,4 @@
-"""What the commands of `arcsub` share: how they end, and what they need installed."""
+"""The common parts of `arcsub`'s commands: their exit codes and the extras that they need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kit may replace and delete in a user's folders: what it made itself, nothing else.
+"""The guard of a user's folders: the kit replaces and deletes only what it made itself.
 
 A folder is the kit's if it is new or empty, or if it holds the mark that the kit left in it. A
 file may be replaced if it is of the kind that is to be written.

@@ -1,5 +1,4 @@
-"""How sure an answer is: a number from 0 to 1 that decides what is handed in and where the rest
-of the time goes.
+"""Confidence in an answer, from 0 to 1: it decides the attempts and where further time goes.
 
 A program is believed for its shortness, a model's prediction for the views that agree on it (by
 Laplace's rule: one lone voice is no certainty, many that agree nearly are), for its likelihood

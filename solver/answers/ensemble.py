@@ -1,4 +1,4 @@
-"""From all candidates of a task to its two attempts for every test input.
+"""The two attempts for every test input, from all candidates of a task.
 
 Programs reproduce every demonstration, a model's predictions were voted for and measured; the
 two fail for different reasons. `RULES` holds the ways to bring both into one order; by default

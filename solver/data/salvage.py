@@ -1,4 +1,4 @@
-"""What can be read of a task that breaks the format.
+"""Salvage of a task that breaks the format: its legal pairs, and a place for every answer.
 
 A hidden task must be answered whatever it looks like, since a submission without it counts for
 nothing. What is legal of the task stays; what is not is left out, or cut down to a legal grid.

@@ -1,4 +1,4 @@
-"""Whether a language model could be loaded and would understand the format, without loading it.
+"""Checks of a language model's folder without loading it: can it be loaded, does it fit the format?
 
 Asked before a run starts: what is wrong with a checkpoint is one line then, not hours lost.
 Nothing here imports torch.

@@ -1,4 +1,4 @@
-"""What a profile may say about a language model of one's own: its checkpoint and its recipe.
+"""Settings of a user's language model in a profile: its checkpoint and its recipe.
 
 Read in the process of the run, before anything starts, and again by the worker that loads the
 model. Nothing here imports torch.

@@ -1,1 +1,1 @@
-"""What the cells of the notebook call: install, check, run, look."""
+"""The notebook's side on Kaggle: install, check, run, look."""

@@ -1,4 +1,4 @@
-"""Where Kaggle put what the notebook needs: the layouts of its input folder, tried in order.
+"""The folders of Kaggle's inputs: every known layout, tried in order.
 
 A source has Kaggle's own name with its kind before it: `competitions/SLUG`,
 `datasets/OWNER/SLUG`, `models/OWNER/MODEL/FRAMEWORK/VARIATION/VERSION`,

@@ -1,4 +1,4 @@
-"""What the notebook's cells call, one function a cell. The kernel only starts processes.
+"""The functions that the notebook's cells call, one a cell. The kernel only starts processes.
 
 Nothing here relies on the cell before: a preflight that failed leaves no plan, and the run then
 tries what the profile says.

@@ -1,4 +1,4 @@
-"""What a run can use, as the preflight found it: the options and the environment of the run."""
+"""The usable engines and devices, as the preflight found them: a run's options and environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What surrounds a supervisor: the policy that it asks, and what it reports."""
+"""The interfaces around a supervisor: the policy that it asks, and the events that it reports."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What a worker is told: lines of JSON for a job, or for loading an engine ahead of its jobs; and
-what the user is told of a worker."""
+"""Orders to a worker as lines of JSON: run a job, or load an engine ahead of its jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run's workers are: processes on cores, and one more on each device."""
+"""The places of a run's workers: processes on cores, and one more on each device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process of Linux can give up for good, without being root: the layers of the sandbox.
+"""The layers of the sandbox: rights that a Linux process gives up for good, without root.
 
 Each layer is a function that takes something away from the process that calls it and from its
 children, or raises because this machine does not have it. It talks to the kernel directly

@@ -1,1 +1,1 @@
-"""Who works on what, and for how long: shares, slices, costs, and a simulation of it."""
+"""The allocation of time: shares, slices, costs, and a simulation of a whole run."""

@@ -1,4 +1,4 @@
-"""What is left to do: the tasks that wait, stage by stage, and what jobs have shown.
+"""The work that is left: the tasks that wait, stage by stage, and what jobs have shown.
 
 Here is booked how jobs end; what runs next is decided in `schedule.py`.
 """

@@ -1,4 +1,4 @@
-"""How time is divided: what the policy knows of a task, and pure functions of that.
+"""The division of time over tasks: pure functions of what the policy knows of each.
 
 The aim is compute-optimal: a first look at everything, more for tasks whose candidates
 disagree, and nothing before all others have had theirs for tasks that are settled or hopeless.

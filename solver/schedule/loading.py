@@ -1,4 +1,4 @@
-"""Loading engines as part of the plan: what it takes, and how many workers have which engine.
+"""Loading of engines as part of the plan: its cost, and which worker holds which engine.
 
 A worker loads an engine before its first job of that stage, as a step of its own. What that takes
 is expected from the stage's setting until the run has seen it.

@@ -1,5 +1,4 @@
-"""The `kaggle` client as it is, with what it leaves to its callers: a deadline, one kind of error
-for the user's faults and one for the service's, and no upload that is silently left out.
+"""The unchanged `kaggle` client, with a deadline, clear errors, and no upload that goes missing.
 
 The client reads and keeps the credentials; nothing here does. Importing it already asks the
 service who the user is, so that it is imported only when something is to be sent.

@@ -1,4 +1,4 @@
-"""What `kaggle.toml` says: whose notebook, for which competition, on which machine, with what data.
+"""Settings of `kaggle.toml`: the owner, competition, machine and data of a notebook.
 
 Nothing in it is secret; credentials are the `kaggle` client's own affair.
 """

@@ -1,4 +1,4 @@
-"""Which files of the solver travel in a notebook: what its run may come to use, and no more.
+"""The solver's files that travel in a notebook: those that its run may come to use.
 
 Kaggle limits a notebook's size, and a reader's patience is limited, too.
 """

@@ -1,4 +1,4 @@
-"""What a notebook is built with, checked before anything is built."""
+"""The settings of a notebook, checked before anything is built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `arcsub rehearse` is asked for, checked before anything is made."""
+"""The options of `arcsub rehearse`, checked before anything is made."""
 
 from __future__ import annotations
 

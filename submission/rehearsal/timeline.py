@@ -1,4 +1,4 @@
-"""Where a rehearsal's time went, and what that means for 240 tasks and 12 hours."""
+"""The time of a rehearsal by stage, extrapolated to 240 tasks and 12 hours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of every task of a run: pure functions from a record to findings."""
+"""The fate of every task of a run: pure functions from a record to findings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page's script draws from: tasks, grids and jobs as compact JSON values.
+"""The data that the page's script draws: tasks, grids and jobs as compact JSON values.
 
 Grids are stored once, as rows of digits with a slash between rows, and named by their number.
 """

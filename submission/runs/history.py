@@ -1,4 +1,4 @@
-"""What a run's jobs found, job by job, ready for `arcsub lab`, `compare` and `simulate`."""
+"""The finds of a run, job by job, for `arcsub lab`, `compare` and `simulate`."""
 
 from __future__ import annotations
 

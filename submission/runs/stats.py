@@ -1,4 +1,4 @@
-"""How sure a score is: bootstrap intervals, and what tells two runs over the same tasks apart.
+"""The certainty of a score: bootstrap intervals, and paired tests of two runs over the same tasks.
 
 Scores are one number a task, the fraction of its test inputs that were solved. Tasks are the
 unit that is drawn: another draw of tasks, not another seed, is what an interval speaks of.

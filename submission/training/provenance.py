@@ -1,4 +1,4 @@
-"""Where a bundled model comes from, and the figures of its card."""
+"""The provenance of a bundled model, and the figures of its card."""
 
 from __future__ import annotations
 

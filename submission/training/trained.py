@@ -1,4 +1,4 @@
-"""What a training tells of the model that it exported, beside the model."""
+"""The record that a training leaves beside the model that it exported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which programs to revise: pure functions over what came of them.
+"""The choice of programs to revise: pure functions of their results.
 
 Revision is a bandit problem (arXiv:2405.17503): every program is an arm, its chance of being
 one revision away from the rule is unknown, and how near it came says something about that. So

@@ -1,4 +1,4 @@
-"""What a profile may say about program induction, and whether it could run here.
+"""Settings of program induction in a profile, and the check that it can run here.
 
 Read in the process of the run, before anything starts, and again by the worker that loads the
 model. Nothing here imports torch.

@@ -1,4 +1,4 @@
-"""What a profile may say about the pair model: which one, and what a task's slice goes into.
+"""Settings of the pair model in a profile: its folder, and how a task's slice is spent.
 
 Read in the process of the run and again by the workers; nothing here imports torch.
 """

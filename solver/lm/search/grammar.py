@@ -1,4 +1,4 @@
-"""Which symbols may come next: full rows of one width, sides within a limit, END after a row."""
+"""The grammar of an output: full rows of one width, sides within a limit, END after a row."""
 
 from __future__ import annotations
 

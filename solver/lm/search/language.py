@@ -1,4 +1,4 @@
-"""What decoding asks of a language model: read prompts, write symbols, go back, branch.
+"""The interface that decoding needs of a language model: read prompts, write, go back, branch.
 
 Search sees the twelve symbols that spell a grid and their log-probabilities, never a
 vocabulary, a tensor or a position: those are the model's own business. So a model with another

@@ -1,4 +1,4 @@
-"""What the bundled model may learn from, and what it must never see.
+"""The tasks that the bundled model may learn from, without those that it must never see.
 
 Sources: the public training sets of both versions, RE-ARC (Hodel 2024, arXiv:2404.07353), more
 pairs of the same training tasks, and tasks made up from those. A task that stands in a public

@@ -1,4 +1,4 @@
-"""What a task's demonstrations teach at test time: every one asked, under many views.
+"""Examples from a task's demonstrations at test time: each is asked once, under many views.
 
 In the context format the other demonstrations are shown: each is left out in turn, and then,
 to top up, one more is left out too (arXiv:2411.07279). In the pair format nothing is shown,

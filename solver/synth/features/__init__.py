@@ -1,1 +1,1 @@
-"""Features of cells: what a rule may ask about one."""
+"""Features of cells: the facts that a cell rule may ask about."""

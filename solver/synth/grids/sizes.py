@@ -1,4 +1,4 @@
-"""Output sizes: what rule gives the size of every demonstration's output?
+"""Output sizes: the rules that give the size of every demonstration's output.
 
 Rules are tried from the plainest on: constant, the input's size, multiples and fractions of
 it, offsets, then the size of a state that the search has reached. A rule is a program step

@@ -1,4 +1,4 @@
-"""What a rule does to an object: paints, each a small picture with holes for every object.
+"""Paints, the actions of object rules: a small picture with holes for every object.
 
 An action is a tuple of a verb and its arguments, such as `("paint", "holes", "largest")` or
 `("move", 0, 2)`. `paint(scene, action)` gives (n, H, W) of colours, -1 where nothing is

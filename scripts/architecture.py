@@ -1,0 +1,53 @@
+"""Write the rooms of `docs/architecture.md` from the modules' docstrings.
+
+python scripts/architecture.py
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "architecture.md"
+BEGIN, END = "<!-- rooms -->\n", "<!-- end of rooms -->"
+TREES = ("solver", "submission")
+
+
+def main() -> None:
+    """Replace what stands between the marks."""
+    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}{rooms()}{END}{after}", "utf-8")
+
+
+def rooms() -> str:
+    """A heading for each folder that holds modules, and a row for each module."""
+    folders = {path.parent for tree in TREES for path in (ROOT / tree).rglob("*.py")}
+    return "".join("\n".join(_room(folder)) + "\n" for folder in sorted(folders))
+
+
+def _room(folder: Path) -> Iterator[str]:
+    name = folder.relative_to(ROOT).as_posix()
+    package = folder / "__init__.py"
+    yield f"\n### `{name}/`\n"
+    if package.exists():
+        yield f"{_first_sentence(package)}\n"
+    yield "| module | |\n|---|---|"
+    for module in sorted(folder.glob("*.py")):
+        if module != package:
+            yield f"| `{name}/{module.name}` | {_first_sentence(module)} |"
+
+
+def _first_sentence(module: Path) -> str:
+    """The first paragraph of a module's docstring, up to its first full stop."""
+    text = ast.get_docstring(ast.parse(module.read_text("utf-8"))) or ""
+    sentence, _, _ = (
+        text.partition("\n\n")[0].replace("\n", " ").replace("|", "\\|").partition(". ")
+    )
+    return sentence.removesuffix(".") + "."
+
+
+if __name__ == "__main__":
+    main()
