@@ -14,6 +14,7 @@ from typing import Annotated  # noqa: E402
 
 import typer  # noqa: E402
 
+from solver import __version__  # noqa: E402
 from solver.runtime.command import Request, new_folder, run_solve  # noqa: E402
 from solver.say import say  # noqa: E402
 from submission import cli_kaggle, cli_notebook, cli_runs  # noqa: E402
@@ -28,6 +29,22 @@ app = typer.Typer(
     help="Solve ARC tasks on this machine, score and look at the answers, train the model, and "
     "take all of it to Kaggle.",
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        say(f"arcsub {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _arcsub(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
+
+
 Source = Annotated[
     str, typer.Argument(help="A challenges file, a folder of task files, or arc-agi-1:evaluation.")
 ]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from solver import __version__
 from solver.data.arcio import pick_tasks, read_source
 from solver.data.submissions import check_submission
 from solver.grid import Task
@@ -70,6 +71,10 @@ def test_help_shows_examples_that_name_real_options(tmp_path: Path) -> None:
             words = shlex.split(line)
             assert words[1] == command
             assert all(word in options for word in words if word.startswith("--"))
+
+
+def test_the_version(tmp_path: Path) -> None:
+    assert printed(tmp_path, ARCSUB, "--version") == f"arcsub {__version__}\n"
 
 
 def test_without_a_command_the_commands_are_listed(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from typer.core import TyperGroup as Group
 from typer.main import get_command
 
+from solver import __version__
 from solver.config import Config, Stage
 from submission.cli import app
 from tests.control import paced
@@ -21,6 +22,7 @@ from tests.runs import PATIENCE_S, ROOT
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
     ROOT / "models/README.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
@@ -86,6 +88,12 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_files_that_are_named_exist(page: Path) -> None:
     files = re.findall(r"\b(?:solver|submission|scripts|tests|docs)/[\w/.-]*\w", page.read_text())
     assert [file for file in files if not (ROOT / file).exists()] == []
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    versions = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert versions[0] == __version__
+    assert len(versions) > 1
 
 
 def test_make_targets_that_are_named_exist() -> None:

@@ -145,7 +145,7 @@ def _clean_end(pair: Pair, rule: Rule, background: str, deadline: Deadline) -> G
 
 
 @kernel
-def _clean(bits, costs, open_cells, never, starts, wanted, bound, limit):  # type: ignore[no-untyped-def]
+def _clean(bits, costs, open_cells, never, starts, wanted, bound, limit):
     """Single literals, then pairs, that hold nowhere in `never` and somewhere in the open
     cells of each wanted grid: codes (n, 2) and costs (n,)."""
     words, inputs = len(never), starts[-1]
@@ -183,7 +183,7 @@ def _clean(bits, costs, open_cells, never, starts, wanted, bound, limit):  # typ
 
 
 @kernel
-def _clean_pairs(kept, starts, wanted, bound, found, cost, count):  # type: ignore[no-untyped-def]
+def _clean_pairs(kept, starts, wanted, bound, found, cost, count):
     code, price, rest, good = kept
     for i in range(len(code)):
         for j in range(i + 1, len(code)):
@@ -200,7 +200,7 @@ def _clean_pairs(kept, starts, wanted, bound, found, cost, count):  # type: igno
 
 
 @kernel
-def _everywhere(a, b, starts, wanted):  # type: ignore[no-untyped-def]
+def _everywhere(a, b, starts, wanted):
     for i in wanted:
         some = False
         for k in range(starts[i], starts[i + 1]):

@@ -12,7 +12,7 @@ from solver.synth.jit import kernel
 
 
 @kernel
-def covers(wrong, size, limit):  # type: ignore[no-untyped-def]
+def covers(wrong, size, limit):
     """Sets of `size` leaves that are never all wrong, each leaf needed: indices (n, 6)."""
     n = min(len(wrong), (200, 200, 100, 30, 14, 10)[size - 1])
     found = np.full((limit, 6), -1, np.int64)
@@ -46,7 +46,7 @@ def covers(wrong, size, limit):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _all_needed(wrong, index, size):  # type: ignore[no-untyped-def]
+def _all_needed(wrong, index, size):
     for out in range(size):
         needed = False
         for k in range(wrong.shape[1]):
@@ -63,7 +63,7 @@ def _all_needed(wrong, index, size):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def separators(bits, costs, must, never, slack, limit):  # type: ignore[no-untyped-def]
+def separators(bits, costs, must, never, slack, limit):
     """Conjunctions of up to three literals that hold on all of `must` and none of `never`.
 
     Codes (n, 3) and costs (n,): single literals, then pairs, up to `slack` above the cheapest,
@@ -93,7 +93,7 @@ def separators(bits, costs, must, never, slack, limit):  # type: ignore[no-untyp
 
 
 @kernel
-def _singles(bits, costs, must, never, slack, code, price, rest, found, cost):  # type: ignore[no-untyped-def]
+def _singles(bits, costs, must, never, slack, code, price, rest, found, cost):
     # Literals that hold on all of `must`: those that suffice are found, the others kept with
     # the cells of `never` that they leave in.
     n, count, bound = 0, 0, 1e9
@@ -124,7 +124,7 @@ def _singles(bits, costs, must, never, slack, code, price, rest, found, cost):  
 
 
 @kernel
-def _triples(code, price, rest, n, slack, found, cost):  # type: ignore[no-untyped-def]
+def _triples(code, price, rest, n, slack, found, cost):
     count, bound = 0, 1e9
     both = np.empty(rest.shape[1], np.uint64)
     for i in range(n):
@@ -144,7 +144,7 @@ def _triples(code, price, rest, n, slack, found, cost):  # type: ignore[no-untyp
 
 
 @kernel
-def _disjoint(a, b):  # type: ignore[no-untyped-def]
+def _disjoint(a, b):
     k = 0
     while k < len(a) and a[k] & b[k] == 0:
         k += 1
@@ -152,7 +152,7 @@ def _disjoint(a, b):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def region_of(bits, codes):  # type: ignore[no-untyped-def]
+def region_of(bits, codes):
     """The cells where a conjunction holds, (words,)."""
     region = np.full(bits.shape[1], ~np.uint64(0))
     for code in codes:
@@ -164,7 +164,7 @@ def region_of(bits, codes):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def all_right(bits, rows, wrong, wrong_default):  # type: ignore[no-untyped-def]
+def all_right(bits, rows, wrong, wrong_default):
     """For each conjunction (n, 3): it avoids `wrong`, and its complement `wrong_default`."""
     hits = np.ones(len(rows), np.bool_)
     for i in range(len(rows)):
@@ -183,7 +183,7 @@ def all_right(bits, rows, wrong, wrong_default):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def fingerprints(bits, rows, valid, start):  # type: ignore[no-untyped-def]
+def fingerprints(bits, rows, valid, start):
     """A hash of each clause's answers on the words from `start`, (n,)."""
     prints = np.zeros(len(rows), np.uint64)
     for i in range(len(rows)):

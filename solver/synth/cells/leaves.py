@@ -117,7 +117,7 @@ def _tables(cells: Cells, wanted: NDArray[np.uint8]) -> list[_Leaf]:
 
 
 @kernel
-def _fill_tables(table, chosen, wanted, demo):  # type: ignore[no-untyped-def]
+def _fill_tables(table, chosen, wanted, demo):
     """For each feature, the colour of each of its values, if all chosen cells agree (else no
     entries), and the demonstration that an entry comes from (-1 if from several)."""
     colors = np.full((table.shape[0], 256), 255, np.uint8)

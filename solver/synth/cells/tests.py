@@ -185,7 +185,7 @@ def _distinct(bits: Bits, cells: Cells) -> NDArray[np.int64]:
 
 
 @kernel
-def pack(rows):  # type: ignore[no-untyped-def]
+def pack(rows):
     """Pack rows of 0/1 (n, 64 * words) into bits (n, words), lowest bit first."""
     n, words = rows.shape[0], rows.shape[1] // 64
     bits = np.zeros((n, words), np.uint64)
@@ -200,7 +200,7 @@ def pack(rows):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _presence(table, n, exists):  # type: ignore[no-untyped-def]
+def _presence(table, n, exists):
     seen = np.zeros((table.shape[0], 256), np.bool_)
     for f in range(table.shape[0]):
         for i in range(n):
@@ -210,7 +210,7 @@ def _presence(table, n, exists):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _answers(table, valid, kinds, first, second):  # type: ignore[no-untyped-def]
+def _answers(table, valid, kinds, first, second):
     words = len(valid)
     bits = np.zeros((len(kinds), words), np.uint64)
     for t in range(len(kinds)):

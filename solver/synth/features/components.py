@@ -53,7 +53,7 @@ COMPONENT_FEATURES = [
 
 
 @kernel
-def component_features(g, back, table):  # type: ignore[no-untyped-def]
+def component_features(g, back, table):
     """Fill the rows of `COMPONENT_FEATURES` of a table (F, H, W) for a grid (H, W)."""
     for kind in range(3):
         labels, n = label(g, back, kind)
@@ -69,7 +69,7 @@ def component_features(g, back, table):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def label(g, back, kind):  # type: ignore[no-untyped-def]
+def label(g, back, kind):
     """Component numbers 1..n of a grid (H, W), 0 for cells in none, and n.
 
     Kinds as in the module's text: 0 is `c4`, 1 is `c8`, 2 is `x8`.
@@ -102,7 +102,7 @@ def label(g, back, kind):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _properties(g, back, labels, n, mixed):  # type: ignore[no-untyped-def]
+def _properties(g, back, labels, n, mixed):
     h, w = g.shape
     p = np.zeros((n + 1, 29), np.int64)
     p[:, TOP] = h
@@ -141,7 +141,7 @@ def _properties(g, back, labels, n, mixed):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _touch(g, back, labels, p, y, x):  # type: ignore[no-untyped-def]
+def _touch(g, back, labels, p, y, x):
     # The one colour (besides the background) next to a component: -1 none yet, OUT several.
     h, w = g.shape
     i = labels[y, x]
@@ -156,7 +156,7 @@ def _touch(g, back, labels, p, y, x):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _shape(labels, p, i):  # type: ignore[no-untyped-def]
+def _shape(labels, p, i):
     top, left, bottom, right = p[i, 24], p[i, 25], p[i, 26], p[i, 27]
     across, down, code = 1, 1, p[i, 2]
     for y in range(top, bottom + 1):
@@ -169,7 +169,7 @@ def _shape(labels, p, i):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _holes(labels, p, i):  # type: ignore[no-untyped-def]
+def _holes(labels, p, i):
     # Regions of other cells (4 neighbours) inside the box that do not reach its rim.
     top, left = p[i, 24], p[i, 25]
     h, w = p[i, 1] + 2, p[i, 2] + 2
@@ -200,7 +200,7 @@ def _holes(labels, p, i):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _relate(p, n, back):  # type: ignore[no-untyped-def]
+def _relate(p, n, back):
     # Ranks by size among components of foreground colours, and how many are alike.
     for i in range(1, n + 1):
         for j in range(1, n + 1):
@@ -213,7 +213,7 @@ def _relate(p, n, back):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _spread(g, labels, p, table):  # type: ignore[no-untyped-def]
+def _spread(g, labels, p, table):
     h, w = g.shape
     for y in range(h):
         for x in range(w):

@@ -47,7 +47,7 @@ _DX = np.array([0, 1, 1, 1, 0, -1, -1, -1])
 
 
 @kernel
-def _local(g, back, table):  # type: ignore[no-untyped-def]
+def _local(g, back, table):
     h, w = g.shape
     for y in range(h):
         for x in range(w):
@@ -76,7 +76,7 @@ def _local(g, back, table):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _rays(g, back, table):  # type: ignore[no-untyped-def]
+def _rays(g, back, table):
     h, w = g.shape
     for d in range(8):
         dy, dx = _DY[d], _DX[d]
@@ -106,7 +106,7 @@ def _rays(g, back, table):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _ray_summary(table, y, x):  # type: ignore[no-untyped-def]
+def _ray_summary(table, y, x):
     between, diagonal, axis, cross = OUT, OUT, OUT, OUT
     for d in range(4):
         if table[d, y, x] == table[d + 4, y, x] and table[d, y, x] != OUT:
@@ -140,7 +140,7 @@ def _ray_summary(table, y, x):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _most(counts, back):  # type: ignore[no-untyped-def]
+def _most(counts, back):
     best, color = 0, OUT
     for c in range(10):
         if c != back and counts[c] > best:
@@ -149,7 +149,7 @@ def _most(counts, back):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _lines(g, back, table):  # type: ignore[no-untyped-def]
+def _lines(g, back, table):
     h, w = g.shape
     rows = np.zeros((h, 11), np.int64)
     columns = np.zeros((w, 11), np.int64)
@@ -191,7 +191,7 @@ def _lines(g, back, table):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _place(g, table):  # type: ignore[no-untyped-def]
+def _place(g, table):
     h, w = g.shape
     for y in range(h):
         for x in range(w):
@@ -206,7 +206,7 @@ def _place(g, table):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _global(g, back, counts, table):  # type: ignore[no-untyped-def]
+def _global(g, back, counts, table):
     h, w = g.shape
     first = _most(counts, back)
     second, least, colors, low = OUT, OUT, 0, 1000

@@ -40,7 +40,7 @@ NEIGHBOUR_FEATURES = [(name, color, 4.0 if color else 5.0) for name, color in _B
 
 
 @kernel
-def boxes(g, back, labels, p, n, table):  # type: ignore[no-untyped-def]
+def boxes(g, back, labels, p, n, table):
     """The smallest box of a component around each cell, and the grid's extreme components."""
     h, w = g.shape
     largest, smallest, count, odd = 0, 0, 0, 0
@@ -71,7 +71,7 @@ def boxes(g, back, labels, p, n, table):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _draw_box(g, back, p, i, table):  # type: ignore[no-untyped-def]
+def _draw_box(g, back, p, i, table):
     # Write a component's box where no smaller one is; its last colour besides its own.
     top, left, bottom, right = p[i, TOP], p[i, LEFT], p[i, BOTTOM], p[i, RIGHT]
     area, inside = min(p[i, 1] * p[i, 2], 254), np.int64(OUT)
@@ -91,7 +91,7 @@ def _draw_box(g, back, p, i, table):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def next_to(g, back, labels, p, table):  # type: ignore[no-untyped-def]
+def next_to(g, back, labels, p, table):
     """Properties of the largest foreground component among a cell's neighbours."""
     h, w = g.shape
     cells = np.zeros(10, np.int64)
@@ -125,7 +125,7 @@ def next_to(g, back, labels, p, table):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def squares(g, table):  # type: ignore[no-untyped-def]
+def squares(g, table):
     """Whether the cell lies in a 2 x 2, or 3 x 3, square of one colour."""
     h, w = g.shape
     for k in range(2):
@@ -140,7 +140,7 @@ def squares(g, table):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def templates(g, labels, p, n, table):  # type: ignore[no-untyped-def]
+def templates(g, labels, p, n, table):
     """The colour at the same place of the component of most colours, and of the largest."""
     h, w = g.shape
     most, largest, best = 0, 0, 0

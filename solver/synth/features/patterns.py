@@ -27,7 +27,7 @@ PATTERN_FEATURES = (
 
 
 @kernel
-def pattern_features(g, back, table):  # type: ignore[no-untyped-def]
+def pattern_features(g, back, table):
     """Fill the rows of `PATTERN_FEATURES` of a table (F, H, W) for a grid (H, W)."""
     h, w = g.shape
     top, left, bottom, right = _box(g, back)
@@ -70,7 +70,7 @@ def pattern_features(g, back, table):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _box_turns(g, table, y, x, top, left, bottom, right):  # type: ignore[no-untyped-def]
+def _box_turns(g, table, y, x, top, left, bottom, right):
     # The partners of a cell when a square box is transposed or turned.
     a, b = y - top, x - left
     table[0, y, x] = _at(g, top + b, left + a)
@@ -80,7 +80,7 @@ def _box_turns(g, table, y, x, top, left, bottom, right):  # type: ignore[no-unt
 
 
 @kernel
-def _fall(g, back, fallen, down, far):  # type: ignore[no-untyped-def]
+def _fall(g, back, fallen, down, far):
     # All cells slid along columns (`down`) or rows, to the far or the near side.
     h, w = g.shape
     fallen[:] = back
@@ -99,13 +99,13 @@ def _fall(g, back, fallen, down, far):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _at(g, y, x):  # type: ignore[no-untyped-def]
+def _at(g, y, x):
     h, w = g.shape
     return g[y, x] if 0 <= y < h and 0 <= x < w else OUT
 
 
 @kernel
-def _partner(g, y, x, yy, xx):  # type: ignore[no-untyped-def]
+def _partner(g, y, x, yy, xx):
     # The first partner of another colour under the two axes, their product, and the diagonal.
     own = g[y, x]
     for color in (_at(g, y, xx), _at(g, yy, x), _at(g, yy, xx)):
@@ -119,7 +119,7 @@ def _partner(g, y, x, yy, xx):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _box(g, back):  # type: ignore[no-untyped-def]
+def _box(g, back):
     h, w = g.shape
     top, left, bottom, right = h, w, -1, -1
     for y in range(h):
@@ -131,7 +131,7 @@ def _box(g, back):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _axis(g, back):  # type: ignore[no-untyped-def]
+def _axis(g, back):
     # Twice the column of the best mirror axis: the sum of a cell's column and its partner's.
     h, w = g.shape
     best, best_score = w - 1, -1000000
@@ -151,7 +151,7 @@ def _axis(g, back):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _tiles(g):  # type: ignore[no-untyped-def]
+def _tiles(g):
     h, w = g.shape
     counts = np.zeros(10, np.int64)
     for y in range(h):
@@ -182,7 +182,7 @@ def _tiles(g):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _tile(g, hidden, py, px, skew):  # type: ignore[no-untyped-def]
+def _tile(g, hidden, py, px, skew):
     h, w = g.shape
     color = np.full((py, px), OUT, np.uint8)
     for y in range(h):

@@ -90,7 +90,7 @@ JOIN = (
 
 
 @kernel
-def image_op(code, a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def image_op(code, a, y, x, arg, out):
     """Image to image."""
     if code == 0:
         return kc.keep_color(a, y, x, arg, out)
@@ -178,7 +178,7 @@ def image_op(code, a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def sized_op(code, a, y, x, arg, th, tw, out):  # type: ignore[no-untyped-def]
+def sized_op(code, a, y, x, arg, th, tw, out):
     """Image and size to image."""
     if code == 0:
         return ks.placed(a, y, x, arg, th, tw, out)
@@ -196,7 +196,7 @@ def sized_op(code, a, y, x, arg, th, tw, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def pair_op(code, a, y, x, arg, b, out):  # type: ignore[no-untyped-def]
+def pair_op(code, a, y, x, arg, b, out):
     """Image and input to image."""
     if code == 0:
         return ks.with_input(a, y, x, arg, b, out)
@@ -208,7 +208,7 @@ def pair_op(code, a, y, x, arg, b, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def split_op(code, a, y, x, arg, out, boxes):  # type: ignore[no-untyped-def]
+def split_op(code, a, y, x, arg, out, boxes):
     """Image to list; the number of images."""
     if code == 0:
         return kl.split_colors(a, y, x, arg, out, boxes)
@@ -228,7 +228,7 @@ def split_op(code, a, y, x, arg, out, boxes):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def join_op(code, pix, items, n, arg, out):  # type: ignore[no-untyped-def]
+def join_op(code, pix, items, n, arg, out):
     """List to image."""
     if code == 0:
         return kl.overlay(pix, items, n, arg, out)
@@ -244,7 +244,7 @@ def join_op(code, pix, items, n, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def chosen(pix, items, n, arg, keep):  # type: ignore[no-untyped-def]
+def chosen(pix, items, n, arg, keep):
     """Choose from a list: keep (bool, n) is filled, its number of True returned.
 
     arg = measure * 2 + (0 largest, 1 smallest) for the arg below `32`; every image with that

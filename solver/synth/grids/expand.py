@@ -34,7 +34,7 @@ MORE, DONE, FULL = range(3)
 
 
 @kernel
-def one_result(space, k, y, x, h, w):  # type: ignore[no-untyped-def]
+def one_result(space, k, y, x, h, w):
     """Note a single new image for input k; the number of images (0: failed)."""
     if h <= 0:
         return 0
@@ -46,7 +46,7 @@ def one_result(space, k, y, x, h, w):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def on_image(space, kind, code, arg, s, k, inst):  # type: ignore[no-untyped-def]
+def on_image(space, kind, code, arg, s, k, inst):
     """Apply an operation on images to state s for input k; the number of images."""
     r = space.first[s, k]
     a = block_image(space, space.ref[r, 0])
@@ -73,7 +73,7 @@ def on_image(space, kind, code, arg, s, k, inst):  # type: ignore[no-untyped-def
 
 
 @kernel
-def gather(space, s, k, items):  # type: ignore[no-untyped-def]
+def gather(space, s, k, items):
     """The images of a list state for input k as list kernels see them; their number."""
     start, end = space.first[s, k], space.first[s, k + 1]
     for r in range(start, end):
@@ -87,7 +87,7 @@ def gather(space, s, k, items):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def mapped(space, code, arg, k, items, n):  # type: ignore[no-untyped-def]
+def mapped(space, code, arg, k, items, n):
     """Apply an image operation to every image of a list; the number of images or 0."""
     at = k * POOL
     boxes = space.box[k * MOST : (k + 1) * MOST]
@@ -106,7 +106,7 @@ def mapped(space, code, arg, k, items, n):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def on_list(space, kind, code, arg, s, k):  # type: ignore[no-untyped-def]
+def on_list(space, kind, code, arg, s, k):
     """Apply an operation on lists to state s for input k; the number of images."""
     items = np.empty((MOST, 6), np.int64)
     n = np.int64(gather(space, s, k, items))
@@ -136,7 +136,7 @@ def on_list(space, kind, code, arg, s, k):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def signature(space, k, code):  # type: ignore[no-untyped-def]
+def signature(space, k, code):
     """Take the result for input k into a state hash: (hash, nonzero cells, new pixels)."""
     content, pixels = 0, 0
     code = mixed(code, np.uint64(space.number[k]))
@@ -156,7 +156,7 @@ def signature(space, k, code):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def attempt(space, inst, s, kind, code, arg):  # type: ignore[no-untyped-def]
+def attempt(space, inst, s, kind, code, arg):
     """Apply one operation for all inputs into the scratch arrays: (hash, kind of state,
     inputs with content, pixels read or written); no content if it does not apply or is blank
     throughout."""
@@ -181,7 +181,7 @@ def attempt(space, inst, s, kind, code, arg):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def expand(space, ops, inst, max_cost, work):  # type: ignore[no-untyped-def]
+def expand(space, ops, inst, max_cost, work):
     """Go on applying operations for about `work` units (a nanosecond or so each).
 
     ops is int64 (N, 4): kind, code, arg, cost. inst is int64 (K, 3): the input's block and

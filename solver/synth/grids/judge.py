@@ -25,7 +25,7 @@ class Target(NamedTuple):
 
 
 @kernel
-def color_map(space, s, target, table):  # type: ignore[no-untyped-def]
+def color_map(space, s, target, table):
     """Fill table (10,) with the colour each colour of the state becomes, -1 if not seen;
     EXACT if that is its own, MAPPED if such a map exists and knows the tests' colours."""
     table[:] = -1
@@ -57,7 +57,7 @@ def color_map(space, s, target, table):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def judge(space, target, begin, verdict):  # type: ignore[no-untyped-def]
+def judge(space, target, begin, verdict):
     """Verdicts for states from `begin` on: (state, EXACT or MAPPED) pairs into `verdict`;
     (how many, the state to go on with)."""
     n = 0

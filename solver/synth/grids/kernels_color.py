@@ -18,13 +18,13 @@ FAIL = (0, 0, 0, 0)
 
 
 @kernel
-def shaped(out, h, w):  # type: ignore[no-untyped-def]
+def shaped(out, h, w):
     """The first h * w cells of a flat buffer as an (h, w) array."""
     return out[: h * w].reshape((h, w))
 
 
 @kernel
-def histogram(a):  # type: ignore[no-untyped-def]
+def histogram(a):
     """Cells of each colour, int64 (10,)."""
     count = np.zeros(10, np.int64)
     h, w = a.shape
@@ -35,7 +35,7 @@ def histogram(a):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def commonest(count):  # type: ignore[no-untyped-def]
+def commonest(count):
     """The most frequent nonzero colour, 0 if there is none."""
     best = 0
     for c in range(1, 10):
@@ -45,7 +45,7 @@ def commonest(count):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def rarest(count):  # type: ignore[no-untyped-def]
+def rarest(count):
     """The least frequent nonzero colour that occurs, 0 if there is none."""
     best = 0
     for c in range(1, 10):
@@ -55,13 +55,13 @@ def rarest(count):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def top_color(a):  # type: ignore[no-untyped-def]
+def top_color(a):
     """The most frequent nonzero colour of an image, 0 if it is blank."""
     return commonest(histogram(a))
 
 
 @kernel
-def keep_color(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def keep_color(a, y, x, arg, out):
     h, w = a.shape
     o = shaped(out, h, w)
     for i in range(h):
@@ -71,7 +71,7 @@ def keep_color(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def erase_color(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def erase_color(a, y, x, arg, out):
     h, w = a.shape
     o = shaped(out, h, w)
     for i in range(h):
@@ -81,7 +81,7 @@ def erase_color(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def negative(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def negative(a, y, x, arg, out):
     """Ground takes `arg` (0: the commonest colour), everything else becomes ground."""
     h, w = a.shape
     c = arg if arg > 0 else top_color(a)
@@ -95,7 +95,7 @@ def negative(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def keep_ranked(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def keep_ranked(a, y, x, arg, out):
     """arg bit 0: rarest instead of commonest; bit 1: erase instead of keep."""
     h, w = a.shape
     count = histogram(a)
@@ -111,7 +111,7 @@ def keep_ranked(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def paint_ranked(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def paint_ranked(a, y, x, arg, out):
     """Everything takes the commonest (0) or the rarest (1) colour of the image."""
     h, w = a.shape
     count = histogram(a)
@@ -126,7 +126,7 @@ def paint_ranked(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def ground_swap(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def ground_swap(a, y, x, arg, out):
     """Exchange 0 and the most frequent of all colours; arg 1: erase that colour only."""
     h, w = a.shape
     count = histogram(a)
@@ -146,7 +146,7 @@ def ground_swap(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def swap_two(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def swap_two(a, y, x, arg, out):
     """Exchange the two colours of an image that has exactly two (besides ground for arg 1)."""
     h, w = a.shape
     count = histogram(a)
@@ -171,7 +171,7 @@ def swap_two(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def solid(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def solid(a, y, x, arg, out):
     """A full rectangle of the image's size; arg 0: of its commonest colour."""
     h, w = a.shape
     c = arg if arg > 0 else top_color(a)
@@ -185,7 +185,7 @@ def solid(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def one_cell(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def one_cell(a, y, x, arg, out):
     """A single cell of the commonest (0) or rarest (1) colour."""
     count = histogram(a)
     c = rarest(count) if arg else commonest(count)
@@ -196,7 +196,7 @@ def one_cell(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def color_row(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def color_row(a, y, x, arg, out):
     """The colours of an image, commonest first, as a row (0) or a column (1);
     as bars of one column (2) or one row (3) per colour, as long as it has cells."""
     count = histogram(a)
@@ -225,7 +225,7 @@ def color_row(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def count_drawn(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def count_drawn(a, y, x, arg, out):
     """A count as a shape: arg // 3 chooses cells, colours, filled rows or filled columns;
     arg % 3 chooses a square, a row or a column. Drawn in the commonest colour."""
     h, w = a.shape

@@ -16,7 +16,7 @@ DX = np.array([1, -1, 0, 0, 1, -1, 1, -1])
 
 
 @kernel
-def outside(a, ways):  # type: ignore[no-untyped-def]
+def outside(a, ways):
     """bool (h, w): ground cells joined to the edge by `ways` (4 or 8) neighbours."""
     h, w = a.shape
     seen = np.zeros((h, w), np.bool_)
@@ -42,7 +42,7 @@ def outside(a, ways):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def label(a, ways, mixed):  # type: ignore[no-untyped-def]
+def label(a, ways, mixed):
     """Components of nonzero cells: (int64 (h, w) of 0 or 1..n, n). `ways` is 4 or 8
     neighbours; `mixed` joins different colours."""
     h, w = a.shape
@@ -72,7 +72,7 @@ def label(a, ways, mixed):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def filled(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def filled(a, y, x, arg, out):
     """Enclosed ground: arg 0 takes the commonest colour; 1 it alone is kept (as that
     colour); 2 the outside ground alone is kept; arg + 3: enclosed against 8 neighbours."""
     h, w = a.shape
@@ -95,7 +95,7 @@ def filled(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def hull(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def hull(a, y, x, arg, out):
     """The bounding box of every component (4: 0, 8: 1 neighbours) in its commonest colour;
     2, 3: only the ground inside the boxes, which alone is kept."""
     h, w = a.shape
@@ -122,7 +122,7 @@ def hull(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def rim(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def rim(a, y, x, arg, out):
     """Cells by their neighbours: arg % 4 = 0 nonzero cells that touch ground or the edge,
     1 nonzero cells that do not, 2 ground cells that touch nonzero ones (in the touched
     colour), 3 the image with those cells added; arg // 4: 4 or 8 neighbours."""
@@ -149,7 +149,7 @@ def rim(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def smear(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def smear(a, y, x, arg, out):
     """Nonzero cells run over ground until something stops them. arg is a set of directions,
     one bit each: right, left, down, up, and the four diagonals; bit 8: from lone cells only
     (no neighbour of the same colour)."""
@@ -180,7 +180,7 @@ def smear(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def full_lines(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def full_lines(a, y, x, arg, out):
     """Rows (bit 0) and columns (bit 1) with a nonzero cell are filled with their commonest
     colour; bit 2: only those filled by one colour entirely stay, the rest is erased."""
     h, w = a.shape
@@ -209,7 +209,7 @@ def full_lines(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def connected(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def connected(a, y, x, arg, out):
     """Ground between two nonzero cells of equal colour in a row (bit 0), a column (bit 1)
     or a diagonal (bit 2) takes that colour; bit 3: only the new cells are kept."""
     h, w = a.shape
@@ -242,7 +242,7 @@ def connected(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def spread(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def spread(a, y, x, arg, out):
     """Colours grow over ground, nearest first, by 4 (0) or 8 (1) neighbours; 2, 3: only the
     ground enclosed against the edge is grown over."""
     h, w = a.shape
@@ -273,7 +273,7 @@ def spread(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def flooded(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def flooded(a, y, x, arg, out):
     """Enclosed ground regions take the colour of a cell of a colour that stands alone in
     their frame: every nonzero component whose colour is not the commonest spreads over the
     whole ground region it touches, by 4 (0) or 8 (1) neighbours."""
@@ -302,7 +302,7 @@ def flooded(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def sized_parts(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def sized_parts(a, y, x, arg, out):
     """Components by size: 0 lone cells are erased, 1 only lone cells stay, 2 the largest
     stays, 3 the largest is erased, 4 those that touch the edge stay, 5 are erased; arg + 6:
     components of one colour."""
@@ -336,7 +336,7 @@ def sized_parts(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def smoothed(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def smoothed(a, y, x, arg, out):
     """Denoise: a cell that none of its neighbours (8: arg 0, 4: arg 1) equals takes their
     commonest value."""
     h, w = a.shape
@@ -356,7 +356,7 @@ def smoothed(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def mirrored(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def mirrored(a, y, x, arg, out):
     """Ground takes the colour of its mirror image: left-right (bit 0), up-down (bit 1),
     transposed (bit 2), all combinations; bit 3: mirrored about the middle of the content
     instead of the frame."""
@@ -389,7 +389,7 @@ def mirrored(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def mirrored_best(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def mirrored_best(a, y, x, arg, out):
     """Cells of colour arg are unknown; the mirror lines (left-right, up-down, transposed)
     under which most known cells agree are found, and unknown cells taken from there."""
     h, w = a.shape
@@ -448,7 +448,7 @@ def mirrored_best(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def periodic(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def periodic(a, y, x, arg, out):
     """Cells of colour arg % 10 are unknown; the smallest period (in both directions; rows
     only for arg // 10 == 1, columns only for 2; along diagonals for 3) that no known cells
     contradict fills them in."""
@@ -498,7 +498,7 @@ def periodic(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def largest_rectangle(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def largest_rectangle(a, y, x, arg, out):
     """The largest rectangle of ground cells (0), or of cells of one nonzero colour (1),
     alone; ground is drawn in the commonest colour."""
     h, w = a.shape

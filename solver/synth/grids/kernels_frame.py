@@ -12,7 +12,7 @@ from solver.synth.jit import kernel
 
 
 @kernel
-def content_box(a):  # type: ignore[no-untyped-def]
+def content_box(a):
     """(top, left, bottom, right) of the nonzero cells, the last two exclusive; 0s if blank."""
     h, w = a.shape
     top, left, bottom, right = h, w, 0, 0
@@ -29,7 +29,7 @@ def content_box(a):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def window(a, y, x, top, left, bottom, right, out):  # type: ignore[no-untyped-def]
+def window(a, y, x, top, left, bottom, right, out):
     """The cells of a box, in place."""
     h, w = bottom - top, right - left
     if h <= 0 or w <= 0:
@@ -42,7 +42,7 @@ def window(a, y, x, top, left, bottom, right, out):  # type: ignore[no-untyped-d
 
 
 @kernel
-def turned(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def turned(a, y, x, arg, out):
     """arg 1..7: flip left-right (bit 0), flip up-down (bit 1), transpose (bit 2, first)."""
     h, w = a.shape
     th, tw = (w, h) if arg & 4 else (h, w)
@@ -58,20 +58,20 @@ def turned(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def crop(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def crop(a, y, x, arg, out):
     t, le, b, r = content_box(a)
     return window(a, y, x, t, le, b, r, out)
 
 
 @kernel
-def to_origin(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def to_origin(a, y, x, arg, out):
     h, w = a.shape
     shaped(out, h, w)[:] = a
     return 0, 0, h, w
 
 
 @kernel
-def color_box(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def color_box(a, y, x, arg, out):
     """Crop to the bounding box of the cells of colour arg % 10; arg // 10 cells inside it."""
     h, w = a.shape
     c = arg % 10
@@ -88,7 +88,7 @@ def color_box(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def part(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def part(a, y, x, arg, out):
     """Halves (0 top, 1 bottom, 2 left, 3 right), quarters (4..7), the middle third row or
     column (8, 9), the inside without the outermost cells (10), edge rows and columns
     (11 top, 12 bottom, 13 left, 14 right). Halves leave out the middle line of odd sides."""
@@ -120,7 +120,7 @@ def part(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def framed(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def framed(a, y, x, arg, out):
     """One more cell on every side, of colour arg (0..9)."""
     h, w = a.shape
     if h + 2 > SIDE or w + 2 > SIDE:
@@ -134,7 +134,7 @@ def framed(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def squeeze(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def squeeze(a, y, x, arg, out):
     """Drop rows and columns: blank ones (0), those equal to the one before (1), those of a
     single colour (2)."""
     h, w = a.shape
@@ -182,7 +182,7 @@ def squeeze(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def scale_up(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def scale_up(a, y, x, arg, out):
     """Every cell becomes arg x arg cells; arg 0: as many as the image has colours."""
     h, w = a.shape
     f = arg
@@ -202,7 +202,7 @@ def scale_up(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def scale_down(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def scale_down(a, y, x, arg, out):
     """Every arg x arg block becomes its first cell; arg 0: the largest factor for which all
     blocks are uniform."""
     h, w = a.shape
@@ -231,7 +231,7 @@ def scale_down(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def tile(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def tile(a, y, x, arg, out):
     """Copies in a grid: arg = mirror * 100 + rows * 10 + columns; with mirror bit 0 every
     second column of copies is flipped, with bit 1 every second row of copies, with bit 2 the
     flipped copies come first."""
@@ -256,7 +256,7 @@ def tile(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def kaleidoscope(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def kaleidoscope(a, y, x, arg, out):
     """Two by two copies, each a quarter turn on from the one before (clockwise from the top
     left); arg is the turns of the first copy."""
     h, w = a.shape
@@ -277,7 +277,7 @@ def kaleidoscope(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def fractal(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def fractal(a, y, x, arg, out):
     """A copy of the image in place of every nonzero cell (0), of every ground cell (1), of
     every cell of the commonest colour (2), of the rarest colour (3)."""
     h, w = a.shape
@@ -314,7 +314,7 @@ def fractal(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def shifted(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def shifted(a, y, x, arg, out):
     """Cells move within the frame: arg = way + 4 * (around) with way 0 down, 1 up, 2 right,
     3 left, by one cell; with `around` they come back on the other side."""
     h, w = a.shape
@@ -337,7 +337,7 @@ def shifted(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def moved(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def moved(a, y, x, arg, out):
     """The whole image changes its place: arg % 4 as in `shifted`, by its own height or
     width (arg < 4) or by one cell (arg >= 4)."""
     h, w = a.shape
@@ -356,7 +356,7 @@ def moved(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def sorted_lines(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def sorted_lines(a, y, x, arg, out):
     """Rows (arg 0, 1) or columns (2, 3) sorted by their number of nonzero cells, stable;
     odd: most first."""
     h, w = a.shape
@@ -388,7 +388,7 @@ def sorted_lines(a, y, x, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def falling(a, y, x, arg, out):  # type: ignore[no-untyped-def]
+def falling(a, y, x, arg, out):
     """Every nonzero cell falls on its own: 0 down, 1 up, 2 right, 3 left."""
     h, w = a.shape
     o = shaped(out, h, w)

@@ -19,14 +19,14 @@ MOST = 64  # images in a list
 
 
 @kernel
-def image_of(pix, items, k):  # type: ignore[no-untyped-def]
+def image_of(pix, items, k):
     """Image k of a list as an (h, w) array."""
     h, w, start = items[k, 2], items[k, 3], items[k, 4]
     return pix[start : start + h * w].reshape((h, w))
 
 
 @kernel
-def add_window(a, y, x, top, left, bottom, right, out, boxes, n, used):  # type: ignore[no-untyped-def]
+def add_window(a, y, x, top, left, bottom, right, out, boxes, n, used):
     """Append a box of `a` to a list under construction; the new (n, used), n = -1 if full."""
     h, w = bottom - top, right - left
     if n < 0 or n >= MOST or used + h * w > POOL:
@@ -40,7 +40,7 @@ def add_window(a, y, x, top, left, bottom, right, out, boxes, n, used):  # type:
 
 
 @kernel
-def split_colors(a, y, x, arg, out, boxes):  # type: ignore[no-untyped-def]
+def split_colors(a, y, x, arg, out, boxes):
     """One full-size image for each nonzero colour; arg 1: cropped to its cells."""
     h, w = a.shape
     n, used = 0, 0
@@ -68,7 +68,7 @@ def split_colors(a, y, x, arg, out, boxes):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def split_parts(a, y, x, arg, out, boxes):  # type: ignore[no-untyped-def]
+def split_parts(a, y, x, arg, out, boxes):
     """Connected components in reading order, cropped: bit 0: by 8 neighbours, bit 1: of
     mixed colours, bit 2: with everything else inside their box."""
     h, w = a.shape
@@ -102,7 +102,7 @@ def split_parts(a, y, x, arg, out, boxes):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def split_lines(a, y, x, arg, out, boxes):  # type: ignore[no-untyped-def]
+def split_lines(a, y, x, arg, out, boxes):
     """The parts between separators: full rows and columns of one nonzero colour (the
     commonest colour of such lines); arg 1: of any one colour, ground too."""
     h, w = a.shape
@@ -153,7 +153,7 @@ def split_lines(a, y, x, arg, out, boxes):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def split_even(a, y, x, arg, out, boxes):  # type: ignore[no-untyped-def]
+def split_even(a, y, x, arg, out, boxes):
     """Equal parts in reading order: arg = rows * 10 + columns of parts; 0: squares as wide
     as the shorter side; one line between parts may be left out."""
     h, w = a.shape
@@ -179,7 +179,7 @@ def split_even(a, y, x, arg, out, boxes):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def split_strips(a, y, x, arg, out, boxes):  # type: ignore[no-untyped-def]
+def split_strips(a, y, x, arg, out, boxes):
     """Every row (0) or column (1); 2, 3: runs of rows or columns between blank ones."""
     h, w = a.shape
     length = w if arg % 2 else h
@@ -209,7 +209,7 @@ def split_strips(a, y, x, arg, out, boxes):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def split_holes(a, y, x, arg, out, boxes):  # type: ignore[no-untyped-def]
+def split_holes(a, y, x, arg, out, boxes):
     """Ground regions (4 neighbours), cropped, drawn in the commonest colour: 0 enclosed
     ones, 1 all."""
     h, w = a.shape
@@ -226,7 +226,7 @@ def split_holes(a, y, x, arg, out, boxes):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def sides(a, full):  # type: ignore[no-untyped-def]
+def sides(a, full):
     """How far a side that starts at a cell may go, right and down, as two arrays: for `full`
     the last cell of an unbroken line of its colour, else the next cell of its colour (or the
     edge)."""
@@ -247,7 +247,7 @@ def sides(a, full):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def split_marked(a, y, x, arg, out, boxes):  # type: ignore[no-untyped-def]
+def split_marked(a, y, x, arg, out, boxes):
     """Rectangles whose four corners have the same nonzero colour and whose sides do not:
     arg 0: the inside, 1: with the corners. For arg 2, 3 the sides have that colour too."""
     h, w = a.shape
@@ -277,7 +277,7 @@ def split_marked(a, y, x, arg, out, boxes):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def holes_in(a):  # type: ignore[no-untyped-def]
+def holes_in(a):
     """The number of enclosed ground regions (4 neighbours)."""
     h, w = a.shape
     free = outside(a, np.int64(4))
@@ -289,7 +289,7 @@ def holes_in(a):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def symmetric(a, ways):  # type: ignore[no-untyped-def]
+def symmetric(a, ways):
     """True if the image equals its mirror image in one of `ways` (bits: left-right,
     up-down, transposed)."""
     h, w = a.shape
@@ -306,7 +306,7 @@ def symmetric(a, ways):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def twins(pix, items, n, what, value):  # type: ignore[no-untyped-def]
+def twins(pix, items, n, what, value):
     """value[k] = images of the list that equal image k in `what`: 0 shape (which cells are
     nonzero), 1 cells, 2 commonest colour, 3 size."""
     code = np.empty(n, np.uint64)
@@ -329,7 +329,7 @@ def twins(pix, items, n, what, value):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def distinct(pix, items, n, keep):  # type: ignore[no-untyped-def]
+def distinct(pix, items, n, keep):
     """Keep the first image of each set with equal cells; how many are kept."""
     count = 0
     for k in range(n):
@@ -350,7 +350,7 @@ def distinct(pix, items, n, keep):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def measure(pix, items, n, what, value):  # type: ignore[no-untyped-def]
+def measure(pix, items, n, what, value):
     """value[k] = a property of image k; `what` indexes `MEASURES`."""
     if what >= 12:
         twins(pix, items, n, what - 12, value)
@@ -391,7 +391,7 @@ def measure(pix, items, n, what, value):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def ordered(pix, items, n, arg, order):  # type: ignore[no-untyped-def]
+def ordered(pix, items, n, arg, order):
     """order = list positions sorted by measure arg // 2, largest first for odd arg, stable."""
     value = np.empty(n, np.int64)
     measure(pix, items, n, arg // 2, value)
@@ -408,7 +408,7 @@ def ordered(pix, items, n, arg, order):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def overlay(pix, items, n, arg, out):  # type: ignore[no-untyped-def]
+def overlay(pix, items, n, arg, out):
     """All images drawn in their places, nonzero cells cover: 0 the first on top, 1 the last,
     2 the smallest (fewest cells) on top, 3 all at the origin with the first on top."""
     top, left, bottom, right = 1000, 1000, -1000, -1000
@@ -448,7 +448,7 @@ def overlay(pix, items, n, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def stacked(pix, items, n, arg, out):  # type: ignore[no-untyped-def]
+def stacked(pix, items, n, arg, out):
     """Images side by side (0) or one below the other (1) in list order; + 2: with a blank
     line between; + 4: in reverse order."""
     gap = 1 if arg & 2 else 0
@@ -484,7 +484,7 @@ def stacked(pix, items, n, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def combined(pix, items, n, arg, out):  # type: ignore[no-untyped-def]
+def combined(pix, items, n, arg, out):
     """Images of one size, cell by cell: 0 nonzero in all, 1 in none (drawn in colour 1),
     2 in exactly one, 3 the commonest value, 4 the commonest nonzero value, 5 in the first
     only, 6 in the last only, 7 equal and nonzero in all."""
@@ -530,7 +530,7 @@ def combined(pix, items, n, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def overview(pix, items, n, arg, out):  # type: ignore[no-untyped-def]
+def overview(pix, items, n, arg, out):
     """One cell for each image, in the arrangement of their places (rows of equal y, columns
     of equal x): its commonest colour (0), or blank unless full (1), or blank if full (2)."""
     ys = np.unique(items[:n, 0])
@@ -554,7 +554,7 @@ def overview(pix, items, n, arg, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def list_count(pix, items, n, arg, out):  # type: ignore[no-untyped-def]
+def list_count(pix, items, n, arg, out):
     """The number of images as a square (0), row (1), column (2) or diagonal (3) in the first
     image's commonest colour; 4, 5: a row, a column of the images' commonest colours."""
     if n > SIDE:

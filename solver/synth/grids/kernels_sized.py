@@ -11,7 +11,7 @@ from solver.synth.jit import kernel
 
 
 @kernel
-def placed(a, y, x, arg, th, tw, out):  # type: ignore[no-untyped-def]
+def placed(a, y, x, arg, th, tw, out):
     """The image in an empty frame of the given size: at its place (0), in the middle (1), in
     a corner (2 top left, 3 top right, 4 bottom left, 5 bottom right)."""
     h, w = a.shape
@@ -31,7 +31,7 @@ def placed(a, y, x, arg, th, tw, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def reflowed(a, y, x, arg, th, tw, out):  # type: ignore[no-untyped-def]
+def reflowed(a, y, x, arg, th, tw, out):
     """All cells (0) or the nonzero cells (1) in reading order, filling the frame row by row
     (arg + 2: column by column)."""
     h, w = a.shape
@@ -53,7 +53,7 @@ def reflowed(a, y, x, arg, th, tw, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def stretched(a, y, x, arg, th, tw, out):  # type: ignore[no-untyped-def]
+def stretched(a, y, x, arg, th, tw, out):
     """Scaled to the frame, each cell an equal share of it (sides must divide)."""
     h, w = a.shape
     if (th % h and h % th) or (tw % w and w % tw):
@@ -66,7 +66,7 @@ def stretched(a, y, x, arg, th, tw, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def repeated(a, y, x, arg, th, tw, out):  # type: ignore[no-untyped-def]
+def repeated(a, y, x, arg, th, tw, out):
     """Copies fill the frame from the top left: 0 side by side, 1 with a blank line between,
     2 mirrored at every border, 3 continuing from the image's own place, 4 mirrored about the
     edge cells, which stand once."""
@@ -95,7 +95,7 @@ def repeated(a, y, x, arg, th, tw, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def continued(a, y, x, arg, th, tw, out):  # type: ignore[no-untyped-def]
+def continued(a, y, x, arg, th, tw, out):
     """The pattern goes on: the smallest period of the rows (0), the columns (1) or both (2)
     is repeated until the frame is full; 3: the same from the image's place outwards."""
     h, w = a.shape
@@ -129,7 +129,7 @@ def continued(a, y, x, arg, th, tw, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def color_frame(a, y, x, arg, th, tw, out):  # type: ignore[no-untyped-def]
+def color_frame(a, y, x, arg, th, tw, out):
     """A frame of one colour: arg, or for 0 the commonest colour of the image; + 10: only its
     edge cells; + 20: only the two diagonals."""
     c = arg % 10
@@ -150,7 +150,7 @@ def color_frame(a, y, x, arg, th, tw, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def with_input(a, y, x, arg, b, out):  # type: ignore[no-untyped-def]
+def with_input(a, y, x, arg, b, out):
     """Image and input, in the input's frame: 0 input where the image is nonzero, 1 input
     where it is not, 2 image over input, 3 input over image, 4 image where the input is
     nonzero, 5 image where the input is ground."""
@@ -179,7 +179,7 @@ def with_input(a, y, x, arg, b, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def input_there(a, y, x, arg, b, out):  # type: ignore[no-untyped-def]
+def input_there(a, y, x, arg, b, out):
     """The part of the input that stands in the image's box; arg more cells on every side."""
     top, left = max(0, y - arg), max(0, x - arg)
     bottom = min(b.shape[0], y + a.shape[0] + arg)
@@ -195,7 +195,7 @@ def input_there(a, y, x, arg, b, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def input_turned_over(a, y, x, arg, b, out):  # type: ignore[no-untyped-def]
+def input_turned_over(a, y, x, arg, b, out):
     """Kronecker products with the input: 0 every nonzero cell of the image becomes a copy of
     the input, 1 every nonzero cell of the input a copy of the image; + 2: ground instead."""
     ah, aw = a.shape

@@ -14,7 +14,7 @@ NONZERO, ALL, ZERO = range(3)  # which cells of a piece cover
 
 
 @kernel
-def ones(v):  # type: ignore[no-untyped-def]
+def ones(v):
     """Bits set in a 64-bit word."""
     v = v - ((v >> np.uint64(1)) & np.uint64(0x5555555555555555))
     v = (v & np.uint64(0x3333333333333333)) + ((v >> np.uint64(2)) & np.uint64(0x3333333333333333))
@@ -23,7 +23,7 @@ def ones(v):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def gain(pieces, n, mode, free, wanted):  # type: ignore[no-untyped-def]
+def gain(pieces, n, mode, free, wanted):
     """Wanted cells among the free ones that piece n covers; 0 if it covers a free one
     wrongly."""
     total = 0
@@ -40,7 +40,7 @@ def gain(pieces, n, mode, free, wanted):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def room_for(value, best, top, found):  # type: ignore[no-untyped-def]
+def room_for(value, best, top, found):
     """Make room in `best` and `top`, best first and `found` of them filled, for an entry of
     this value: its place, or -1 if the worst of a full list is as good."""
     if found == len(top) and value <= best[found - 1]:
@@ -55,7 +55,7 @@ def room_for(value, best, top, found):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def best_pieces(pieces, free, wanted, layer_cost, top):  # type: ignore[no-untyped-def]
+def best_pieces(pieces, free, wanted, layer_cost, top):
     """The layers that gain most wanted cells for each bit they cost: rows (piece, mode) in
     `top`, best first. Returns how many."""
     found = 0
@@ -74,7 +74,7 @@ def best_pieces(pieces, free, wanted, layer_cost, top):  # type: ignore[no-untyp
 
 
 @kernel
-def best_bases(pieces, layer_cost, top):  # type: ignore[no-untyped-def]
+def best_bases(pieces, layer_cost, top):
     """The pieces with the fewest wrong cells in view of their cost (as if every five wrong
     cells cost a layer): piece numbers in `top`, best first. Returns how many."""
     found = 0
@@ -92,7 +92,7 @@ def best_bases(pieces, layer_cost, top):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def cover(pieces, n, mode, free):  # type: ignore[no-untyped-def]
+def cover(pieces, n, mode, free):
     """Take the cells that a piece covers out of the free ones; how many are left."""
     left = 0
     for m in range(len(free)):

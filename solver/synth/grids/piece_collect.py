@@ -49,7 +49,7 @@ def new_pieces(target: Target, most: int, memory: int = 64 << 20) -> Pieces:
 
 
 @kernel
-def place(space, s, k, h, w):  # type: ignore[no-untyped-def]
+def place(space, s, k, h, w):
     """(image, y, x) of the state for input k as a layer in a frame of h x w."""
     r = space.first[s, k]
     a = block_image(space, space.ref[r, 0])
@@ -60,7 +60,7 @@ def place(space, s, k, h, w):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def layer_map(space, s, target, table):  # type: ignore[no-untyped-def]
+def layer_map(space, s, target, table):
     """Fill table (10,) with what each nonzero colour of the state becomes if the output has
     one colour wherever it has that one; True if so for all of them and some change."""
     for c in range(10):
@@ -82,7 +82,7 @@ def layer_map(space, s, target, table):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def generalise(table, seen):  # type: ignore[no-untyped-def]
+def generalise(table, seen):
     """Let unseen nonzero colours become what the seen ones do, if that is one colour; True
     if some seen colour changes."""
     changed = False
@@ -100,7 +100,7 @@ def generalise(table, seen):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def map_cost(table):  # type: ignore[no-untyped-def]
+def map_cost(table):
     """Bits to write a colour map down: `MAP_BITS` an entry, two entries for a uniform one."""
     entries, uniform = 0, True
     for c in range(1, 10):
@@ -111,7 +111,7 @@ def map_cost(table):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def bits_of(space, s, target, table, right, full):  # type: ignore[no-untyped-def]
+def bits_of(space, s, target, table, right, full):
     """Fill the bit sets of one state under a colour map; (cells right, nonzero and wrong)."""
     right[:] = np.uint64(0)
     full[:] = np.uint64(0)
@@ -140,7 +140,7 @@ def bits_of(space, s, target, table, right, full):  # type: ignore[no-untyped-de
 
 
 @kernel
-def add_piece(pieces, s, cost, table, right, full):  # type: ignore[no-untyped-def]
+def add_piece(pieces, s, cost, table, right, full):
     """Store a piece if its bit sets are new."""
     mask = len(pieces.table) - 1
     code = np.uint64(7)
@@ -163,7 +163,7 @@ def add_piece(pieces, s, cost, table, right, full):  # type: ignore[no-untyped-d
 
 
 @kernel
-def collect(space, target, pieces, limit):  # type: ignore[no-untyped-def]
+def collect(space, target, pieces, limit):
     """Turn states not looked at yet into pieces, at most about `limit` cells of work; True
     if states are left."""
     spent = 0
@@ -193,7 +193,7 @@ def collect(space, target, pieces, limit):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def test_layer(space, s, k, h, w, table):  # type: ignore[no-untyped-def]
+def test_layer(space, s, k, h, w, table):
     """The state's image for input k in a frame of h x w under a colour map, as `collect`
     sees it."""
     out = np.zeros((h, w), np.uint8)

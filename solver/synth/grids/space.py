@@ -79,21 +79,21 @@ def new_space(inputs: int, states: int, pixels: int) -> Space:
 
 
 @kernel
-def block_image(space, b):  # type: ignore[no-untyped-def]
+def block_image(space, b):
     """Block b as an (h, w) array."""
     start, h, w = space.block[b, 0], space.block[b, 1], space.block[b, 2]
     return space.pix[start : start + h * w].reshape((h, w))
 
 
 @kernel
-def mixed(h, v):  # type: ignore[no-untyped-def]
+def mixed(h, v):
     """A 64-bit hash step."""
     h = (h ^ v) * _PRIME
     return (h ^ (h >> _S29)) * _MIX
 
 
 @kernel
-def cells_hash(cells, start, h, w):  # type: ignore[no-untyped-def]
+def cells_hash(cells, start, h, w):
     """Hash of h * w cells from `start` and of their shape."""
     code = mixed(np.uint64(h * 64 + w), np.uint64(0x51ED270B))
     word = np.uint64(0)
@@ -106,7 +106,7 @@ def cells_hash(cells, start, h, w):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def find_block(space, code):  # type: ignore[no-untyped-def]
+def find_block(space, code):
     """(block with this hash or -1, its slot in the table)."""
     mask = len(space.block_table) - 1
     slot = np.int64(code & np.uint64(mask))
@@ -119,7 +119,7 @@ def find_block(space, code):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def add_block(space, cells, start, h, w, code):  # type: ignore[no-untyped-def]
+def add_block(space, cells, start, h, w, code):
     """The block of these cells, stored if new."""
     b, slot = find_block(space, code)
     if b >= 0:
@@ -140,7 +140,7 @@ def add_block(space, cells, start, h, w, code):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def is_new(space, code):  # type: ignore[no-untyped-def]
+def is_new(space, code):
     """The free slot for a state hash, or -1 if such a state exists."""
     mask = len(space.state_table) - 1
     slot = np.int64(code & np.uint64(mask))
@@ -152,7 +152,7 @@ def is_new(space, code):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def store(space, code, slot, kind, cost, parent, op):  # type: ignore[no-untyped-def]
+def store(space, code, slot, kind, cost, parent, op):
     """Append the state in the scratch arrays."""
     s = space.used[STATES]
     space.used[STATES] += 1
@@ -182,7 +182,7 @@ def store(space, code, slot, kind, cost, parent, op):  # type: ignore[no-untyped
 
 
 @kernel
-def start(space, inputs, shapes):  # type: ignore[no-untyped-def]
+def start(space, inputs, shapes):
     """Make state 0 from the flat cells of all inputs, shapes (K, 2); the blocks, int64 (K,)."""
     blocks = np.empty(len(shapes), np.int64)
     at = 0
@@ -203,7 +203,7 @@ def start(space, inputs, shapes):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def has_room(space):  # type: ignore[no-untyped-def]
+def has_room(space):
     """True if one more state of any size fits."""
     u = space.used
     inputs = len(space.number)

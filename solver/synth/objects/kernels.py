@@ -8,7 +8,7 @@ from solver.synth.jit import kernel
 
 
 @kernel
-def flood(grid, ground, diagonal, mono):  # type: ignore[no-untyped-def]
+def flood(grid, ground, diagonal, mono):
     """Flood-fill labelling; `ground` cells get 0, `mono` keeps colours apart."""
     h, w = grid.shape
     labels = np.zeros((h, w), np.int16)
@@ -41,7 +41,7 @@ def flood(grid, ground, diagonal, mono):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _hash(cells, d8):  # type: ignore[no-untyped-def]
+def _hash(cells, d8):
     """31-bit hash of a small matrix turned by the D8 element `d8`."""
     h, w = cells.shape
     a, b = (w, h) if d8 >= 4 else (h, w)
@@ -58,7 +58,7 @@ def _hash(cells, d8):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _holes(mask):  # type: ignore[no-untyped-def]
+def _holes(mask):
     """Number and cells of the regions of the complement that the mask encloses.
 
     The complement is 4-connected, so walls may be diagonal.
@@ -93,7 +93,7 @@ def _holes(mask):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _extents(grid, labels, n):  # type: ignore[no-untyped-def]
+def _extents(grid, labels, n):
     """Cells of every colour (n, 10) and boxes (n, 4) of the objects, all ends inclusive."""
     h, w = grid.shape
     tally = np.zeros((n, 10), np.int64)
@@ -112,7 +112,7 @@ def _extents(grid, labels, n):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _edges(mask):  # type: ignore[no-untyped-def]
+def _edges(mask):
     """Sides of the mask's cells that do not touch another cell of it."""
     a, b = mask.shape
     edges = 0
@@ -127,7 +127,7 @@ def _edges(mask):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _symmetries(ink):  # type: ignore[no-untyped-def]
+def _symmetries(ink):
     """Whether a mirror leaves the cells alone: left-right, up-down, about a diagonal."""
     a, b = ink.shape
     lr, ud, diag, anti = True, True, a == b, a == b
@@ -142,7 +142,7 @@ def _symmetries(ink):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _palette(tally):  # type: ignore[no-untyped-def]
+def _palette(tally):
     """Of one object's cells of every colour: all of them, the most and the least frequent
     colour, how many colours there are."""
     area, best, least, kinds = 0, 0, -1, 0
@@ -157,7 +157,7 @@ def _palette(tally):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _shapes(mask):  # type: ignore[no-untyped-def]
+def _shapes(mask):
     """Hashes of the mask as it is and in whatever D8 position."""
     plain = mask.astype(np.int64)
     shape = _hash(plain, 0)
@@ -168,7 +168,7 @@ def _shapes(mask):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def measure(grid, labels, n, ground, out):  # type: ignore[no-untyped-def]
+def measure(grid, labels, n, ground, out):
     """Fill the kernel's columns of `out` (n, F), in the order of `objects._KERNEL`."""
     h, w = grid.shape
     tally, box = _extents(grid, labels, n)

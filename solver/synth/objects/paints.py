@@ -57,7 +57,7 @@ def shifted(cells: Paint, dy: int, dx: int) -> Paint:
 
 
 @kernel
-def _place(grid, labels, boxes, d8, shifts, repeat, out):  # type: ignore[no-untyped-def]
+def _place(grid, labels, boxes, d8, shifts, repeat, out):
     """Paint every object, its box turned by `d8` and moved by its row of `shifts` (n, 2).
 
     `d8` as in `solver.views.turn`; with `repeat` the shift is applied again and again until
@@ -116,7 +116,7 @@ def _step(scene: Scene, direction: str, size: int) -> Paint:
 
 
 @kernel
-def _slide(labels, grid, free, order, dr, dc, out):  # type: ignore[no-untyped-def]
+def _slide(labels, grid, free, order, dr, dc, out):
     """Slide objects one by one (`order`) through free cells, painting them where they stop."""
     h, w = labels.shape
     for i in order:

@@ -27,7 +27,7 @@ def rays(scene: Scene, direction: str, way: str) -> Mask:
 
 
 @kernel
-def _stopped(grid, labels, r, c, y, x, way):  # type: ignore[no-untyped-def]
+def _stopped(grid, labels, r, c, y, x, way):
     """Whether a ray from (r, c) that ended at (y, x) was stopped by what `way` asks for."""
     h, w = grid.shape
     if not (0 <= y < h and 0 <= x < w):
@@ -40,7 +40,7 @@ def _stopped(grid, labels, r, c, y, x, way):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _cast(grid, labels, n, ground, dr, dc, way):  # type: ignore[no-untyped-def]
+def _cast(grid, labels, n, ground, dr, dc, way):
     """(n, H, W): cells in direction (dr, dc) of an object's cells.
 
     `way` 0 stops at the first cell that is not ground, 1 goes on below it, 2 over it,

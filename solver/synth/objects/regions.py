@@ -59,7 +59,7 @@ def _blank(scene: Scene) -> Mask:
 
 
 @kernel
-def _enclosed(masks):  # type: ignore[no-untyped-def]
+def _enclosed(masks):
     """(n, H, W): cells that a 4-path to the grid's border cannot reach."""
     n, h, w = masks.shape
     out = np.ones((n, h, w), np.bool_)

@@ -11,7 +11,7 @@ from solver.synth.jit import kernel
 
 
 @kernel
-def _shift_score(cells, dy, dx):  # type: ignore[no-untyped-def]
+def _shift_score(cells, dy, dx):
     """(agreeing, differing) known pairs of cells a shift (dy >= 0, any dx) apart."""
     h, w = cells.shape
     same, other = 0, 0
@@ -27,7 +27,7 @@ def _shift_score(cells, dy, dx):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def fill_shift(cells, dy, dx):  # type: ignore[no-untyped-def]
+def fill_shift(cells, dy, dx):
     """Copy known cells onto unknown ones along a shift, both ways, until nothing changes."""
     h, w = cells.shape
     changed = True
@@ -45,7 +45,7 @@ def fill_shift(cells, dy, dx):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _image(kind, s, t, r, c):  # type: ignore[no-untyped-def]
+def _image(kind, s, t, r, c):
     """Image of a cell: 0 left-right about s/2, 1 up-down about t/2, 2 transpose, 3 anti, 4 half
     turn, 5 quarter turn (both about (t/2, s/2); 2 and 3 need s, t as offsets)."""
     if kind == 0:
@@ -63,7 +63,7 @@ def _image(kind, s, t, r, c):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _mirror_score(cells, kind, s, t):  # type: ignore[no-untyped-def]
+def _mirror_score(cells, kind, s, t):
     h, w = cells.shape
     same, other = 0, 0
     for r in range(h):
@@ -78,7 +78,7 @@ def _mirror_score(cells, kind, s, t):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def fill_mirror(cells, kind, s, t):  # type: ignore[no-untyped-def]
+def fill_mirror(cells, kind, s, t):
     h, w = cells.shape
     for _ in range(4):
         for r in range(h):
@@ -90,7 +90,7 @@ def fill_mirror(cells, kind, s, t):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def best_mirrors(cells, allowed, out):  # type: ignore[no-untyped-def]
+def best_mirrors(cells, allowed, out):
     """For each kind 0..5 the axis (s, t) with most agreement, if at most `allowed` percent of
     the pairs differ: rows (s, t, agreeing) of `out`; agreeing 0 where there is none."""
     h, w = cells.shape
@@ -112,7 +112,7 @@ def best_mirrors(cells, allowed, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def shifts(cells, kind, allowed, out):  # type: ignore[no-untyped-def]
+def shifts(cells, kind, allowed, out):
     """All shifts that the known cells obey, shortest first, into `out` (m, 2); how many.
 
     `kind` 0 any, 1 along rows only, 2 along columns only, 3 diagonal only.
@@ -136,7 +136,7 @@ def shifts(cells, kind, allowed, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def agreement(cells, p, q):  # type: ignore[no-untyped-def]
+def agreement(cells, p, q):
     """Known cells that have the majority colour of their class modulo (p, q); -1 if a class
     has no known cell."""
     h, w = cells.shape

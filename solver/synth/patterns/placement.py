@@ -195,7 +195,7 @@ def travel(grid: Grid, source: int, paint: int, first: int, at_wall: str) -> Cel
 
 
 @kernel
-def _travel(grid, out, source, paint, dy0, dx0, wall):  # type: ignore[no-untyped-def]
+def _travel(grid, out, source, paint, dy0, dx0, wall):
     h, w = grid.shape
     for r in range(h):
         for c in range(w):
