@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from solver.data.arcio import read_source
-from solver.data.journal import FILE, replay
+from solver.data.journal import JOURNAL_FILE, replay
 from solver.machine import cpu_flags, multiplies_bfloat16
 
 SOURCE = "arc-agi-1:training"
@@ -59,7 +59,7 @@ def solved(budget: str, switches: dict[str, str]) -> dict[str, int]:
             check=True,
         )
         right: dict[str, set[str]] = {engine: set() for engine in ENGINES}
-        for found in replay(run / FILE).candidates:
+        for found in replay(run / JOURNAL_FILE).candidates:
             if np.array_equal(found.grid, solutions[found.task][found.test]):
                 right[found.engine].add(found.task)
     return {engine: len(tasks) for engine, tasks in right.items()}

@@ -1,11 +1,16 @@
 """Write the rooms of `docs/architecture.md` from the modules' docstrings.
 
-python scripts/architecture.py
+    python scripts/architecture.py
+    python scripts/architecture.py --check
+
+Nothing else of the page is touched.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,11 +20,17 @@ BEGIN, END = "<!-- rooms -->\n", "<!-- end of rooms -->"
 TREES = ("solver", "submission")
 
 
-def main() -> None:
-    """Replace what stands between the marks."""
-    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}{rooms()}{END}{after}", "utf-8")
+def main() -> int:
+    """Replace the text between the marks; with `--check` only say whether that would change it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="1 if the page is not up to date")
+    page = PAGE.read_text("utf-8")
+    before, _, rest = page.partition(BEGIN)
+    wanted = f"{before}{BEGIN}{rooms()}{END}{rest.partition(END)[2]}"
+    if parser.parse_args().check:
+        return int(page != wanted)
+    PAGE.write_text(wanted, "utf-8")
+    return 0
 
 
 def rooms() -> str:
@@ -50,4 +61,4 @@ def _first_sentence(module: Path) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -21,7 +21,7 @@ from solver.lm.llm.causal import cut_vocabulary
 from solver.lm.load import from_folder
 from solver.lm.ready import check_config, read_vocabulary
 from solver.lm.settings import LEAST_LENGTH
-from solver.lm.vocabulary import FILE, STYLES, TOKENIZER, TOKENIZER_CONFIG
+from solver.lm.vocabulary import STYLES, TOKENIZER, TOKENIZER_CONFIG, VOCABULARY_FILE
 
 
 def main() -> int:
@@ -41,7 +41,7 @@ def main() -> int:
 
 def cut(checkpoint: Path, out: Path, style: str) -> None:
     """Write the cut checkpoint to `out`. Raises `DataError` for one that cannot be cut."""
-    if (checkpoint / FILE).exists():
+    if (checkpoint / VOCABULARY_FILE).exists():
         raise DataError(f"{checkpoint}: cut already")
     check_config(checkpoint, LEAST_LENGTH)
     for _ in tensors_of(checkpoint):
@@ -50,7 +50,7 @@ def cut(checkpoint: Path, out: Path, style: str) -> None:
     lm, _ = from_folder(checkpoint, dtype=torch.bfloat16)
     cut_vocabulary(lm, vocabulary.kept)
     lm.save_pretrained(out)
-    vocabulary.save(out / FILE)
+    vocabulary.save(out / VOCABULARY_FILE)
     for name in (TOKENIZER, TOKENIZER_CONFIG):
         if (checkpoint / name).exists():
             shutil.copy(checkpoint / name, out / name)

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from solver.data.journal import FILE, Replay, replay
+from solver.data.journal import JOURNAL_FILE, Replay, replay
 from solver.grid import Grid, Task, same
 from solver.kit import ROOT
 from submission.notebook.build import commit_of, write_notebook
@@ -129,7 +129,7 @@ def _model(folder: Path, style: str) -> str:
 def _answers(out: Path, engine: str) -> Answers:
     """What the journal and the log of a rehearsal say of an engine."""
     working = out / REHEARSED / "kaggle" / "working"
-    journal = replay(working / FILE) if (working / FILE).exists() else Replay()
+    journal = replay(working / JOURNAL_FILE) if (working / JOURNAL_FILE).exists() else Replay()
     tasks = tuple(map(copies, range(TASKS)))
     grids = {task.id: list(_grids(journal, task, engine)) for task in tasks}
     right = sum(any(same(grid, task.tests[0]) for grid in grids[task.id]) for task in tasks)

@@ -16,7 +16,7 @@ from collections.abc import Callable  # noqa: E402
 
 from solver.deadline import format_duration  # noqa: E402
 from solver.runtime.board import Snapshot  # noqa: E402
-from solver.runtime.command import Request, exit_code, run_solve  # noqa: E402
+from solver.runtime.command import SolveRequest, exit_code, run_solve  # noqa: E402
 from solver.say import say  # noqa: E402
 
 PRINT_EVERY_S, PRINT_SHARE = 10.0, 0.01  # seconds, of the time left
@@ -45,7 +45,7 @@ def main() -> int:
     parser.add_argument(
         "--salvage", action="store_true", help="answer tasks that break the format, too, by a guess"
     )
-    request = Request(**vars(parser.parse_args()))
+    request = SolveRequest(**vars(parser.parse_args()))
 
     def action() -> None:
         say("\n".join(run_solve(request, STARTED, progress_printer()).lines()))

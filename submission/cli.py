@@ -15,7 +15,7 @@ from typing import Annotated  # noqa: E402
 import typer  # noqa: E402
 
 from solver import __version__  # noqa: E402
-from solver.runtime.command import Request, new_folder, run_solve  # noqa: E402
+from solver.runtime.command import SolveRequest, new_folder, run_solve  # noqa: E402
 from solver.say import say  # noqa: E402
 from submission import cli_kaggle, cli_notebook, cli_runs  # noqa: E402
 from submission.commands import end_quietly, extra  # noqa: E402
@@ -99,7 +99,7 @@ def solve(
     ] = False,
 ) -> None:
     """Solve tasks within a budget; leaves a valid submission.json whatever happens."""
-    request = Request(
+    request = SolveRequest(
         *(source, solutions, budget, tasks, engines, workers, seed, run, resume, profile),
         *(model, devices),
         steps=steps,
@@ -224,7 +224,7 @@ app.add_typer(cli_kaggle.app)
 
 
 @contextmanager
-def _growing_report(request: Request, wanted: bool) -> Iterator[Request]:
+def _growing_report(request: SolveRequest, wanted: bool) -> Iterator[SolveRequest]:
     """Serve the run's report while it grows; the request with the folder that it grows in."""
     if not wanted:
         yield request

@@ -170,12 +170,12 @@ def preflight(
 
     def action() -> None:
         from solver.deadline import Deadline
-        from solver.notebook.preflight import LONGEST_S, Request
+        from solver.notebook.preflight import LONGEST_S, PreflightRequest
         from solver.notebook.preflight import preflight as check
 
         with TemporaryDirectory() as scratch:
             place = str(Path(model).resolve()) if model else ""
-            request = Request(profile, Path(scratch), engines, model=place)
+            request = PreflightRequest(profile, Path(scratch), engines, model=place)
             plan = check(request, Deadline.after(LONGEST_S), None, typer.echo)
         if plan.problems:
             raise RunError(f"problems: {len(plan.problems)}; a run goes on without what fails")

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from solver.data.journal import FILE as JOURNAL
+from solver.data.journal import JOURNAL_FILE as JOURNAL
 from solver.data.jsonio import atomic_write
 from solver.grid import DataError
 from solver.runtime.run import SHARED

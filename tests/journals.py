@@ -10,7 +10,7 @@ import numpy as np
 
 from solver.config import Config, Stage
 from solver.data.arcio import Source
-from solver.data.journal import FILE, FORMAT, JobRecord, Journal
+from solver.data.journal import FORMAT, JOURNAL_FILE, JobRecord, Journal
 from solver.deadline import FakeClock
 from solver.grid import Candidate, Grid, Task, as_grid, freeze, stable_seed
 from solver.runtime.board import Board
@@ -34,7 +34,7 @@ def made_up_run(folder: Path, source: Source, *, seed: int = 0, cut: bool = Fals
     killed: no terminal states.
     """
     folder.mkdir(parents=True)
-    journal = Journal(folder / FILE)
+    journal = Journal(folder / JOURNAL_FILE)
     board = Board(source.tasks, "experts", "each", journal, folder / "submission.json", FakeClock())
     board.record(header(source))
     ends = [0.5] * WORKERS

@@ -11,7 +11,7 @@ import numpy as np
 
 from solver.config import Config, Stage
 from solver.data.arcio import Source, read_source
-from solver.data.journal import ALL, FILE, JobRecord, Journal, LoadRecord
+from solver.data.journal import ALL_TASKS, JOURNAL_FILE, JobRecord, Journal, LoadRecord
 from solver.deadline import FakeClock
 from solver.grid import Candidate, Grid, Task, as_grid, stable_seed
 from solver.runtime.board import Board
@@ -41,7 +41,7 @@ def write_run(
     folder.mkdir(parents=True)
     challenges = write_solved(folder.parent / f"{folder.name}.json", tasks)
     source = Source(str(challenges), tuple(tasks), read_source(str(challenges)).solutions)
-    journal = Journal(folder / FILE)
+    journal = Journal(folder / JOURNAL_FILE)
     path = folder / "submission.json"
     board = Board(tasks, config.selector, config.ensemble, journal, path, FakeClock())
     board.write()
@@ -90,7 +90,7 @@ def job(task: Task, engine: str, pass_: int = 0, cost_s: float = 1.0) -> JobReco
 
 
 def whole_job(engine: str, cost_s: float) -> JobRecord:
-    return JobRecord(ALL, engine, 0, "finished", cost_s, 100.0, 0, 0.0)
+    return JobRecord(ALL_TASKS, engine, 0, "finished", cost_s, 100.0, 0, 0.0)
 
 
 def guess(

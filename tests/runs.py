@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hypothesis import settings
 
-from solver.data.journal import FILE, Replay, replay
+from solver.data.journal import JOURNAL_FILE, Replay, replay
 from solver.grid import Task
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,7 +94,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> None
 
 def journal_of(folder: Path) -> Replay:
     """What the run's journal says."""
-    return replay(folder / FILE)
+    return replay(folder / JOURNAL_FILE)
 
 
 def workers_of(parent: int) -> list[int]:

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from solver.config import Stage, load_config
 from solver.grid import DataError
-from solver.runtime.command import Request, exit_code, run_solve
+from solver.runtime.command import SolveRequest, exit_code, run_solve
 from solver.schedule.cost import Work
-from solver.schedule.policy import Plan
+from solver.schedule.policy import Policy
 from submission.kaggle.settings import read_settings
 from tests.fakes import toy_tasks
 from tests.runs import examples, write_challenges
@@ -120,7 +120,7 @@ def test_a_profile_that_is_refused_leaves_nothing_behind(
 ) -> None:
     challenges = write_challenges(tmp_path / "c.json", toy_tasks(1))
     profile, run = own(tmp_path, f"{STAGE}shares = 2\n"), tmp_path / "runs/one"
-    request = Request(str(challenges), profile=profile, run=str(run))
+    request = SolveRequest(str(challenges), profile=profile, run=str(run))
 
     def action() -> None:
         run_solve(request, 0.0, lambda snapshot: None)
@@ -300,7 +300,7 @@ def test_any_profile_can_be_run_or_is_refused(place: Path, raw: bytes) -> None:
     config = read_or_refuse(lambda name: load_config(name, 60.0), place / "own.toml", raw)
     if config:
         json.dumps(dataclasses.asdict(config))  # as the journal records it
-        plan = Plan([Work(1), Work(2)], config.stages, config.workers, config.devices)
+        plan = Policy([Work(1), Work(2)], config.stages, config.workers, config.devices)
         plan.take(60.0)
 
 

@@ -210,7 +210,7 @@ def report(runs: dict[str, list[Run]], solutions: Solutions) -> dict[str, object
 
 def _founds(name: str, task: Task, deadline: Deadline) -> Iterator[Found]:
     names = engine.SUBENGINES if name == ALL else (name,)
-    return engine.ladder(task, deadline, engine.subengines(names))
+    return engine.run_all(task, deadline, engine.subengines(names))
 
 
 def _right(found: Found, want: Sequence[object]) -> bool:

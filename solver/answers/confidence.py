@@ -19,7 +19,7 @@ from solver.grid import Candidate, key
 # Measured on training tasks, with demonstrations hidden from the synthesizer (docs/synth.md).
 EVEN_BITS = 30.0  # a program of this length is as likely right as wrong
 HALVING_BITS = 8.0  # so many more halve its odds
-NEXT = 0.25  # the chance of the next best program's grid, of the one's before it
+NEXT_PROGRAM_CHANCE = 0.25  # the chance of the next best program's grid, of the one's before it
 # Measured on training tasks that the model never saw (docs/model.md): the part that counts of the
 # nats which an output of a guess's size would still cost among the demonstrations.
 UNLEARNED = 0.3
@@ -34,7 +34,7 @@ def program_chances(ranked: Sequence[Ranked]) -> list[float]:
     if not ranked:
         return []
     first = 1.0 / (1.0 + 2.0 ** min(1000.0, (bits(ranked[0]) - EVEN_BITS) / HALVING_BITS))
-    return [first * NEXT**place for place in range(len(ranked))]
+    return [first * NEXT_PROGRAM_CHANCE**place for place in range(len(ranked))]
 
 
 def guess_chances(ranked: Sequence[Ranked]) -> list[float]:

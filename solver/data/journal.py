@@ -23,8 +23,8 @@ from solver.grid import Candidate, DataError, Grid, freeze, is_grid
 
 FORMAT = 1  # a line may gain fields without a new format: readers take defaults for the old
 READABLE = range(1, FORMAT + 1)
-FILE = "candidates.jsonl"
-ALL = "*"  # stands for the task in the record of a job over all of them
+JOURNAL_FILE = "candidates.jsonl"
+ALL_TASKS = "*"  # stands for the task in the record of a job over all of them
 
 
 @dataclass(frozen=True)

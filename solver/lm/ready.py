@@ -22,7 +22,7 @@ from solver.grid import DataError
 from solver.kit import CONFIG, IMPORTABLE
 from solver.lm.files import Tensor, linear_weights, read_config, tensors_of
 from solver.lm.settings import EMBEDDINGS, Settings, adapted, read, require
-from solver.lm.vocabulary import FILE, Vocabulary, load_vocabulary, vocabulary_of
+from solver.lm.vocabulary import VOCABULARY_FILE, Vocabulary, load_vocabulary, vocabulary_of
 
 NEEDED = ("torch", "transformers", "peft", "safetensors")
 # What reads checkpoints that are quantized already, by `quant_method`.
@@ -60,7 +60,7 @@ def look(settings: Settings, memory_mb: int) -> None:
     _check_memory(folder, settings, tensors, memory_mb)
     vocabulary = read_vocabulary(folder, settings.style)
     rows = read_config(folder)["vocab_size"]
-    if int(vocabulary.kept.max()) >= rows and not (folder / FILE).exists():
+    if int(vocabulary.kept.max()) >= rows and not (folder / VOCABULARY_FILE).exists():
         raise DataError(
             f"{folder}: a tokenizer with tokens up to {vocabulary.kept.max()}, "
             f"where the model has {rows}: one of them belongs to another checkpoint"
@@ -70,8 +70,8 @@ def look(settings: Settings, memory_mb: int) -> None:
 def read_vocabulary(folder: Path, style: str) -> Vocabulary:
     """The vocabulary of a checkpoint: the one that its embeddings were cut to, or else what of
     its tokenizer spells tasks. Raises `DataError`."""
-    if (folder / FILE).exists():
-        return load_vocabulary(folder / FILE)
+    if (folder / VOCABULARY_FILE).exists():
+        return load_vocabulary(folder / VOCABULARY_FILE)
     return vocabulary_of(folder, style)
 
 

@@ -19,7 +19,7 @@ from solver.data.jsonio import load_json
 from solver.grid import COLORS, DataError, Grid
 from solver.lm.symbols import END, ROW, FormatError, Tokens, decode
 
-FILE = "vocabulary.json"  # beside a checkpoint whose embeddings were cut: what is left
+VOCABULARY_FILE = "vocabulary.json"  # beside a checkpoint whose embeddings were cut: what is left
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 SPECIAL_TOKENS = "special_tokens_map.json"  # names what the other does not, in older checkpoints
 

@@ -32,7 +32,7 @@ from solver.launch import follow, last_words
 from solver.machine import available_mb, gpu_fault, gpus
 from solver.notebook.mounts import CHALLENGES, INPUT, find
 from solver.notebook.tiny_run import Trial, try_run
-from solver.notebook.usable import SYNTH, Plan, needs_model
+from solver.notebook.usable import SYNTH, Usable, needs_model
 from solver.runtime.command import engine_names, exit_code
 
 MIN_DISK_MB = 1000
@@ -43,7 +43,7 @@ LOADING_S = 600.0  # the upper bound where a language model has to be read from 
 
 
 @dataclass(frozen=True)
-class Request:
+class PreflightRequest:
     """What the run is to be: the notebook's settings. An empty name means that it needs none.
 
     `engines`: their names separated by commas, or none for those of the profile. `model`: a
@@ -67,11 +67,11 @@ class Request:
 class _Checks:
     """The plan as the checks change it, and what they say."""
 
-    request: Request
+    request: PreflightRequest
     config: Config
     deadline: Deadline
     say: Callable[[str], None]
-    plan: Plan = field(default_factory=Plan)
+    plan: Usable = field(default_factory=Usable)
 
     def ok(self, name: str, text: str) -> None:
         self.say(f"  ok      {name:12} {text}")
@@ -89,8 +89,11 @@ class _Checks:
 
 
 def preflight(
-    request: Request, deadline: Deadline, out: Path | None, say: Callable[[str], None] = print
-) -> Plan:
+    request: PreflightRequest,
+    deadline: Deadline,
+    out: Path | None,
+    say: Callable[[str], None] = print,
+) -> Usable:
     """Run every check and return the plan; `out` gets it after each check.
 
     Raises `DataError` for an unknown profile or engine.
@@ -153,7 +156,7 @@ def _model(checks: _Checks) -> None:
         link_model(place)
 
 
-def _attached(request: Request, ok: Callable[[str, str], None]) -> Path | None:
+def _attached(request: PreflightRequest, ok: Callable[[str, str], None]) -> Path | None:
     """Where the model is mounted, or the local folder that is given."""
     if Path(request.model).is_absolute():
         return Path(request.model)
@@ -292,7 +295,9 @@ def main() -> int:
     given = vars(parser.parse_args())
     deadline, out = Deadline.after(given.pop("budget")), given.pop("out")
     plans = []
-    code = exit_code("preflight", lambda: plans.append(preflight(Request(**given), deadline, out)))
+    code = exit_code(
+        "preflight", lambda: plans.append(preflight(PreflightRequest(**given), deadline, out))
+    )
     return code or int(bool(plans[0].problems))
 
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from solver.deadline import Deadline
-from solver.notebook.usable import SYNTH, Plan
+from solver.notebook.usable import SYNTH, Usable
 
-LEAST = "cpu"  # the profile that every notebook has
+FALLBACK_PROFILE = "cpu"  # the profile that every notebook has
 MIN_LEFT_S = 3.0  # a start with less could not even begin to work
 SHORT_S, SHORT_STARTS = 60.0, 5  # so many starts in a row that end so soon are a crash loop
-KILLS = 2  # a signal comes from elsewhere: it says something of a way only when it comes again
+MAX_KILLS = 2  # a signal comes from elsewhere: it says something of a way only when it comes again
 PAUSE_S, LONGEST_PAUSE_S, PAUSE_SHARE = 1.0, 300.0, 0.25  # the last of the time left, at most
 
 
@@ -27,7 +27,7 @@ class Way:
     """How the run is started, and that in words."""
 
     profile: str
-    plan: Plan
+    plan: Usable
     words: str = "as it is to be"
 
 
@@ -39,13 +39,13 @@ class Ending:
     progress: bool
 
 
-def ways(profile: str, plan: Plan) -> tuple[Way, ...]:
+def ways(profile: str, plan: Usable) -> tuple[Way, ...]:
     """What is started as long as it brings something, then what needs less and less."""
-    least = Plan(engines=(SYNTH,), workers=plan.workers, visible=plan.visible)
+    least = Usable(engines=(SYNTH,), workers=plan.workers, visible=plan.visible)
     return (
         Way(profile, plan),
-        Way(LEAST, least, "the synthesizer alone"),
-        Way(LEAST, replace(least, workers=1), "the synthesizer alone, on one worker"),
+        Way(FALLBACK_PROFILE, least, "the synthesizer alone"),
+        Way(FALLBACK_PROFILE, replace(least, workers=1), "the synthesizer alone, on one worker"),
     )
 
 
@@ -66,7 +66,7 @@ def keep_on(
         say(f"The run ended with {ending.code}; {deadline.left():.0f} s are left.")
         took_s = deadline.clock.now() - began
         useless = useless + 1 if took_s < SHORT_S or not ending.progress else 0
-        hopeful = ending.progress or (ending.code < 0 and useless < KILLS)
+        hopeful = ending.progress or (ending.code < 0 and useless < MAX_KILLS)
         if less and (not hopeful or useless >= SHORT_STARTS):
             way, *less = less
             useless = 0

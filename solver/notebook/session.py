@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from solver.data.arcio import read_leniently
-from solver.data.journal import FILE
+from solver.data.journal import JOURNAL_FILE
 from solver.deadline import Deadline, parse_duration
 from solver.grid import DataError
 from solver.kit import IMPORTABLE, ROOT
@@ -35,7 +35,7 @@ from solver.notebook.restarts import (
     ways,
 )
 from solver.notebook.summary import summarize
-from solver.notebook.usable import Plan, read_plan
+from solver.notebook.usable import Usable, read_usable
 from solver.runtime.command import engine_names
 from solver.runtime.run import task_digest
 
@@ -45,7 +45,7 @@ PREFLIGHT_SHARE = 0.5  # of the time left, at most
 INSTALL_S = 1200.0
 LATE_S = 60.0  # after which a run that did not keep its budget is ended
 NOT_STARTED = 126  # as a shell says it
-PLAN, LOCK = "plan.json", "wheels.lock"
+PLAN_FILE, LOCK_FILE = "plan.json", "wheels.lock"
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def install_wheels(session: Session) -> None:
     if not session.wheels:
         print("There is nothing to install: what the image has must do.")
         return
-    lock, deadline = session.scratch / LOCK, session.deadline().slice(INSTALL_S)
+    lock, deadline = session.scratch / LOCK_FILE, session.deadline().slice(INSTALL_S)
     try:
         install(session.wheels, lock, deadline, root=session.input)
     except OSError as error:  # the cells after this one must have their turn
@@ -99,9 +99,9 @@ def check(session: Session) -> None:
         *("--competition", session.competition, "--model", session.model),
         *("--digest", session.digest, "--working", str(session.working)),
         *("--run-s", f"{run_s:.1f}", "--budget", f"{left:.1f}"),
-        *("--input", str(session.input), "--out", str(session.scratch / PLAN)),
+        *("--input", str(session.input), "--out", str(session.scratch / PLAN_FILE)),
     ]
-    (session.scratch / PLAN).unlink(missing_ok=True)
+    (session.scratch / PLAN_FILE).unlink(missing_ok=True)
     code = _followed("preflight", command, Deadline.after(max(left, MIN_LEFT_S)), IMPORTABLE)
     print(_SAID.get(code, _BROKEN))
 
@@ -132,7 +132,7 @@ def _start(
     session: Session, challenges: Path, deadline: Deadline, say: Callable[[str], None], way: Way
 ) -> Ending:
     """The run in a process of its own, on top of what its journal holds."""
-    journal = session.working / FILE
+    journal = session.working / JOURNAL_FILE
     resumed = os.path.lexists(journal) and not _set_aside(journal, challenges, say)
     before = size_of(journal)
     command = [
@@ -175,7 +175,7 @@ def _set_aside(journal: Path, challenges: Path, say: Callable[[str], None]) -> b
         return False
     say(f"{journal} {why}: it is set aside, and the run begins anew.")
     with suppress(OSError):
-        journal.replace(journal.with_name(f"{FILE}.old"))
+        journal.replace(journal.with_name(f"{JOURNAL_FILE}.old"))
     return not os.path.lexists(journal)
 
 
@@ -189,12 +189,12 @@ def summary(session: Session) -> tuple[str, ...]:
     return summarize(challenges, session.working)
 
 
-def _plan(session: Session) -> Plan:
+def _plan(session: Session) -> Usable:
     """What the preflight found; without that, what the notebook says."""
     try:
-        plan = read_plan(session.scratch / PLAN)
+        plan = read_usable(session.scratch / PLAN_FILE)
     except (DataError, TypeError, AttributeError):
-        plan = Plan()
+        plan = Usable()
     return replace(plan, engines=plan.engines or engine_names(session.engines or None))
 
 
@@ -205,7 +205,7 @@ def _challenges(session: Session) -> Path | None:
 
 def _clear(working: Path) -> None:
     """Forget a run of this session that a user started before: the cell is run anew."""
-    for name in (FILE, "run.log"):
+    for name in (JOURNAL_FILE, "run.log"):
         with suppress(OSError):
             (working / name).unlink()
     shutil.rmtree(working / "shared", ignore_errors=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from solver.answers.ensemble import STATES
 from solver.data.arcio import read_leniently
-from solver.data.journal import FILE, Replay, replay
+from solver.data.journal import JOURNAL_FILE, Replay, replay
 from solver.data.submissions import Submission, check_submission, read_submission
 from solver.data.svg import CELL, strip_svg
 from solver.grid import Grid, Task
@@ -32,7 +32,7 @@ def summarize(
     check_submission(path, tasks)
     outputs = sum(len(task.tests) for task in tasks)
     say(f"{path} is valid: {len(tasks)} tasks, {outputs} test inputs, two attempts each.")
-    journal = replay(working / FILE) if (working / FILE).exists() else Replay()
+    journal = replay(working / JOURNAL_FILE) if (working / JOURNAL_FILE).exists() else Replay()
     states = Counter(_state(journal, task) for task in tasks)
     say("answered by: " + ", ".join(f"{kind} {n}" for kind, n in states.most_common()))
     proposed = Counter(candidate.engine for candidate in journal.candidates)

@@ -8,12 +8,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from solver.data.journal import FILE, replay
+from solver.data.journal import JOURNAL_FILE, replay
 from solver.data.submissions import read_submission
 from solver.deadline import Deadline
 from solver.grid import DataError, as_grid, same
 from solver.launch import follow, last_words
-from solver.notebook.usable import Plan
+from solver.notebook.usable import Usable
 
 TASK = "upside00"
 LATE_S = 10.0  # after which the run is ended, should it not end itself
@@ -33,7 +33,7 @@ class Trial:
     words: str
 
 
-def try_run(folder: Path, profile: str, plan: Plan, seconds: float, deadline: Deadline) -> Trial:
+def try_run(folder: Path, profile: str, plan: Usable, seconds: float, deadline: Deadline) -> Trial:
     """Run the solver as the notebook does, for so many seconds, on the tiny task; `folder` is
     made anew for it."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -69,7 +69,7 @@ def _engines(run: Path) -> tuple[frozenset[str], dict[str, str]]:
     """The engines of a run that ended a job, and those whose every job failed or ran out of
     memory, with the last line of why. One that was still loading its model is neither."""
     try:
-        jobs = replay(run / FILE).jobs
+        jobs = replay(run / JOURNAL_FILE).jobs
     except DataError:
         return frozenset(), {}
     ended = frozenset(job.engine for job in jobs if job.outcome in ("finished", "sliced"))

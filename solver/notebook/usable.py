@@ -16,7 +16,7 @@ SYNTH = "synth"
 
 
 @dataclass(frozen=True)
-class Plan:
+class Usable:
     """What the checks found the run can use.
 
     `engines` empty: those of the profile. `visible`: the GPUs that work, as
@@ -33,7 +33,7 @@ class Plan:
     model: str = ""
     problems: tuple[str, ...] = ()
 
-    def without(self, dropped: Collection[str], engines: Sequence[str]) -> Plan:
+    def without(self, dropped: Collection[str], engines: Sequence[str]) -> Usable:
         """The plan with what is left of `engines`; the synthesizer if nothing is."""
         kept = tuple(engine for engine in engines if engine not in dropped) or (SYNTH,)
         model = self.model if set(kept) & set(TAKE_A_MODEL) else ""
@@ -58,11 +58,11 @@ class Plan:
         atomic_write(path, json.dumps(asdict(self)))
 
 
-def read_plan(path: Path) -> Plan:
+def read_usable(path: Path) -> Usable:
     """The plan that a preflight left, as far as it came. Raises `DataError`."""
     value: dict[str, Any] = load_json(path)
     lists = {k: tuple(v) for k, v in value.items() if isinstance(v, list)}
-    return Plan(**value | lists)
+    return Usable(**value | lists)
 
 
 def needs_model(engine: str) -> bool:

@@ -24,7 +24,7 @@ from solver.schedule.cost import Rates
 
 WRITE_EVERY_S = 1.0
 WRITE_SHARE = 0.005  # of one core, at most, goes into rewriting the submission
-KNOWN = 8  # grids for a test input, at most, that a later job is told of
+MAX_KNOWN_GRIDS = 8  # grids for a test input, at most, that a later job is told of
 
 log = logging.getLogger("solver")
 
@@ -217,7 +217,7 @@ class Board:
         """The best grids so far for each test input, programs' and guesses by turns."""
         found = by_test(self.tasks[task], self._found[task])
         weighed = [Evidence(some, self._selector) for some in found]
-        return [ranked.support[0] for each in weighed for ranked in fused(each)[:KNOWN]]
+        return [ranked.support[0] for each in weighed for ranked in fused(each)[:MAX_KNOWN_GRIDS]]
 
     def answers(self) -> dict[str, Answer]:
         """Every task's answer, by id."""

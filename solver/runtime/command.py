@@ -12,7 +12,7 @@ from pathlib import Path
 
 from solver.config import Config, load_config, ready_stages
 from solver.data.arcio import Source, pick_source, read_leniently, read_solutions
-from solver.data.journal import FILE
+from solver.data.journal import JOURNAL_FILE
 from solver.data.submissions import Score, read_submission, score
 from solver.deadline import (
     MAX_DURATION_S,
@@ -32,7 +32,7 @@ MAX_STEPS = round(MAX_DURATION_S / STEP_S)
 
 
 @dataclass(frozen=True)
-class Request:
+class SolveRequest:
     """What the user asked for; the fields are the command's options."""
 
     source: str
@@ -77,7 +77,7 @@ class Report:
                 f"salvaged  {len(self.source.faults)} tasks that break the format: {first}"
             )
         lines += [f"note      {text}" for text in self.result.notes]
-        return [*lines, f"files     {self.result.submission}, {FILE}, run.log"]
+        return [*lines, f"files     {self.result.submission}, {JOURNAL_FILE}, run.log"]
 
     def _circumstances(self) -> str:
         config = self.config
@@ -100,7 +100,7 @@ def score_text(result: Score) -> str:
     )
 
 
-def run_solve(request: Request, started: float, watch: Callable[[Snapshot], None]) -> Report:
+def run_solve(request: SolveRequest, started: float, watch: Callable[[Snapshot], None]) -> Report:
     """Read, solve, score. Raises `DataError` for bad input, `RunError` for a failed end."""
     hold_standard_streams()
     with stop_on_signals() as stop:
@@ -145,7 +145,7 @@ def exit_code(name: str, action: Callable[[], None]) -> int:
     return 0
 
 
-def _source(request: Request) -> Source:
+def _source(request: SolveRequest) -> Source:
     whole = read_leniently(request.source)
     source = pick_source(whole, request.tasks, request.seed, request.salvage)
     if request.solutions is None:
@@ -170,7 +170,7 @@ def _steps(steps: int | None) -> int:
 
 
 def _guarded(
-    stop: Callable[[], bool], request: Request, started: float, budget_s: float
+    stop: Callable[[], bool], request: SolveRequest, started: float, budget_s: float
 ) -> Callable[[], bool]:
     """In a run in steps, a time that was given too ends it as the user would."""
     if request.steps is None or request.budget is None:
@@ -186,14 +186,14 @@ def _duration(text: str) -> float:
         raise DataError(f"--budget {error}") from None
 
 
-def new_folder(request: Request) -> Path:
+def new_folder(request: SolveRequest) -> Path:
     """`runs/<source>`, or `runs/<source>-2` and so on where that is taken. Raises `DataError`
     if the request is to go on with a run."""
     if request.resume:
         raise DataError("--resume needs --run, the folder of the run to go on with")
     stem = re.sub(r"[^\w.-]+", "-", Path(request.source).stem)[:80].strip("-.") or "run"
     names = (Path("runs") / (stem if i == 1 else f"{stem}-{i}") for i in range(1, 10**6))
-    return next(folder for folder in names if not (folder / FILE).exists())
+    return next(folder for folder in names if not (folder / JOURNAL_FILE).exists())
 
 
 def _one_line(error: Exception) -> str:

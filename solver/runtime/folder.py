@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from solver.data.journal import FILE, Journal
+from solver.data.journal import JOURNAL_FILE, Journal
 from solver.grid import DataError
 
 log = logging.getLogger("solver")
@@ -29,7 +29,7 @@ def run_folder(folder: Path, resume: bool) -> Iterator[Journal]:
         raise DataError(f"{folder}: cannot be written: {error.strerror}") from None
     try:
         unlocked = _take(lock, folder)
-        if not resume and (folder / FILE).exists():
+        if not resume and (folder / JOURNAL_FILE).exists():
             raise DataError(f"{folder}: holds a run already; add --resume, or choose another --run")
         with _opened(folder) as journal:
             if unlocked:
@@ -67,7 +67,7 @@ class _LogFile(logging.FileHandler):
 @contextmanager
 def _opened(folder: Path) -> Iterator[Journal]:
     try:
-        journal = Journal(folder / FILE)
+        journal = Journal(folder / JOURNAL_FILE)
         handler = _LogFile(folder / "run.log", encoding="utf-8")
     except OSError as error:
         raise DataError(f"{folder}: cannot be written: {error.strerror}") from None

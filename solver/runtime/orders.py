@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from solver.config import Config, Stage
-from solver.data.journal import ALL, candidate_record
+from solver.data.journal import ALL_TASKS, candidate_record
 from solver.deadline import format_duration
 from solver.grid import Candidate, Task, stable_seed
 from solver.runtime.worker import task_record
@@ -19,7 +19,7 @@ from solver.schedule.loading import Load
 def about(slot: Slot, tasks: tuple[Task, ...]) -> tuple[tuple[Task, ...], str]:
     """The tasks of a job, and their name in the journal."""
     if slot.task == WHOLE:
-        return tasks, ALL
+        return tasks, ALL_TASKS
     task = tasks[slot.task]
     return (task,), task.id
 

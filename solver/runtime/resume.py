@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from solver.answers.ensemble import answer
 from solver.config import Config
-from solver.data.journal import ALL, JobRecord, Replay
+from solver.data.journal import ALL_TASKS, JobRecord, Replay
 from solver.data.template import template
 from solver.deadline import Deadline, WorkClock
 from solver.grid import Candidate, Task
@@ -18,12 +18,12 @@ from solver.runtime.board import Board
 from solver.schedule.backlog import WHOLE, Slot
 from solver.schedule.cost import work_of
 from solver.schedule.loading import Load
-from solver.schedule.policy import Plan
+from solver.schedule.policy import Policy
 
 
 def plan_of(
     tasks: Sequence[Task], config: Config, board: Board, replayed: Replay, left_s: float
-) -> Plan:
+) -> Policy:
     """The policy as it stands at the start: no finished work is repeated. Tells the board of tasks
     that have no work left, and of engines that come too late."""
     plan = _fresh(tasks, config)
@@ -39,16 +39,16 @@ def plan_of(
     return plan
 
 
-def _fresh(tasks: Sequence[Task], config: Config) -> Plan:
+def _fresh(tasks: Sequence[Task], config: Config) -> Policy:
     works = [work_of(task) for task in tasks]
-    return Plan(works, config.stages, config.workers, config.devices)
+    return Policy(works, config.stages, config.workers, config.devices)
 
 
 def _book(
-    plan: Plan, tasks: Sequence[Task], config: Config, board: Board, replayed: Replay
+    plan: Policy, tasks: Sequence[Task], config: Config, board: Board, replayed: Replay
 ) -> None:
     """Book the jobs of earlier processes."""
-    index = {task.id: i for i, task in enumerate(tasks)} | {ALL: WHOLE}
+    index = {task.id: i for i, task in enumerate(tasks)} | {ALL_TASKS: WHOLE}
     stage = {s.engine: i for i, s in enumerate(config.stages)}
     for job in replayed.jobs:
         if job.task in index and job.engine in stage:
@@ -62,7 +62,7 @@ def _book(
         plan.backlog.resume(board.answer(i).confidence for i in range(len(tasks)))
 
 
-def _repeat(plan: Plan, tasks: Sequence[Task], config: Config, replayed: Replay) -> bool:
+def _repeat(plan: Policy, tasks: Sequence[Task], config: Config, replayed: Replay) -> bool:
     """Let a fresh plan take the decisions of a run in steps again, and hear how each job ended.
 
     False where it decides otherwise, as it does with other steps or settings: its state then
@@ -94,7 +94,7 @@ def _repeat(plan: Plan, tasks: Sequence[Task], config: Config, replayed: Replay)
 
 
 def _decided(
-    plan: Plan, config: Config, left_s: float, have: set[int], loads: Mapping[str, str]
+    plan: Policy, config: Config, left_s: float, have: set[int], loads: Mapping[str, str]
 ) -> Slot | None:
     """The next job, after what has to be loaded for it."""
     device = config.stages[0].device  # the one worker's
@@ -107,7 +107,7 @@ def _decided(
 
 
 def _same(slot: Slot, job: JobRecord, tasks: Sequence[Task], config: Config) -> bool:
-    name = ALL if slot.task == WHOLE else tasks[slot.task].id
+    name = ALL_TASKS if slot.task == WHOLE else tasks[slot.task].id
     decided = (name, config.stages[slot.stage].engine, slot.pass_, round(slot.slice_s, 4))
     return (*decided, slot.rung) == (job.task, job.engine, job.pass_, job.slice_s, job.rung)
 

@@ -20,7 +20,7 @@ import solver
 from solver.answers.ensemble import Answer
 from solver.config import Config
 from solver.data.arcio import Source
-from solver.data.journal import FILE, FORMAT, JobRecord, LoadRecord, Replay, replay
+from solver.data.journal import FORMAT, JOURNAL_FILE, JobRecord, LoadRecord, Replay, replay
 from solver.deadline import Budget, Clock, Deadline, RealClock, WorkClock
 from solver.grid import Candidate, DataError, Task, key
 from solver.machine import address_limit, versions
@@ -29,7 +29,7 @@ from solver.runtime.events import Events
 from solver.runtime.folder import run_folder
 from solver.runtime.resume import plan_of
 from solver.runtime.supervisor import Supervisor
-from solver.runtime.worker_process import Place
+from solver.runtime.worker_process import Seat
 from solver.runtime.workers import NoWorkerError
 from solver.schedule.backlog import WHOLE, Slot
 from solver.schedule.loading import Load
@@ -188,16 +188,16 @@ def _work(
 
 
 def _tell_limits(config: Config) -> None:
-    allowed_mb, wanted_mb = address_limit() // 2**20, Place(-1, config.memory_mb).addresses_mb
+    allowed_mb, wanted_mb = address_limit() // 2**20, Seat(-1, config.memory_mb).addresses_mb
     if 0 < allowed_mb < wanted_mb:
         text = "the system allows each process %d MB of addresses; a worker's limit was to be %d MB"
         log.warning(text, allowed_mb, wanted_mb)
 
 
 def _replayed(folder: Path, tasks: Sequence[Task], config: Config) -> Replay:
-    replayed = replay(folder / FILE) if (folder / FILE).exists() else Replay()
+    replayed = replay(folder / JOURNAL_FILE) if (folder / JOURNAL_FILE).exists() else Replay()
     if replayed.broken:
-        log.warning("%s: %d broken lines skipped", folder / FILE, replayed.broken)
+        log.warning("%s: %d broken lines skipped", folder / JOURNAL_FILE, replayed.broken)
     for header in replayed.runs[:1]:
         if header.get("digest") != task_digest(tasks):
             raise DataError(f"{folder}: holds a run over other tasks; choose another --run")

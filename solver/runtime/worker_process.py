@@ -42,7 +42,7 @@ class GarbageError(Exception):
 
 
 @dataclass(frozen=True)
-class Place:
+class Seat:
     """Where a worker runs: pinned to a core (-1: to none), with so much memory, and with the
     devices that `CUDA_VISIBLE_DEVICES` names (None: whatever the parent sees).
 
@@ -65,7 +65,7 @@ class Place:
 class WorkerProcess:
     """A `solver.runtime.worker` in a process group of its own."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Seat) -> None:
         """Start it. It says `ready` once it can take a job. Raises `OSError` or `MemoryError`
         if the system has no room for it, or no descriptors left for the submission besides."""
         with _spare_descriptors():
@@ -181,7 +181,7 @@ def _spare_descriptors() -> Iterator[None]:
         yield
 
 
-def _popen(place: Place, messages: int) -> subprocess.Popen[bytes]:
+def _popen(place: Seat, messages: int) -> subprocess.Popen[bytes]:
     limits = (messages, place.addresses_mb, place.core, os.getpid())
     return subprocess.Popen(
         start.command("solver.runtime.worker", *limits, *place.path),
@@ -202,7 +202,7 @@ def _signal_name(number: int) -> str:
         return str(number)
 
 
-def _environment(place: Place) -> dict[str, str]:
+def _environment(place: Seat) -> dict[str, str]:
     """The parent's environment with one thread a library, no network for libraries that would
     look for one, little memory for what they compiled, nothing imported from the current folder,
     and the devices of the place: they must be named before the first library that looks."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from solver.config import Config, cores, device_names
 from solver.engines import ENGINES
-from solver.runtime.worker_process import Place, WorkerProcess
+from solver.runtime.worker_process import Seat, WorkerProcess
 from solver.schedule.backlog import Slot
 from solver.schedule.loading import Load
 
@@ -22,7 +22,7 @@ class Worker:
     """A place for a worker: the process in it now, and its job."""
 
     index: int
-    place: Place
+    place: Seat
     device: bool = False
     process: WorkerProcess | None = None
     ready: bool = False
@@ -127,10 +127,10 @@ def places(config: Config, tasks: int) -> list[Worker]:
         count = min(config.workers, tasks)
         for i in range(count):
             core = usable[i % len(usable)] if count >= len(usable) else -1
-            found.append(Worker(i, Place(core, config.memory_mb, hidden, path)))
+            found.append(Worker(i, Seat(core, config.memory_mb, hidden, path)))
     if True in kinds:
         for name in device_names(config.devices)[:tasks]:
-            place = Place(-1, config.device_memory_mb, name, path)
+            place = Seat(-1, config.device_memory_mb, name, path)
             found.append(Worker(len(found), place, device=True))
     return found
 

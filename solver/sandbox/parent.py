@@ -34,7 +34,7 @@ class SandboxError(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class SandboxResult:
     """What a program made of each grid, an output or a line that says what went wrong, and
     the seconds it took for all."""
 
@@ -60,7 +60,7 @@ class Sandbox:
 
     def run(
         self, source: str, grids: Sequence[Grid], deadline: Deadline, *, arrays: bool = True
-    ) -> Run:
+    ) -> SandboxResult:
         """Call the program's `transform` on each grid, as a numpy array or as nested lists.
 
         Whatever the program does, there is an outcome for each grid, soon after the deadline
@@ -68,7 +68,7 @@ class Sandbox:
         """
         seconds = min(self._seconds, deadline.left())
         if seconds <= 0:
-            return Run(("no time was left",) * len(grids), 0.0)
+            return SandboxResult(("no time was left",) * len(grids), 0.0)
         request = {
             "source": source,
             "grids": [grid.tolist() for grid in grids],
@@ -79,11 +79,11 @@ class Sandbox:
         if answer is None:  # the jail itself is gone or stuck: a new one for the next program
             self.close()
             self._start()
-            return Run(("the sandbox ended with it",) * len(grids), seconds)
+            return SandboxResult(("the sandbox ended with it",) * len(grids), seconds)
         end = _END.get(answer["end"], f"the process ended with {answer['end']}")
         outcomes = list(_outcomes(answer["said"], len(grids)))
         outcomes += [end] * (len(grids) - len(outcomes))
-        return Run(tuple(outcomes), answer["seconds"])
+        return SandboxResult(tuple(outcomes), answer["seconds"])
 
     def close(self) -> None:
         """End the process and what it may still run."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from solver.config import Stage
 from solver.schedule.cost import CALIBRATE_AT, PRIOR, Rates, Work
 from solver.schedule.first_passes import (
-    LATE,
+    MIN_OVERRUNS,
     FirstPasses,
     FurtherPasses,
     Progress,
@@ -207,7 +207,7 @@ class Backlog:
         """Seconds below which a slice is of no use: as the stage says, or what overruns of jobs
         show that an engine does between two looks at the clock."""
         count, late_s = self._late[stage]
-        shown_s = LATE * late_s / count if count >= CALIBRATE_AT else 0.0
+        shown_s = MIN_OVERRUNS * late_s / count if count >= CALIBRATE_AT else 0.0
         return max(self.stages[stage].min_slice_s, shown_s)
 
     def calibrated(self) -> list[tuple[str, Rates]]:

@@ -17,10 +17,10 @@ MIN_SLICE_S = 0.02
 LEAST_GRACE_S = 0.25  # of any job
 HOPELESS_CONFIDENCE = 0.2  # below it hardly two views agree
 HOPELESS_SCALE = 2.0  # times the cost of the median task
-LEAST = 0.1  # of the mean cost is expected of any task
-DOUBT = 0.25  # the part of its time that a flexible engine has at least for a task that is settled
-LAST = 1e-3  # what comes after all else still comes, where time is left
-LATE = 2.0  # times that jobs overrun their slices, a slice must have to be of use
+MIN_COST_SHARE = 0.1  # of the mean cost is expected of any task
+MIN_SETTLED_SHARE = 0.25  # of its time that a flexible engine has for a task that is settled
+LAST_CHANCE = 1e-3  # what comes after all else still comes, where time is left
+MIN_OVERRUNS = 2.0  # times that jobs overrun their slices, a slice must have to be of use
 LOAD_FACTOR = 2.0  # times what loading is expected to take, it may take without being too late
 
 
@@ -59,9 +59,9 @@ def gain_rate(
     """
     passes, chance = progress.passes.get(stage, 0), 1.0 - progress.confidence
     if passes == 0:
-        return chance * max(LAST, 1 / max(MIN_SLICE_S, first_s))
+        return chance * max(LAST_CHANCE, 1 / max(MIN_SLICE_S, first_s))
     seconds = max(MIN_SLICE_S, progress.last_slice[stage]) * growth
-    return chance * (LAST if progress.hopeless(stage) else 1.0) / (1 + passes) / seconds
+    return chance * (LAST_CHANCE if progress.hopeless(stage) else 1.0) / (1 + passes) / seconds
 
 
 def slice_for(weight: float, open_weight: float, part_s: float) -> float:
@@ -176,7 +176,10 @@ class FirstPasses:
     def weigh(self, task: int, confidence: float) -> None:
         """Heed what is known of a task's answer."""
         if self._flexible:
-            before, weight = self._weights[task], self._roots[task] * max(DOUBT, 1 - confidence)
+            before, weight = (
+                self._weights[task],
+                self._roots[task] * max(MIN_SETTLED_SHARE, 1 - confidence),
+            )
             self._weights[task] = weight
             self._open += weight - before if task in self._waiting else 0.0
 
@@ -198,7 +201,7 @@ class FirstPasses:
     def _sort(self) -> None:
         self._expected = [self.rates.seconds(work) for work in self._works]
         if self.rates.jobs:
-            self._least_s = LEAST * sum(self._expected) / len(self._expected)
+            self._least_s = MIN_COST_SHARE * sum(self._expected) / len(self._expected)
         if not self._flexible:
             self._weights = self._expected
         self._heap = [(-self._expected[task], task) for task in self._waiting]

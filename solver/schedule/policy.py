@@ -24,7 +24,7 @@ from solver.schedule.loading import Load, Loading
 from solver.schedule.shares import Account, Used
 
 
-class Plan:
+class Policy:
     """The policy's state over a run: heaps of what waits, `take` and `done`."""
 
     def __init__(

@@ -14,7 +14,7 @@ from solver.config import Stage
 from solver.schedule.backlog import WHOLE, Slot
 from solver.schedule.cost import Work
 from solver.schedule.loading import Load
-from solver.schedule.policy import Plan
+from solver.schedule.policy import Policy
 from solver.schedule.shares import Used
 
 Cost = Callable[[Slot], float]  # seconds a job would take if nothing stopped it
@@ -82,7 +82,7 @@ def simulate(
     devices: int = 0,
 ) -> Simulation:
     """Run the policy to its deadline. `works`: what each task amounts to."""
-    plan, lost = Plan(works, stages, workers, devices), world.lost
+    plan, lost = Policy(works, stages, workers, devices), world.lost
     ended: list[_Step] = []
     idle = list(range(workers + devices))
     have: list[set[int]] = [set() for _ in idle]

@@ -64,11 +64,11 @@ def synth(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidat
 
     Nothing here is drawn, so the context's seed and pass change nothing.
     """
-    for found in ladder(task, deadline, subengines(SUBENGINES)):
+    for found in run_all(task, deadline, subengines(SUBENGINES)):
         yield from found.candidates(task)
 
 
-def ladder(task: Task, deadline: Deadline, searches: Mapping[str, Search]) -> Iterator[Found]:
+def run_all(task: Task, deadline: Deadline, searches: Mapping[str, Search]) -> Iterator[Found]:
     """Run sub-engines side by side in one thread, always going on with the least-used.
 
     A sub-engine that fails ends alone. The first failure is raised when all others have ended or

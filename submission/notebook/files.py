@@ -12,7 +12,7 @@ from pathlib import Path
 from solver.engines import ENGINES, READY, SETTINGS
 from solver.grid import DataError
 from solver.kit import package_files
-from solver.notebook.restarts import LEAST
+from solver.notebook.restarts import FALLBACK_PROFILE
 
 STARTED = ("solver.notebook.session", "solver.__main__")  # by the notebook's own cells
 TABLES = "solver.engines"  # names every engine there is; the run's own are looked up there
@@ -34,7 +34,7 @@ def run_files(profile: str, engines: Collection[str]) -> Files:
     roots = [*STARTED, *(place.partition(":")[0] for place in places)]
     used = _reachable(roots, {module: every[name] for module, name in names.items()})
     files = {names[module]: every[names[module]] for module in used}
-    profiles = {f"{PROFILES}/{LEAST}.toml": every[f"{PROFILES}/{LEAST}.toml"]}
+    profiles = {f"{PROFILES}/{FALLBACK_PROFILE}.toml": every[f"{PROFILES}/{FALLBACK_PROFILE}.toml"]}
     profiles |= {f"{PROFILES}/{profile_name(profile)}.toml": _profile(profile, every)}
     return sorted((files | profiles).items())
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from solver.config import recorded_config
 from solver.data.arcio import Source
-from solver.data.journal import FILE, replay
+from solver.data.journal import JOURNAL_FILE, replay
 from solver.data.jsonio import load_json
 from solver.data.submissions import check_submission, read_submission, score
 from solver.deadline import format_duration, parse_duration
@@ -232,9 +232,9 @@ def _valid(rehearsed: _Rehearsed, submission: Path) -> None:
 
 
 def _extrapolated(rehearsed: _Rehearsed, times: Times) -> list[str]:
-    if not (rehearsed.working / FILE).exists():
+    if not (rehearsed.working / JOURNAL_FILE).exists():
         return []
-    journal = replay(rehearsed.working / FILE)
+    journal = replay(rehearsed.working / JOURNAL_FILE)
     if not journal.runs:
         return []
     config = recorded_config(journal.runs[-1]["config"])

@@ -12,7 +12,7 @@ from typing import Any
 import nbformat
 
 from solver.config import Config
-from solver.data.journal import ALL, JobRecord
+from solver.data.journal import ALL_TASKS, JobRecord
 from solver.deadline import Budget, format_duration
 
 TASKS, LIMIT_S = 240, 12 * 3600.0
@@ -93,7 +93,7 @@ def extrapolation(
     ]
     for engine in dict.fromkeys(job.engine for job in jobs):
         first = [job for job in jobs if job.engine == engine and job.pass_ == 0]
-        seconds = [job.cost_s for job in first if job.task != ALL]
+        seconds = [job.cost_s for job in first if job.task != ALL_TASKS]
         if not seconds:
             continue
         cut = sum(job.outcome == "sliced" for job in first) / len(first)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from solver.answers.ensemble import RULES, Answer, Evidence, answer
 from solver.answers.select import SELECTORS
 from solver.config import BEFORE
-from solver.data.journal import ALL, JobRecord, Replay
+from solver.data.journal import ALL_TASKS, JobRecord, Replay
 from solver.data.template import template
 from solver.grid import Attempt, Candidate, Grid, Task, key, same, settled
 from submission.runs.recorded import Recorded
@@ -275,4 +275,4 @@ def ending(job: JobRecord) -> str:
 
 def task_name(job: JobRecord) -> str:
     """The job's task, in words."""
-    return "all tasks" if job.task == ALL else job.task
+    return "all tasks" if job.task == ALL_TASKS else job.task

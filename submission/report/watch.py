@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
-from solver.data.journal import FILE
+from solver.data.journal import JOURNAL_FILE
 from solver.deadline import Deadline
 from solver.grid import DataError
 from submission.report.findings import findings
@@ -55,7 +55,11 @@ class Pages:
         """What a page made now would show; another text where there is news."""
         if not self.over and time.monotonic() < self._not_before:
             return self._state
-        size = (self.folder / FILE).stat().st_size if (self.folder / FILE).exists() else -1
+        size = (
+            (self.folder / JOURNAL_FILE).stat().st_size
+            if (self.folder / JOURNAL_FILE).exists()
+            else -1
+        )
         return f"{size}{' over' if self.over else ''}"
 
     def page(self) -> bytes:

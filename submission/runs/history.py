@@ -9,7 +9,7 @@ from pathlib import Path
 
 from solver.config import Config, recorded_config
 from solver.data.arcio import Solutions
-from solver.data.journal import ALL, FILE, JobRecord, Replay
+from solver.data.journal import ALL_TASKS, JOURNAL_FILE, JobRecord, Replay
 from solver.grid import Candidate, DataError, Grid, Task, settled
 from submission.runs.recorded import read_run
 
@@ -68,9 +68,9 @@ def read_history(folder: str, source: str | None = None, solutions: str | None =
     try:
         config = recorded_config(run.config)
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise DataError(f"{run.folder / FILE}: its settings cannot be read") from None
+        raise DataError(f"{run.folder / JOURNAL_FILE}: its settings cannot be read") from None
     jobs = _jobs(run.replay, run.tasks)
-    whole = tuple(record for record in run.replay.jobs if record.task == ALL)
+    whole = tuple(record for record in run.replay.jobs if record.task == ALL_TASKS)
     return History(run.folder, run.tasks, run.solutions, config, run.replay, run.ended, jobs, whole)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from solver.data.arcio import Solutions, Source, read_leniently, read_solutions
-from solver.data.journal import FILE, Replay, replay
+from solver.data.journal import JOURNAL_FILE, Replay, replay
 from solver.data.submissions import Submission, check_submission, read_submission
 from solver.grid import DataError, Task, names
 from solver.runtime.run import task_digest
@@ -57,11 +57,11 @@ def read_run(
     Raises `DataError` if there is no run, or the tasks are not those it worked on.
     """
     folder = Path(folder)
-    if not (folder / FILE).exists():
-        raise DataError(f"{folder}: no run here (no {FILE})")
-    found = replay(folder / FILE)
+    if not (folder / JOURNAL_FILE).exists():
+        raise DataError(f"{folder}: no run here (no {JOURNAL_FILE})")
+    found = replay(folder / JOURNAL_FILE)
     if not found.runs:
-        raise DataError(f"{folder / FILE}: holds no run")
+        raise DataError(f"{folder / JOURNAL_FILE}: holds no run")
     name, loaded = _source(folder, found.runs[0], source)
     tasks = _tasks(folder, found.runs[0], loaded)
     known = loaded.solutions
@@ -81,7 +81,7 @@ def table_of(header: dict[str, Any], name: str) -> dict[str, Any]:
 def _source(folder: Path, header: dict[str, Any], given: str | None) -> tuple[str, Source]:
     name = header.get("source")
     if given is None and not isinstance(name, str):
-        raise DataError(f"{folder / FILE}: does not say where its tasks are; add --source")
+        raise DataError(f"{folder / JOURNAL_FILE}: does not say where its tasks are; add --source")
     try:
         return str(name or given), read_leniently(given if given is not None else str(name))
     except DataError as error:
@@ -94,7 +94,7 @@ def _tasks(folder: Path, header: dict[str, Any], loaded: Source) -> tuple[Task, 
     known = {task.id: task for task in loaded.tasks}
     wanted = header.get("tasks")
     if not isinstance(wanted, list) or not wanted or not all(isinstance(i, str) for i in wanted):
-        raise DataError(f"{folder / FILE}: does not say which tasks it was about")
+        raise DataError(f"{folder / JOURNAL_FILE}: does not say which tasks it was about")
     missing = [task_id for task_id in wanted if task_id not in known]
     if missing:
         raise DataError(f"{loaded.name}: has no task {names(missing)} of the run in {folder}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from solver.deadline import Deadline, format_duration
-from solver.lm.pair.checkpoint import CHECKPOINT, VECTORS, Place, export, save, save_tasks
+from solver.lm.pair.checkpoint import CHECKPOINT, VECTORS, Position, export, save, save_tasks
 from solver.lm.symbols import Batch
 from solver.lm.training.loop import Step, Trainer, device_of, measure, world
 from solver.lm.training.stream import Stream
@@ -29,7 +29,7 @@ class Before:
 
 
 @dataclass
-class Run:
+class TrainingRun:
     """A training run and what is done beside it: talk, measure, save, export."""
 
     out: Path
@@ -131,7 +131,7 @@ class Run:
         """Keep a place to go on from. It lies before the decay: from there any length goes on."""
         self.saved = now
         if world()[0] == 0:
-            place = Place(
+            place = Position(
                 self.about,
                 self.trainer.steps,
                 self.trainer.tokens,

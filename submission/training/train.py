@@ -19,7 +19,7 @@ import torch.distributed as dist
 from solver.deadline import Budget, Deadline, parse_duration
 from solver.grid import MAX_SIDE, DataError
 from solver.lm.load import fast_dtype
-from solver.lm.pair.checkpoint import CHECKPOINT, VECTORS, read_place, read_tasks, restore
+from solver.lm.pair.checkpoint import CHECKPOINT, VECTORS, read_position, read_tasks, restore
 from solver.lm.pair.fused import speed_up
 from solver.lm.pair.model import (
     PROVENANCE,
@@ -36,7 +36,7 @@ from solver.lm.training.stream import Mixture, Stream, sequence_length
 from submission.owned import check_output, claim
 from submission.training.ahead import drawn_ahead
 from submission.training.provenance import read
-from submission.training.run import CURVE, Before, Run
+from submission.training.run import CURVE, Before, TrainingRun
 
 WATCHED, WATCHED_TOKENS = 120, 512  # sequences that the held-out loss is measured on
 # On a GPU: steps worth launching, lengths that its products like.
@@ -122,7 +122,9 @@ def _processes() -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def prepare(request: Training, out: Path, deadline: Deadline, say: Callable[[str], None]) -> Run:
+def prepare(
+    request: Training, out: Path, deadline: Deadline, say: Callable[[str], None]
+) -> TrainingRun:
     """The run at its first step, or where its checkpoint stands."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     size, mixture = _size(request), _mixture(request, device)
@@ -143,9 +145,9 @@ def prepare(request: Training, out: Path, deadline: Deadline, say: Callable[[str
         "seed": request.seed,
         "data": fingerprint(corpus),
     }
-    run = Run(out, trainer, stream, about, watched_batches(corpus), ids, deadline, say)
+    run = TrainingRun(out, trainer, stream, about, watched_batches(corpus), ids, deadline, say)
     if request.resume:
-        place = read_place(out / CHECKPOINT, about)
+        place = read_position(out / CHECKPOINT, about)
         restore(out / CHECKPOINT, trainer, stream, place)
         before = Before(**place.about.get("before", {}))
         run.best, run.before_s, run.said_tokens = place.best, place.seconds, place.tokens

@@ -44,7 +44,7 @@ def test_all_tasks_are_learned_together_then_one_is_answered(
     assert found
     assert {candidate.engine for candidate in found} == {"model"}
     assert all(is_grid(candidate.grid) for candidate in found)
-    assert any(len(candidate.scores) >= engine.PROBE for candidate in found)
+    assert any(len(candidate.scores) >= engine.PROBE_VIEWS for candidate in found)
     (unlearned,) = {candidate.unlearned for candidate in found}
     assert 0 < unlearned < 3
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from solver.deadline import Deadline, FakeClock, StepClock
 from solver.grid import DataError, Task, as_grid
-from solver.lm.pair.checkpoint import CHECKPOINT, VECTORS, export, read_place
+from solver.lm.pair.checkpoint import CHECKPOINT, VECTORS, export, read_position
 from solver.lm.pair.joint import (
     MODEL,
     Joint,
@@ -74,7 +74,7 @@ def test_a_killed_training_ends_as_if_it_had_never_stopped(base: Path, tmp_path:
     assert len(whole) == 14  # a second is left for writing, and no step would end with it
     with pytest.raises(KilledError):
         run(base, tmp_path / "parts", FakeClock(), 16.0, kill=11.0)
-    place = read_place(tmp_path / "parts" / CHECKPOINT, {"seed": 0})
+    place = read_position(tmp_path / "parts" / CHECKPOINT, {"seed": 0})
     rest = run(base, tmp_path / "parts", FakeClock(place.seconds), 16.0)
     assert 0 < place.steps < 11
     assert rest == whole[place.steps :]
@@ -159,7 +159,7 @@ def test_a_process_that_was_killed_is_followed_by_another(base: Path, tmp_path: 
         time.sleep(0.05)
     process.kill()
     process.communicate()
-    place = read_place(folder / CHECKPOINT, {"seed": 0})
+    place = read_position(folder / CHECKPOINT, {"seed": 0})
     seen: list[Step] = []
     adapt_jointly(base, tasks(), folder, Deadline.after(4.0), 0, JOINT, seen.append)
     assert seen[0].number == place.steps + 1

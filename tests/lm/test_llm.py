@@ -31,7 +31,7 @@ from solver.lm.settings import Settings
 from solver.lm.symbols import Batch
 from solver.lm.training.examples import Example
 from solver.lm.training.loop import measure
-from solver.lm.vocabulary import FILE
+from solver.lm.vocabulary import VOCABULARY_FILE
 from solver.views import View
 from tests.lm.small import blank, recolored, settings_of
 from tests.runs import ROOT
@@ -116,7 +116,7 @@ def test_all_tasks_are_learned_together_and_each_goes_on_from_there(
     untaught = logits(learner.model)
     before = [measure(learner.model, [held_out(learner.model, n)[1]])[0] for n in range(3)]
     learner.learn_all(tasks, tmp_path, steps(60), 0)
-    assert {p.name for p in tmp_path.iterdir()} == {ADAPTER, FILE}
+    assert {p.name for p in tmp_path.iterdir()} == {ADAPTER, VOCABULARY_FILE}
     written = (tmp_path / ADAPTER).read_bytes()
     learner.learn_all(tasks, tmp_path, steps(60), 0)  # nothing is left to do
     assert (tmp_path / ADAPTER).read_bytes() == written
@@ -128,7 +128,7 @@ def test_all_tasks_are_learned_together_and_each_goes_on_from_there(
     # One that was killed goes on: where it stood is where the next one begins.
     (tmp_path / ADAPTER).rename(tmp_path / PART)
     learner.learn_all(tasks, tmp_path, steps(0), 0)
-    assert {p.name for p in tmp_path.iterdir()} == {ADAPTER, FILE}
+    assert {p.name for p in tmp_path.iterdir()} == {ADAPTER, VOCABULARY_FILE}
     learner.start_from(tmp_path / ADAPTER)
     learner.reset()
     again = [measure(learner.model, [held_out(learner.model, n)[1]])[0] for n in range(3)]

@@ -26,9 +26,9 @@ from solver.lm.load import CPU, fast_dtype
 from solver.lm.pair.checkpoint import (
     CHECKPOINT,
     VECTORS,
-    Place,
+    Position,
     export,
-    read_place,
+    read_position,
     read_tasks,
     restore,
     save,
@@ -101,12 +101,12 @@ def test_resume_is_bit_equal(tmp_path: Path) -> None:
     some, stream = trainer()
     losses(some, stream, 7)
     about = {"seed": 0}
-    place = Place(about, some.steps, some.tokens, stream.chunk, stream.place, 1, 1.5, 2.5)
+    place = Position(about, some.steps, some.tokens, stream.chunk, stream.place, 1, 1.5, 2.5)
     save(path, some, place)
     expected = losses(some, stream, 5)
     other, elsewhere = trainer()
     losses(other, elsewhere, 2)
-    assert read_place(path, about) == place
+    assert read_position(path, about) == place
     restore(path, other, elsewhere, place)
     assert losses(other, elsewhere, 5) == expected
     assert (other.steps, other.tokens) == (some.steps, some.tokens)
@@ -118,12 +118,12 @@ def test_resume_is_bit_equal(tmp_path: Path) -> None:
 def test_checkpoints_that_do_not_fit_are_named(tmp_path: Path) -> None:
     path = tmp_path / CHECKPOINT
     with pytest.raises(DataError, match=r"checkpoint\.safetensors: cannot be read"):
-        read_place(path, {})
+        read_position(path, {})
     some, stream = trainer()
-    place = Place({"seed": 0}, 0, 0, 0, 0, 1, 0.0, 0.0)
+    place = Position({"seed": 0}, 0, 0, 0, 0, 1, 0.0, 0.0)
     save(path, some, place)
     with pytest.raises(DataError, match="another run: seed differs"):
-        read_place(path, {"seed": 1})
+        read_position(path, {"seed": 1})
     larger = Trainer(TaskModel(build(Size(64, 3), 0), 4), RECIPE)
     with pytest.raises(DataError, match="holds no"):
         restore(path, larger, stream, place)
@@ -132,7 +132,7 @@ def test_checkpoints_that_do_not_fit_are_named(tmp_path: Path) -> None:
         restore(path, wider, stream, place)
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(DataError, match=r"checkpoint\.safetensors: corrupt"):
-        read_place(path, {})
+        read_position(path, {})
 
 
 def test_rates_warm_up_stay_and_decay() -> None:
@@ -221,7 +221,7 @@ def test_a_killed_training_goes_on(tmp_path: Path) -> None:
     assert first["steps"] == 0
     with pytest.raises(DataError, match="go on with --resume"):
         run_training(Training(str(tmp_path), "5s"), time.monotonic(), print)
-    place = read_place(checkpoint, {"seed": 0, "width": 64})
+    place = read_position(checkpoint, {"seed": 0, "width": 64})
     assert place.steps > 0
     resumed = len(curve(tmp_path))
     again = arcsub(tmp_path, "80s", "--resume")
@@ -281,7 +281,7 @@ def test_a_training_goes_on_from_a_trained_model(tmp_path: Path) -> None:
     run.save(0.0)
     begun = json.loads((tmp_path / "out" / CURVE).read_text().splitlines()[0])
     assert (begun["steps"], begun["tokens"], begun["seconds"]) == (100, 20_000, 50.0)
-    place = read_place(tmp_path / "out" / CHECKPOINT, {"width": 64, "originals": 0.6})
+    place = read_position(tmp_path / "out" / CHECKPOINT, {"width": 64, "originals": 0.6})
     assert (place.steps, place.about["before"]) == (1, asdict(old))
     again = prepare(replace(request, resume=True), tmp_path / "out", run.deadline, print)
     assert (again.trainer.steps, again.earlier) == (1, old)
@@ -327,7 +327,7 @@ def _one_step(rank: int, meet: Path, file: Path) -> None:
 def test_a_launcher_starts_several_processes(tmp_path: Path) -> None:
     process = arcsub(tmp_path, "80s", processes=2)
     end_when(process, (tmp_path / CHECKPOINT).exists, signal.SIGTERM)
-    place = read_place(tmp_path / CHECKPOINT, {"seed": 0, "width": 64})
+    place = read_position(tmp_path / CHECKPOINT, {"seed": 0, "width": 64})
     assert place.steps > 0
     assert place.ranks == 2
 

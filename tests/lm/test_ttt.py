@@ -18,7 +18,7 @@ from solver.grid import DataError, Pair, Task, as_grid, freeze, stable_seed
 from solver.lm.load import CPU, fast_dtype
 from solver.lm.pair.adapter import CONFIG, WEIGHTS, Lora, LowRank, read_lora
 from solver.lm.pair.model import Size, TaskModel, build
-from solver.lm.pair.ttt import LAST, Adaptation, Learned, Learner
+from solver.lm.pair.ttt import LAST_STEPS, Adaptation, Learned, Learner
 from solver.lm.symbols import Batch, collate, encode
 from solver.lm.training.loop import Dense, Recipe, Trainer, batch_loss, measure, tensors
 from tests.control import control
@@ -105,7 +105,7 @@ def test_it_learns_the_task() -> None:
 
 def test_what_is_left_to_learn_is_what_the_last_steps_lost() -> None:
     assert Learned(3, 0, (9.0, 3.0, 1.0), None).left == pytest.approx(13 / 3)
-    assert Learned(9, 0, (9.0,) * 5 + (0.5,) * LAST, None).left == 0.5
+    assert Learned(9, 0, (9.0,) * 5 + (0.5,) * LAST_STEPS, None).left == 0.5
     assert Learned(0, 0, (), None).left == 0.0
 
 

@@ -18,33 +18,35 @@ from solver.kit import MODEL, files_digest, link_model, package_files, settle_ti
 from solver.lm.pair.model import BUNDLE
 from solver.machine import available_mb
 from solver.notebook.mounts import CHALLENGES
-from solver.notebook.preflight import Request, preflight
+from solver.notebook.preflight import PreflightRequest, preflight
 from solver.notebook.tiny_run import TASK, Trial, solved, try_run, write_trial
-from solver.notebook.usable import Plan, read_plan
+from solver.notebook.usable import Usable, read_usable
 from tests.fakes import toy_tasks
 from tests.runs import ROOT, language_profile, write_challenges
 
 COMPETITION = "some-competition"
 
 
-def checked(tmp_path: Path, seconds: float = 40.0, **values: Any) -> tuple[Plan, str]:
+def checked(tmp_path: Path, seconds: float = 40.0, **values: Any) -> tuple[Usable, str]:
     """The plan and all that was said, for a machine with the competition mounted."""
     place = tmp_path / "input" / "competitions" / COMPETITION
     place.mkdir(parents=True, exist_ok=True)
     write_challenges(place / CHALLENGES, toy_tasks(2))
     settings = {"engines": "tests.fakes:instant", "competition": COMPETITION, **values}
     profile = settings.pop("profile", "cpu")
-    request = Request(profile, tmp_path, working=tmp_path, input=tmp_path / "input", **settings)
+    request = PreflightRequest(
+        profile, tmp_path, working=tmp_path, input=tmp_path / "input", **settings
+    )
     said: list[str] = []
     plan = preflight(request, Deadline.after(seconds), tmp_path / "plan.json", said.append)
-    assert read_plan(tmp_path / "plan.json") == plan
+    assert read_usable(tmp_path / "plan.json") == plan
     return plan, "\n".join(said)
 
 
 def test_where_all_is_well_the_plan_changes_nothing(tmp_path: Path) -> None:
     plan, said = checked(tmp_path, digest=files_digest())
     found = tmp_path / "input" / "competitions" / COMPETITION / CHALLENGES
-    assert plan == Plan(challenges=str(found))
+    assert plan == Usable(challenges=str(found))
     assert "every file is as it was built" in said
     assert "solved by a run with tests.fakes:instant" in said
     assert "PROBLEM" not in said
@@ -104,7 +106,9 @@ def test_without_the_competition_the_rest_is_checked(tmp_path: Path) -> None:
     plan, _ = checked(tmp_path, competition="")
     assert (plan.challenges, plan.problems) == ("", ())
     (tmp_path / "input" / "competitions" / COMPETITION / CHALLENGES).unlink()
-    request = Request("cpu", tmp_path, "tests.fakes:instant", "other", input=tmp_path / "input")
+    request = PreflightRequest(
+        "cpu", tmp_path, "tests.fakes:instant", "other", input=tmp_path / "input"
+    )
     plan = preflight(request, Deadline.after(40), None, lambda line: None)
     (problem,) = plan.problems
     assert problem.startswith("competition: no arc-agi_test_challenges.json")
@@ -219,13 +223,13 @@ def test_a_language_model_is_named_to_the_run(tmp_path: Path) -> None:
 
 def test_an_unknown_profile_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such profile"):
-        preflight(Request("none", tmp_path), Deadline.after(5), None)
+        preflight(PreflightRequest("none", tmp_path), Deadline.after(5), None)
 
 
 def test_the_trial_tells_who_failed(tmp_path: Path) -> None:
     challenges = write_trial(tmp_path / "some")
     assert list(json.loads(challenges.read_text())) == [TASK]
-    plan = Plan(engines=("tests.fakes:instant", "tests.fakes:explodes"), workers=1)
+    plan = Usable(engines=("tests.fakes:instant", "tests.fakes:explodes"), workers=1)
     trial = try_run(tmp_path / "trial", "cpu", plan, 20.0, Deadline.after(60))
     assert trial.solved
     assert trial.ended == {"tests.fakes:instant"}

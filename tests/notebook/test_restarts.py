@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from solver.config import load_config
 from solver.deadline import Deadline, FakeClock
 from solver.grid import DataError
-from solver.notebook.preflight import Request, preflight
+from solver.notebook.preflight import PreflightRequest, preflight
 from solver.notebook.restarts import (
     LONGEST_PAUSE_S,
     MIN_LEFT_S,
@@ -26,7 +26,7 @@ from solver.notebook.restarts import (
     keep_on,
     ways,
 )
-from solver.notebook.usable import SYNTH, Plan
+from solver.notebook.usable import SYNTH, Usable
 from submission.notebook.settings import Settings, settle
 from tests.runs import examples
 
@@ -44,7 +44,7 @@ BROKEN = {
     "unknown engine": "[[stages]]\nengine = 'synthesizer-2'\n",
     "half a file": "workers = 4\n[[stag",
 }
-PLANNED = ways("own.toml", Plan(engines=(ENGINE,), workers=3, visible=("0",)))
+PLANNED = ways("own.toml", Usable(engines=(ENGINE,), workers=3, visible=("0",)))
 
 
 def kept_on(
@@ -71,7 +71,9 @@ def test_a_broken_profile_is_refused_everywhere_and_leaves_the_synthesizer(
     with pytest.raises(DataError, match=r"own\.toml: "):
         settle(Settings(profile=str(profile)))
     with pytest.raises(DataError, match=r"own\.toml: "):
-        preflight(Request(str(profile), tmp_path), Deadline.after(9), None, lambda line: None)
+        preflight(
+            PreflightRequest(str(profile), tmp_path), Deadline.after(9), None, lambda line: None
+        )
 
     def start(way: Way) -> Ending:
         try:
@@ -83,7 +85,7 @@ def test_a_broken_profile_is_refused_everywhere_and_leaves_the_synthesizer(
 
     done: list[Way] = []
     said: list[str] = []
-    keep_on(ways(str(profile), Plan()), Deadline.after(60, FakeClock()), start, said.append)
+    keep_on(ways(str(profile), Usable()), Deadline.after(60, FakeClock()), start, said.append)
     assert [(way.profile, way.plan.engines) for way in done] == [("cpu", (SYNTH,))]
     assert said[-1] == "It got no further: it goes on with the synthesizer alone."
 
@@ -97,7 +99,7 @@ def test_a_start_that_brings_nothing_is_followed_by_less_whatever_its_code(
     )
     assert [way for _, way in started] == [*[PLANNED[0]] * starts, PLANNED[1]]
     assert said[0].startswith(f"The run ended with {code}; 3600 s")
-    assert PLANNED[1].plan == Plan(engines=(SYNTH,), workers=3, visible=("0",))
+    assert PLANNED[1].plan == Usable(engines=(SYNTH,), workers=3, visible=("0",))
     assert PLANNED[2].plan.workers == 1
 
 

@@ -12,13 +12,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from solver.data.journal import FILE
+from solver.data.journal import JOURNAL_FILE
 from solver.data.submissions import check_submission, read_submission
 from solver.deadline import parse_duration
 from solver.grid import Pair, Task, as_grid, same
 from solver.notebook.mounts import CHALLENGES
-from solver.notebook.session import LOCK, PLAN, Session, check, install_wheels, run, summary
-from solver.notebook.usable import Plan
+from solver.notebook.session import (
+    LOCK_FILE,
+    PLAN_FILE,
+    Session,
+    check,
+    install_wheels,
+    run,
+    summary,
+)
+from solver.notebook.usable import Usable
 from tests.control import paced
 from tests.fakes import toy_tasks
 from tests.runs import journal_of, language_profile, write_challenges
@@ -52,7 +60,7 @@ def session(tmp_path: Path) -> Session:
 
 def plan(session: Session, **values: object) -> None:
     """What a preflight would have left."""
-    Plan(**values).write(session.scratch / PLAN)  # type: ignore[arg-type]
+    Usable(**values).write(session.scratch / PLAN_FILE)  # type: ignore[arg-type]
 
 
 def right(session: Session) -> int:
@@ -137,7 +145,7 @@ def test_without_a_preflight_too_few_devices_leave_the_synthesizer(
 @pytest.mark.parametrize("left", ["nothing", "no JSON", '{"unknown": 1}'])
 def test_without_a_plan_the_run_does_what_the_notebook_says(session: Session, left: str) -> None:
     if left != "nothing":
-        (session.scratch / PLAN).write_text(left)
+        (session.scratch / PLAN_FILE).write_text(left)
     run(Session(**{**vars(session), "engines": "tests.fakes:instant"}))
     assert right(session) == len(TASKS)
 
@@ -220,7 +228,7 @@ def torn_wheel(session: Session, profile: Path) -> Session:
     wheels.mkdir(parents=True)
     (wheels / "made_up_parcel-1.0-py3-none-any.whl").write_bytes(b"PK torn")
     digest = "0" * 64
-    (session.scratch / LOCK).write_text(f"made-up-parcel==1.0 --hash=sha256:{digest}\n")
+    (session.scratch / LOCK_FILE).write_text(f"made-up-parcel==1.0 --hash=sha256:{digest}\n")
     return replace(session, wheels="datasets/a/wheels", profile=str(profile))
 
 
@@ -262,7 +270,7 @@ def test_what_is_broken_leaves_the_synthesizer_the_whole_budget(
 
 def test_a_run_goes_on_from_what_a_torn_journal_still_holds(session: Session) -> None:
     plan(session, engines=("tests.fakes:parricide",), workers=1)
-    journal = session.working / FILE
+    journal = session.working / JOURNAL_FILE
 
     def hear(line: str) -> None:
         if line.startswith("The run ended with -9"):
@@ -297,7 +305,7 @@ def test_a_resume_that_is_refused_goes_on_with_less(session: Session, tmp_path: 
 
 def test_a_journal_of_other_tasks_is_set_aside(session: Session) -> None:
     plan(session, engines=("tests.fakes:parricide",), workers=1)
-    journal, said = session.working / FILE, list[str]()
+    journal, said = session.working / JOURNAL_FILE, list[str]()
 
     def hear(line: str) -> None:
         said.append(line)
@@ -307,13 +315,13 @@ def test_a_journal_of_other_tasks_is_set_aside(session: Session) -> None:
     run(session, hear)
     assert right(session) == len(TASKS)
     assert any("is of other tasks: it is set aside" in line for line in said)
-    assert journal.with_name(f"{FILE}.old").read_text().endswith('"of others"}\n')
+    assert journal.with_name(f"{JOURNAL_FILE}.old").read_text().endswith('"of others"}\n')
     assert len(journal_of(session.working).runs) == 1
 
 
 def test_a_folder_in_place_of_the_journal_is_set_aside(session: Session) -> None:
     plan(session, engines=("tests.fakes:instant",), workers=1)
-    (session.working / FILE).mkdir()
+    (session.working / JOURNAL_FILE).mkdir()
     run(session)
     assert right(session) == len(TASKS)
 

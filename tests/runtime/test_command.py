@@ -12,24 +12,31 @@ import pytest
 from solver.answers.ensemble import answer
 from solver.config import load_config
 from solver.data.arcio import Source, pick_tasks
-from solver.data.journal import FILE
+from solver.data.journal import JOURNAL_FILE
 from solver.data.submissions import Score, check_submission
 from solver.data.template import template
 from solver.grid import DataError, Task
-from solver.runtime.command import Report, Request, exit_code, new_folder, run_solve, score_text
+from solver.runtime.command import (
+    Report,
+    SolveRequest,
+    exit_code,
+    new_folder,
+    run_solve,
+    score_text,
+)
 from solver.runtime.run import Result, RunError
 from tests.fakes import toy_tasks
 from tests.runs import journal_of, write_challenges
 
 
 @pytest.fixture
-def request_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Request:
+def request_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SolveRequest:
     """A quick run over ten toy tasks with their solutions, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     tasks = toy_tasks(10)
     write_challenges(tmp_path / "toys.json", tasks)
     write_solutions(tmp_path / "solutions.json", tasks)
-    return Request(
+    return SolveRequest(
         "toys.json", "solutions.json", budget="20s", engines="tests.fakes:instant", workers=1
     )
 
@@ -38,11 +45,11 @@ def write_solutions(path: Path, tasks: tuple[Task, ...]) -> None:
     path.write_text(json.dumps({t.id: [g[::-1].tolist() for g in t.tests] for t in tasks}))
 
 
-def run(request: Request) -> Report:
+def run(request: SolveRequest) -> Report:
     return run_solve(request, time.monotonic(), lambda snapshot: None)
 
 
-def test_a_run_reports_answers_score_circumstances_and_files(request_: Request) -> None:
+def test_a_run_reports_answers_score_circumstances_and_files(request_: SolveRequest) -> None:
     report = run(request_)
     answered, score, circumstances, files = report.lines()
     assert answered == "answered  10 tasks: 10 program"
@@ -51,17 +58,21 @@ def test_a_run_reports_answers_score_circumstances_and_files(request_: Request) 
     )
     assert "toys.json, 10 tasks, budget 20.0s, 1 workers on " in circumstances
     assert files == "files     runs/toys/submission.json, candidates.jsonl, run.log"
-    assert {path.name for path in report.folder.iterdir()} >= {"submission.json", FILE, "run.log"}
+    assert {path.name for path in report.folder.iterdir()} >= {
+        "submission.json",
+        JOURNAL_FILE,
+        "run.log",
+    }
     check_submission(report.folder / "submission.json", toy_tasks(10))
 
 
-def test_without_solutions_there_is_no_score(request_: Request) -> None:
+def test_without_solutions_there_is_no_score(request_: SolveRequest) -> None:
     report = run(replace(request_, solutions=None, tasks="2"))
     assert report.score is None
     assert [line.split()[0] for line in report.lines()] == ["answered", "files"]
 
 
-def test_a_draw_is_solved_and_scored_alone(request_: Request) -> None:
+def test_a_draw_is_solved_and_scored_alone(request_: SolveRequest) -> None:
     report = run(replace(request_, tasks="3", run="drawn", seed=5))
     assert report.score
     (header,) = journal_of(Path("drawn")).runs
@@ -86,7 +97,7 @@ def test_a_run_folder_is_named_after_its_source(
     source: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert str(new_folder(Request(source))) == folder
+    assert str(new_folder(SolveRequest(source))) == folder
 
 
 def test_a_folder_that_holds_a_run_is_left_alone(
@@ -94,10 +105,10 @@ def test_a_folder_that_holds_a_run_is_left_alone(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for expected in ("runs/toys", "runs/toys-2", "runs/toys-3"):
-        folder = new_folder(Request("toys.json"))
+        folder = new_folder(SolveRequest("toys.json"))
         assert str(folder) == expected
         folder.mkdir(parents=True)
-        (folder / FILE).touch()
+        (folder / JOURNAL_FILE).touch()
 
 
 def test_both_averages_are_told_with_their_counts() -> None:

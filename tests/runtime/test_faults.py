@@ -16,7 +16,7 @@ import pytest
 
 from solver.config import Config, Stage
 from solver.data.arcio import Source
-from solver.data.journal import ALL
+from solver.data.journal import ALL_TASKS
 from solver.data.submissions import check_submission, read_submission
 from solver.deadline import RealClock
 from solver.grid import Task, as_grid, key, same
@@ -103,7 +103,7 @@ def test_jobs_for_each_task_wait_for_the_one_over_all(
     result = solve(source, Config(20, stages, workers=2), tmp_path / "run")
     assert {answer.state for answer in result.answers.values()} == {state}
     jobs = journal_of(tmp_path / "run").jobs
-    assert {job.task for job in jobs if job.engine == joint} == {ALL}
+    assert {job.task for job in jobs if job.engine == joint} == {ALL_TASKS}
     assert {job.task for job in jobs if job.engine == each} == {task.id for task in tasks}
 
 

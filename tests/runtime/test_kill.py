@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from solver.data.journal import FILE
+from solver.data.journal import JOURNAL_FILE
 from solver.data.submissions import check_submission, read_submission
 from solver.grid import Task, as_grid, key
 from tests.fakes import toy_tasks
@@ -55,7 +55,7 @@ def _kill_and_resume(
     folder = base / "0"
     while len(struck) < KILLS // LANES:
         if _one_run(challenges, folder, rng.uniform(0, longest_s)):
-            struck.append(len(journal_of(folder).jobs) if (folder / FILE).exists() else 0)
+            struck.append(len(journal_of(folder).jobs) if (folder / JOURNAL_FILE).exists() else 0)
             check_submission(folder / "submission.json", TASKS)
         else:
             finished.append(folder)
@@ -67,7 +67,7 @@ def _kill_and_resume(
 
 def _one_run(challenges: Path, folder: Path, moment_s: float) -> bool:
     """Start or resume a run and kill it `moment_s` later. False if it ended before that."""
-    more = ["--resume"] if (folder / FILE).exists() else []
+    more = ["--resume"] if (folder / JOURNAL_FILE).exists() else []
     process = start(command(challenges, folder, "steady", "60s", "--workers", "1", *more))
     submission = folder / "submission.json"
     while not submission.exists():  # the promise begins with the first write

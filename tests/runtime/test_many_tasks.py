@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from solver.answers.ensemble import RULES, answer, unanswered
 from solver.config import Config, Stage
 from solver.data.arcio import Source
-from solver.data.journal import FILE, Journal
+from solver.data.journal import JOURNAL_FILE, Journal
 from solver.data.submissions import check_submission, read_submission
 from solver.data.template import template
 from solver.deadline import RealClock
@@ -23,7 +23,7 @@ from solver.runtime.board import Board
 from solver.runtime.run import RunError, _last_write, solve
 from solver.schedule.backlog import Slot
 from solver.schedule.cost import Work
-from solver.schedule.policy import Plan
+from solver.schedule.policy import Policy
 from tests.fakes import right, toy_tasks
 from tests.runs import examples, journal_of
 from tests.strategies import tasks
@@ -49,7 +49,7 @@ class Watched(Journal):
 
 
 def board_of(folder: Path, some: tuple[Task, ...]) -> tuple[Board, Watched]:
-    journal, path = Watched(folder / FILE), folder / "submission.json"
+    journal, path = Watched(folder / JOURNAL_FILE), folder / "submission.json"
     return Board(some, "experts", "likeliest", journal, path, RealClock()), journal
 
 
@@ -116,7 +116,7 @@ class Counted(list[float]):
 
 def test_no_decision_walks_through_all_tasks() -> None:
     works = [Work(10 + i) for i in range(512)]
-    plan = Plan(works, [Stage("synth", max_slice_s=9)], 2)
+    plan = Policy(works, [Stage("synth", max_slice_s=9)], 2)
     queue = plan.backlog.first[0]
     for job in range(40):
         if job == 33:  # after a calibration; the next one comes after 64

@@ -10,10 +10,10 @@ import pytest
 
 from solver.config import Config, Stage, load_config
 from solver.data.arcio import Source
-from solver.data.journal import FILE, candidate_record
+from solver.data.journal import JOURNAL_FILE, candidate_record
 from solver.deadline import STEP_S, RealClock
 from solver.grid import DataError
-from solver.runtime.command import Request, run_solve
+from solver.runtime.command import SolveRequest, run_solve
 from solver.runtime.run import solve
 from tests.fakes import toy_tasks
 from tests.runs import command, finish, journal_of, start, write_challenges
@@ -41,7 +41,7 @@ def submission(folder: Path) -> bytes:
 
 def records(folder: Path) -> list[dict[str, Any]]:
     """All that the journal says but for its headers, which say when and how a run began."""
-    lines = map(json.loads, (folder / FILE).read_text().splitlines())
+    lines = map(json.loads, (folder / JOURNAL_FILE).read_text().splitlines())
     return [line for line in lines if line["kind"] != "run"]
 
 
@@ -92,8 +92,10 @@ def test_a_run_in_steps_is_the_same_again(whole: Path, tmp_path: Path) -> None:
 def test_a_run_in_steps_that_was_cut_off_ends_as_any_other(
     part: float, whole: Path, tmp_path: Path
 ) -> None:
-    lines = (whole / FILE).read_bytes().splitlines(keepends=True)
-    (tmp_path / FILE).write_bytes(b"".join(lines[: round(part * len(lines))]) + b'{"kind":"cand')
+    lines = (whole / JOURNAL_FILE).read_bytes().splitlines(keepends=True)
+    (tmp_path / JOURNAL_FILE).write_bytes(
+        b"".join(lines[: round(part * len(lines))]) + b'{"kind":"cand'
+    )
     assert submission(in_steps(tmp_path, int(whole.name), resume=True)) == submission(whole)
     assert found(tmp_path) == found(whole)
 
@@ -128,7 +130,7 @@ def test_other_tasks_change_no_answer_of_an_engine_that_ends_by_itself(tmp_path:
 
 def test_the_time_of_a_run_in_steps_can_be_limited_too(tmp_path: Path) -> None:
     source = str(write_challenges(tmp_path / "toys.json", TASKS))
-    request = Request(
+    request = SolveRequest(
         source,
         budget="1s",
         engines=STAGES[0].engine,
@@ -151,7 +153,7 @@ def test_what_no_run_in_steps_can_have_is_refused(
     more: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     source = str(write_challenges(tmp_path / "toys.json", TASKS))
-    request = Request(source, run=str(tmp_path / "run"), **more)
+    request = SolveRequest(source, run=str(tmp_path / "run"), **more)
     with pytest.raises(DataError, match=message):
         run_solve(request, RealClock().now(), lambda snapshot: None)
 

@@ -15,7 +15,7 @@ from solver.config import Stage
 from solver.schedule.backlog import WHOLE, Slot
 from solver.schedule.cost import Work
 from solver.schedule.first_passes import MAX_DEATHS, gain_rate, slice_for
-from solver.schedule.policy import Plan
+from solver.schedule.policy import Policy
 from solver.schedule.simulate import Cost, World, simulate
 from tests.control import yardstick_s
 
@@ -350,7 +350,7 @@ def test_measured_costs_set_the_order_the_slices_and_the_end() -> None:
     # By the prior a cell to write costs four tokens; here it costs a hundred.
     works = TASKS_240[:64]
     costs = [0.001 * work.tokens + 0.1 * work.area for work in works]
-    plan = Plan(works, [BASE], workers=2)
+    plan = Policy(works, [BASE], workers=2)
     assert plan.first_passes_s(50) == 50  # unknown: all there is
     order: list[int] = []
     forecasts = {}
@@ -373,7 +373,7 @@ def test_measured_costs_set_the_order_the_slices_and_the_end() -> None:
 
 def test_no_task_is_left_with_next_to_nothing_by_what_others_cost() -> None:
     works = [Work(10, 100 * i) for i in range(1, 9)] + [Work(10, 1)]
-    plan = Plan(works, [BASE], workers=1)
+    plan = Policy(works, [BASE], workers=1)
     for slot in _drain(plan, 100)[:8]:
         plan.done(slot, "finished", 0.1 * works[slot.task].area, 0.5)
     queue = plan.backlog.first[0]
@@ -476,18 +476,18 @@ def _works(costs: Sequence[int]) -> list[Work]:
     return [Work(cost) for cost in costs]
 
 
-def _plan(costs: Sequence[int], stages: Sequence[Stage], workers: int, devices: int = 0) -> Plan:
-    return Plan(_works(costs), stages, workers, devices)
+def _plan(costs: Sequence[int], stages: Sequence[Stage], workers: int, devices: int = 0) -> Policy:
+    return Policy(_works(costs), stages, workers, devices)
 
 
-def take(plan: Plan, left_s: float, device: bool = False) -> Slot | None:
+def take(plan: Policy, left_s: float, device: bool = False) -> Slot | None:
     """What a worker is given that has every engine."""
     step = plan.take(left_s, device)
     assert step is None or isinstance(step, Slot)
     return step
 
 
-def _drain(plan: Plan, left_s: float) -> list[Slot]:
+def _drain(plan: Policy, left_s: float) -> list[Slot]:
     """All slots that can be taken while none has ended."""
     slots = []
     while (slot := take(plan, left_s)) is not None:

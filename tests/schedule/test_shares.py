@@ -15,7 +15,7 @@ from solver.schedule.backlog import Slot
 from solver.schedule.cost import CALIBRATE_AT, Work
 from solver.schedule.first_passes import grace_s, useful_slice_s, worth_loading
 from solver.schedule.loading import Load
-from solver.schedule.policy import Plan
+from solver.schedule.policy import Policy
 from solver.schedule.shares import divide
 from solver.schedule.simulate import World, simulate
 from tests.runs import examples
@@ -137,7 +137,7 @@ PROGRAMS = Stage("synth", max_slice_s=1e9)
 MODEL = Stage("model", max_slice_s=1e9, loading_s=10, min_slice_s=2)
 
 
-def loads_of(plan: Plan, left_s: float) -> list[int]:
+def loads_of(plan: Policy, left_s: float) -> list[int]:
     """The stages that a worker without any engine loads before its first job."""
     have: set[int] = set()
     order = []
@@ -187,7 +187,7 @@ def test_no_run_ends_with_an_engine_that_is_loading() -> None:
 
 def test_an_engine_that_cannot_be_loaded_in_time_is_named_at_the_start() -> None:
     def late(left_s: float, workers: int = 1) -> list[str]:
-        plan = Plan([Work(1)] * 4, [PROGRAMS, MODEL], workers)
+        plan = Policy([Work(1)] * 4, [PROGRAMS, MODEL], workers)
         return [engine for engine, _, _ in plan.too_late(left_s)]
 
     assert late(30) == ["model"]
@@ -208,7 +208,7 @@ def test_a_late_engine_is_not_loaded_and_its_time_goes_to_others() -> None:
 
 
 def test_where_loading_failed_jobs_load_for_themselves() -> None:
-    plan = Plan([Work(1)], [MODEL], 1)
+    plan = Policy([Work(1)], [MODEL], 1)
     step = plan.take(100, False, ())
     assert isinstance(step, Load)
     plan.loaded(step, "memory", 3)
@@ -218,7 +218,7 @@ def test_where_loading_failed_jobs_load_for_themselves() -> None:
 
 
 def test_loading_that_the_run_has_seen_is_expected_again() -> None:
-    plan = Plan([Work(1)] * 2, [MODEL], 1)
+    plan = Policy([Work(1)] * 2, [MODEL], 1)
     step = plan.take(100, False, ())
     assert isinstance(step, Load)
     plan.loaded(step, "finished", 45)
@@ -230,9 +230,9 @@ def test_loading_that_the_run_has_seen_is_expected_again() -> None:
 
 def test_a_job_over_all_tasks_is_loaded_for_too() -> None:
     whole = Stage("joint", whole=True, loading_s=5)
-    plan = Plan([Work(1)], [whole, Stage("each", needs="joint")], 1)
+    plan = Policy([Work(1)], [whole, Stage("each", needs="joint")], 1)
     assert loads_of(plan, 100) == [0]
-    plan = Plan([Work(1)], [whole, Stage("each", needs="joint")], 1)
+    plan = Policy([Work(1)], [whole, Stage("each", needs="joint")], 1)
     assert loads_of(plan, 8) == [1]  # there is no time for it, so nobody waits for it
 
 
@@ -263,14 +263,14 @@ def test_where_time_is_short_fewer_tasks_have_slices_of_use() -> None:
 
 
 def test_no_job_is_given_at_the_end_that_would_be_of_no_use() -> None:
-    plan = Plan([Work(1)] * 2, [Stage("model", min_slice_s=2)], 1)
+    plan = Policy([Work(1)] * 2, [Stage("model", min_slice_s=2)], 1)
     assert plan.take(1.9) is None
     assert plan.take(1.0) is None
 
 
 def test_overruns_show_what_slice_is_too_short() -> None:
     """An engine that looks at the clock every 1.5 s does nothing of use in slices of 0.1 s."""
-    plan = Plan([Work(1)] * 100, [Stage("model")], 1)
+    plan = Policy([Work(1)] * 100, [Stage("model")], 1)
     for _ in range(CALIBRATE_AT):
         slot = plan.take(10)
         assert isinstance(slot, Slot)

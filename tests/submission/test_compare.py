@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from solver.data.journal import FILE
+from solver.data.journal import JOURNAL_FILE
 from solver.data.svg import PALETTE
 from solver.grid import DataError, Grid, Task, as_grid
 from submission.lab.compare import Comparison, compare, summary
@@ -209,8 +209,8 @@ def rgb(color: str) -> str:
 def test_a_journal_without_jobs_is_compared_too(tmp_path: Path) -> None:
     one = write_run(tmp_path / "one", solving({0}))
     other = write_run(tmp_path / "other", solving({0}))
-    header = (other / FILE).read_text().splitlines(keepends=True)[0]
+    header = (other / JOURNAL_FILE).read_text().splitlines(keepends=True)[0]
     assert json.loads(header)["kind"] == "run"
-    (other / FILE).write_text(header)
+    (other / JOURNAL_FILE).write_text(header)
     found = compared(one, other)
     assert found.entries[1].work_s == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from solver.data.arcio import Solutions, Source
-from solver.data.journal import FILE, JobRecord, LoadRecord, Replay
+from solver.data.journal import JOURNAL_FILE, JobRecord, LoadRecord, Replay
 from solver.grid import Candidate, DataError, Grid, as_grid, same
 from submission.report import charts
 from submission.report.findings import Failure, engines, failures, findings, outputs_of, retries
@@ -187,7 +187,7 @@ def test_a_killed_run_is_read_as_not_ended(tmp_path: Path) -> None:
     challenges = write_challenges(tmp_path / "c.json", TASKS)
     folder = made_up_run(tmp_path / "run", Source(str(challenges), TASKS), cut=True)
     (folder / "submission.json").unlink()
-    with open(folder / FILE, "ab") as journal:
+    with open(folder / JOURNAL_FILE, "ab") as journal:
         journal.write(b'{"kind":"candidate","task":"t0')
     run = read_run(folder)
     assert not run.ended
@@ -215,15 +215,17 @@ def test_other_tasks_are_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize("change", [{"tasks": 3}, {"tasks": []}, {"tasks": [1]}, {"source": None}])
 def test_a_damaged_header_is_bad_input(folder: Path, change: dict[str, object]) -> None:
-    head, *rest = (folder / FILE).read_text().splitlines()
-    (folder / FILE).write_text("\n".join([json.dumps(json.loads(head) | change), *rest]) + "\n")
-    with pytest.raises(DataError, match=FILE):
+    head, *rest = (folder / JOURNAL_FILE).read_text().splitlines()
+    (folder / JOURNAL_FILE).write_text(
+        "\n".join([json.dumps(json.loads(head) | change), *rest]) + "\n"
+    )
+    with pytest.raises(DataError, match=JOURNAL_FILE):
         read_run(folder)
 
 
 def test_no_run_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no run here"):
         read_run(tmp_path)
-    (tmp_path / FILE).write_text("{}\n")
+    (tmp_path / JOURNAL_FILE).write_text("{}\n")
     with pytest.raises(DataError, match="holds no run"):
         read_run(tmp_path)

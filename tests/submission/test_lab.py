@@ -15,7 +15,7 @@ import pytest
 from solver.answers.ensemble import RULES
 from solver.answers.select import SELECTORS
 from solver.config import Stage
-from solver.data.journal import FILE, FORMAT
+from solver.data.journal import FORMAT, JOURNAL_FILE
 from solver.data.submissions import check_submission
 from solver.grid import DataError, Grid, Task
 from solver.runtime.board import by_task
@@ -97,7 +97,7 @@ def test_an_edited_submission_is_noticed(tmp_path: Path) -> None:
 
 def test_the_journal_of_a_killed_run_opens(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", noisy(0), finished=False)
-    journal = folder / FILE
+    journal = folder / JOURNAL_FILE
     whole = journal.read_bytes()
     journal.write_bytes(whole[: int(0.8 * len(whole))])
     run = read_history(str(folder))
@@ -119,9 +119,9 @@ def test_a_candidate_belongs_to_the_next_job_of_its_task_and_engine_to_end(tmp_p
 
 def test_what_a_killed_run_had_not_booked_counts_as_a_job(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", noisy(0), toy_tasks(2), finished=False)
-    lines = (folder / FILE).read_text().splitlines(keepends=True)
+    lines = (folder / JOURNAL_FILE).read_text().splitlines(keepends=True)
     assert '"kind":"job"' in lines[-1]
-    (folder / FILE).write_text("".join(lines[:-1]))
+    (folder / JOURNAL_FILE).write_text("".join(lines[:-1]))
     run = read_history(str(folder))
     last = run.jobs[-1][-1]
     assert (last.record.outcome, last.record.pass_, len(last.found)) == ("cut off", 1, 4)
@@ -169,17 +169,17 @@ def test_a_run_that_cannot_be_read_is_refused_in_one_line(
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no run here"):
         read_history(str(tmp_path))
-    (tmp_path / FILE).write_text("{}\n")
+    (tmp_path / JOURNAL_FILE).write_text("{}\n")
     with pytest.raises(DataError, match="holds no run"):
         read_history(str(tmp_path))
 
 
 def edit_header(folder: Path, edit: object) -> None:
-    first, *rest = (folder / FILE).read_text().splitlines(keepends=True)
+    first, *rest = (folder / JOURNAL_FILE).read_text().splitlines(keepends=True)
     header = json.loads(first)
     assert callable(edit)
     edit(header)
-    (folder / FILE).write_text("".join([json.dumps(header) + "\n", *rest]))
+    (folder / JOURNAL_FILE).write_text("".join([json.dumps(header) + "\n", *rest]))
 
 
 # --- what choices are worth, worked out by hand ---------------------------------------

@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from solver.data.arcio import Source
-from solver.data.journal import FILE
+from solver.data.journal import JOURNAL_FILE
 from solver.data.svg import PALETTE
 from solver.deadline import Deadline, FakeClock
 from solver.grid import as_grid, same
@@ -94,8 +94,8 @@ def test_killed_and_resumed_runs_are_reported(challenges: Path, tmp_path: Path) 
     folder = made_up_run(tmp_path / "run", Source(str(challenges), TASKS), cut=True)
     page = page_of(folder)
     assert "6 of 6 tasks have no terminal state" in page
-    journal = (folder / FILE).read_bytes()
-    with open(folder / FILE, "ab") as file:
+    journal = (folder / JOURNAL_FILE).read_bytes()
+    with open(folder / JOURNAL_FILE, "ab") as file:
         file.write(b'{"kind":"cand\n' + journal)
     page = page_of(folder)
     assert "1 broken line" in page
@@ -105,9 +105,9 @@ def test_killed_and_resumed_runs_are_reported(challenges: Path, tmp_path: Path) 
 def test_journals_of_older_versions_are_reported(challenges: Path, tmp_path: Path) -> None:
     folder = made_up_run(tmp_path / "run", Source(str(challenges), TASKS))
     newer = {"given_s", "scores", "votes", "config", "versions", "at", "argv", "digest"}
-    lines = map(json.loads, (folder / FILE).read_text().splitlines())
+    lines = map(json.loads, (folder / JOURNAL_FILE).read_text().splitlines())
     older = [{k: v for k, v in line.items() if k not in newer} for line in lines]
-    (folder / FILE).write_text("\n".join(map(json.dumps, older)) + "\n")
+    (folder / JOURNAL_FILE).write_text("\n".join(map(json.dumps, older)) + "\n")
     page = page_of(folder)
     assert "broken" not in page.partition("<script")[0]
     assert len(data_of(page)["tasks"]) == 6
@@ -116,7 +116,7 @@ def test_journals_of_older_versions_are_reported(challenges: Path, tmp_path: Pat
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     done = arcsub(tmp_path)
     assert done.returncode == 2
-    assert done.stderr == f"arcsub: {tmp_path}: no run here (no {FILE})\n"
+    assert done.stderr == f"arcsub: {tmp_path}: no run here (no {JOURNAL_FILE})\n"
 
 
 # --- programs -------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from solver.data.arcio import Source, read_source
-from solver.data.journal import FILE, Journal, candidate_record, replay
+from solver.data.journal import JOURNAL_FILE, Journal, candidate_record, replay
 from solver.data.svg import PALETTE
 from solver.deadline import Deadline
 from solver.grid import Grid
@@ -278,8 +278,8 @@ def test_hostile_names_programs_and_errors_stay_text(tmp_path: Path, opened: Ope
     tasks = tuple(replace(task, id=f"{i}{HOSTILE}") for i, task in enumerate(TRAINING.tasks[:3]))
     challenges = write_challenges(tmp_path / "c.json", tasks)
     folder = made_up_run(tmp_path / HOSTILE.replace("/", "")[:60], Source(str(challenges), tasks))
-    found = replay(folder / FILE)
-    journal = Journal(folder / FILE)
+    found = replay(folder / JOURNAL_FILE)
+    journal = Journal(folder / JOURNAL_FILE)
     bad = {"program": HOSTILE, "engine": HOSTILE, "view": f"d0.{HOSTILE}", "logprob": 0.0}
     journal.append(candidate_record(replace(found.candidates[0], **bad)))  # type: ignore[arg-type]
     job = vars(found.jobs[0]) | {"engine": HOSTILE, "outcome": HOSTILE, "error": HOSTILE}
@@ -312,7 +312,7 @@ def test_a_growing_run_is_seen_to_its_end(tmp_path: Path, browser: Browser) -> N
         page.goto(address)
         assert page.inner_text(".status") == "running"
         assert page.evaluate("fetch('../').then(answer => answer.status)") == 404
-        shutil.copy(whole / FILE, folder / FILE)
+        shutil.copy(whole / JOURNAL_FILE, folder / JOURNAL_FILE)
     page.locator(".status", has_text="ended").wait_for()
     assert page.locator("meta[name=live]").count() == 0
     assert len(seen.shown()) == 3

@@ -14,7 +14,7 @@ from solver.data.arcio import read_source
 from solver.deadline import Deadline, FakeClock, StepClock
 from solver.engines import Context
 from solver.grid import Pair, Task, as_grid, key
-from solver.synth.engine import SUBENGINES, Found, ladder, prepare, subengines, synth
+from solver.synth.engine import SUBENGINES, Found, prepare, run_all, subengines, synth
 from solver.synth.interleave import Search
 from solver.synth.interpret import run
 from solver.synth.program import INPUT, Solution, parse
@@ -41,7 +41,7 @@ def test_time_is_shared_evenly() -> None:
         "quick": fake(clock, 0.1, log, "quick", 2),
         "slow": fake(clock, 0.5, log, "slow", 0),
     }
-    list(ladder(TASK, Deadline.after(10.0, clock), searches))
+    list(run_all(TASK, Deadline.after(10.0, clock), searches))
     assert log.count("quick") * 0.1 == pytest.approx(log.count("slow") * 0.5, abs=0.6)
     assert clock.now() < 10.6
 
@@ -52,7 +52,7 @@ def test_solutions_carry_their_engine_and_time() -> None:
         "quick": fake(clock, 0.1, log, "quick", 2),
         "slow": fake(clock, 0.5, log, "slow", 0),
     }
-    found = list(ladder(TASK, Deadline.after(3.0, clock), searches))
+    found = list(run_all(TASK, Deadline.after(3.0, clock), searches))
     assert {one.engine for one in found} == {"quick", "slow"}
     assert all(0 < one.seconds <= 3.0 for one in found)
 
@@ -63,7 +63,7 @@ def test_an_engine_that_ends_leaves_its_time_to_others() -> None:
         "none": lambda task, deadline: iter(()),
         "slow": fake(clock, 0.5, log, "slow", 0),
     }
-    list(ladder(TASK, Deadline.after(5.0, clock), searches))
+    list(run_all(TASK, Deadline.after(5.0, clock), searches))
     assert log.count("slow") == 10
 
 
@@ -81,7 +81,7 @@ def until_it_fails(deadline: Deadline, searches: dict[str, Search]) -> tuple[lis
     """The sub-engines that found something, and what `ladder` raised in the end."""
     found = []
     try:
-        for one in ladder(TASK, deadline, searches):
+        for one in run_all(TASK, deadline, searches):
             found.append(one.engine)
     except (ValueError, MemoryError) as error:
         return found, error
@@ -182,5 +182,5 @@ def test_preparing_compiles_everything_a_search_needs() -> None:
     listener = Compiled()
     with event.install_listener("numba:compile", listener):
         for task in training("a85d4709", "3c9b0459", "007bbfb7", "d511f180", "e9afcf9a"):
-            list(ladder(task, Deadline.after(2.0), subengines(SUBENGINES)))
+            list(run_all(task, Deadline.after(2.0), subengines(SUBENGINES)))
     assert listener.names == []

@@ -29,7 +29,7 @@ from solver.lm.search.searches import Options, Question
 from solver.lm.search.strategies import STRATEGIES, propose
 from solver.lm.settings import LEAST_LENGTH, Settings, read
 from solver.lm.symbols import WRITABLE, output_symbols
-from solver.lm.vocabulary import FILE
+from solver.lm.vocabulary import VOCABULARY_FILE
 from solver.views import View, sample_views
 
 JOINT = "llm"  # in the folder that a run's workers share
@@ -145,7 +145,7 @@ def load_learner(given: Mapping[str, Any]) -> ContextLearner:
     vocabulary = read_vocabulary(folder, settings.style)
 
     def finish(lm: Any) -> ContextModel:
-        if not (folder / FILE).exists():
+        if not (folder / VOCABULARY_FILE).exists():
             cut_vocabulary(lm, vocabulary.kept)
         lm.requires_grad_(False)
         model = ContextModel(lm, vocabulary, settings.max_seq_length)

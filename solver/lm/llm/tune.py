@@ -32,7 +32,7 @@ from solver.lm.settings import Settings, adapted
 from solver.lm.symbols import Batch, Tokens
 from solver.lm.training.examples import Example, examples
 from solver.lm.training.loop import Dense, Recipe, Step, Trainer, train
-from solver.lm.vocabulary import FILE
+from solver.lm.vocabulary import VOCABULARY_FILE
 
 log = logging.getLogger("solver")
 _PACKED = ("qweight", "weight_packed")  # of linear layers that other libraries quantized
@@ -90,7 +90,7 @@ class ContextLearner:
         if (folder / ADAPTER).exists():
             return
         folder.mkdir(parents=True, exist_ok=True)
-        self.model.vocabulary.save(folder / FILE)
+        self.model.vocabulary.save(folder / VOCABULARY_FILE)
         self.reset()
         before = self._load(folder / PART) if (folder / PART).exists() else 0.0
         begun = saved = deadline.clock.now()

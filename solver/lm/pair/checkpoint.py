@@ -29,7 +29,7 @@ VECTORS = "tasks.safetensors"  # each task's vectors, (K, D), by its id
 
 
 @dataclass(frozen=True)
-class Place:
+class Position:
     """Where a run stands. `about` must be equal to go on: size, seed, data. With another number
     of processes the data goes on at the next chunk."""
 
@@ -43,19 +43,19 @@ class Place:
     best: float
 
 
-def save(path: Path, trainer: Trainer, place: Place) -> None:
+def save(path: Path, trainer: Trainer, place: Position) -> None:
     """Write a checkpoint beside `path` and put it in its place."""
     write_tensors(path, dict(_state(trainer)), {"place": json.dumps(vars(place))})
 
 
-def read_place(path: Path, about: dict[str, Any]) -> Place:
+def read_position(path: Path, about: dict[str, Any]) -> Position:
     """Where the run of a checkpoint stands.
 
     Raises `DataError` if the file cannot be read or the run was about something else.
     """
     with _open(path) as file:
         try:
-            place = Place(**json.loads(file.metadata()["place"]))
+            place = Position(**json.loads(file.metadata()["place"]))
         except (KeyError, TypeError, ValueError):
             raise DataError(f"{path}: no checkpoint of a training run") from None
     for field, value in about.items():
@@ -64,7 +64,7 @@ def read_place(path: Path, about: dict[str, Any]) -> Place:
     return place
 
 
-def restore(path: Path, trainer: Trainer, stream: Stream, place: Place) -> None:
+def restore(path: Path, trainer: Trainer, stream: Stream, place: Position) -> None:
     """Put trainer and stream where the checkpoint was written; the next loss is the same."""
     with _open(path) as file:
         _make_state(trainer)

@@ -34,8 +34,8 @@ from solver.lm.training.stream import random_view
 from solver.machine import give_back_memory
 from solver.views import View
 
-PROBE = 4  # views that are asked first
-WIDTH = 32  # sequences decoded at once
+PROBE_VIEWS = 4  # views that are asked first
+MAX_SEQUENCES = 32  # sequences decoded at once
 ADAPTATION = Adaptation()
 
 
@@ -49,7 +49,9 @@ def model(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidat
     give_back_memory()  # of learning: answering needs as much again
     views = views_of(task, context)
     known = PairModel(worker.learner.model, {task.id: 0})
-    options = Options(seed=context.seed, probe=PROBE, width=round(WIDTH * context.rung.batch))
+    options = Options(
+        seed=context.seed, probe=PROBE_VIEWS, width=round(MAX_SEQUENCES * context.rung.batch)
+    )
     for test in range(len(task.tests)):
         part = deadline.slice(deadline.left() / (len(task.tests) - test))
         asked = Question(task, test, views, known=context.known)

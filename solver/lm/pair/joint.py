@@ -25,9 +25,9 @@ from solver.lm.load import CPU, fast_dtype
 from solver.lm.pair.checkpoint import (
     CHECKPOINT,
     VECTORS,
-    Place,
+    Position,
     export,
-    read_place,
+    read_position,
     restore,
     save,
     save_tasks,
@@ -153,7 +153,7 @@ class _Keeper:
         """Go to where a checkpoint stands; this process's time counts from `begun`."""
         self._begun = self._saved = begun
         if self._path.exists():
-            place = read_place(self._path, self._about)
+            place = read_position(self._path, self._about)
             restore(self._path, self._trainer, self._stream, place)
             self.before = place.seconds
 
@@ -166,7 +166,7 @@ class _Keeper:
         trainer, stream = self._trainer, self._stream
         seconds = self.before + now - self._begun
         where = (trainer.steps, trainer.tokens, stream.chunk, stream.place, stream.ranks)
-        save(self._path, trainer, Place(self._about, *where, seconds, float("inf")))
+        save(self._path, trainer, Position(self._about, *where, seconds, float("inf")))
 
 
 def _about(model: Path, tasks: Sequence[Task], seed: int, joint: Joint) -> dict[str, object]:

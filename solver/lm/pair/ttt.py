@@ -25,10 +25,10 @@ from solver.lm.training.loop import Recipe, Step, Trainer, measure, train
 from solver.lm.training.stream import batch_of, cut
 from solver.views import View
 
-CHECK = 8  # steps between two looks at the held-out demonstration
-PATIENCE = 4  # looks without a new best that end a trial
-PACE = 4  # steps that show whether a trial has time to end
-LAST = 8  # steps that show what is left to learn
+CHECK_STEPS = 8  # steps between two looks at the held-out demonstration
+PATIENCE_CHECKS = 4  # looks without a new best that end a trial
+PACE_STEPS = 4  # steps that show whether a trial has time to end
+LAST_STEPS = 8  # steps that show what is left to learn
 RECIPE = Recipe(muon=False, matrix_lr=2e-3, vector_lr=3e-3, weight_decay=0.0, warmup=5, decay=1.0)
 
 
@@ -61,7 +61,7 @@ class Learned:
     @property
     def left(self) -> float:
         """What the last steps still lost on the demonstrations, in nats a token; 0 without any."""
-        last = self.losses[-LAST:]
+        last = self.losses[-LAST_STEPS:]
         return math.fsum(last) / max(1, len(last))
 
 
@@ -101,14 +101,14 @@ class Learner:
         held_out = trial.best if trial and trial.best_s else None
         return Learned(trainer.steps, trainer.tokens, tuple(losses), held_out)
 
-    def _try(self, task: Task, deadline: Deadline, seed: int, vectors: Tensor | None) -> _Trial:
+    def _try(self, task: Task, deadline: Deadline, seed: int, vectors: Tensor | None) -> _HeldOut:
         """Learn all demonstrations but one, drawn by the seed, while that one gets likelier."""
         out = stable_seed(seed, task.id, "held out") % len(task.train)
         rest = replace(task, train=(*task.train[:out], *task.train[out + 1 :]))
         turns = [(0, encode(View(d8).apply_pair(task.train[out]), d8)) for d8 in range(8)]
         watched = [batch_of(part) for part in cut(turns, self.adaptation.tokens)]
         part = deadline.slice(self.adaptation.trial * deadline.left())
-        trial = _Trial(self.model, watched, part)
+        trial = _HeldOut(self.model, watched, part)
         self._fit(rest, part, seed, vectors, trial.watch)
         return trial
 
@@ -137,7 +137,7 @@ class Learner:
                 yield batch_of(batches[i])
 
 
-class _Trial:
+class _HeldOut:
     """Watches the loss on a held-out demonstration; ends the training once it has risen, or if
     there is no time to see that."""
 
@@ -151,14 +151,14 @@ class _Trial:
     def watch(self, step: Step) -> bool:
         """False once `PATIENCE` looks in a row were no better than the best, or if so many will
         not be."""
-        if step.number == PACE:
+        if step.number == PACE_STEPS:
             took = self._total - self._deadline.left()
-            return took * CHECK * (PATIENCE + 1) < PACE * self._total
-        if step.number % CHECK == 0:
+            return took * CHECK_STEPS * (PATIENCE_CHECKS + 1) < PACE_STEPS * self._total
+        if step.number % CHECK_STEPS == 0:
             loss, _ = measure(self._model, self._watched)
             self._missed += 1
             if loss < self.best:
                 self.best, self.best_s = loss, self._total - self._deadline.left()
                 self._missed = 0
-            self.ended = self._missed >= PATIENCE
+            self.ended = self._missed >= PATIENCE_CHECKS
         return not self.ended

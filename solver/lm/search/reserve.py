@@ -11,7 +11,8 @@ from solver.lm.search.language import Cache, LanguageModel, LogProbs, Prompt
 from solver.lm.search.searches import Guess, Options, Question, Search
 from solver.views import View
 
-MOST = 0.3  # of the time: where more is found than that measures, the likeliest are measured
+# Of the time: where more is found than that measures, the likeliest are measured.
+MAX_RESERVE_SHARE = 0.3
 
 
 @dataclass
@@ -48,7 +49,7 @@ class Reserve:
         self._model, self._views = model, views
         self._grids = finalists + len(known)
         self._clock = Ahead(deadline.clock)
-        self._most = MOST * deadline.left()
+        self._most = MAX_RESERVE_SHARE * deadline.left()
         self._sizes = {key(grid): symbols(grid) for grid in known}
         self._prompt, self._each = 0, 0.0  # symbols of a prompt, seconds a symbol
         self.deadline = Deadline(deadline.at, self._clock)

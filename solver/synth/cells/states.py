@@ -76,7 +76,7 @@ def reachable(task: Task, deadline: Deadline) -> Iterator[list[State] | None]:
     yield _fitting(run, task)
 
 
-def _fitting(run: gr.Run, task: Task) -> list[State]:
+def _fitting(run: gr.GridSearch, task: Task) -> list[State]:
     space, demos = run.space, len(task.train)
     ones = np.flatnonzero(space.kind[: int(space.used[sp.STATES])] == sp.ONE)
     blocks = space.ref[space.first[ones, :-1], 0]  # (n, K)

@@ -35,7 +35,7 @@ REPORTS = 3  # programs reported for one and the same answer
 
 
 @dataclass
-class Run:
+class GridSearch:
     """One search: a task, a size rule (or none), and what has been reached so far."""
 
     task: Task
@@ -87,7 +87,7 @@ def prepare() -> None:
         pass
 
 
-def new_run(task: Task, rule: SizeRule | None, pixels: int = MOST_PIXELS) -> Run:
+def new_run(task: Task, rule: SizeRule | None, pixels: int = MOST_PIXELS) -> GridSearch:
     """A search at its start: the inputs are in the space, nothing is expanded. `pixels` is the
     memory for cells, in bytes."""
     grids = [pair.input for pair in task.train] + list(task.tests)
@@ -101,10 +101,10 @@ def new_run(task: Task, rule: SizeRule | None, pixels: int = MOST_PIXELS) -> Run
     colors |= {int(c) for pair in task.train for c in np.unique(pair.output)}
     target = pc.target_of(task)
     ops = operations(sorted(colors), rule is not None)
-    return Run(task, rule, space, ops, inst, target, new_pieces(target, MOST_STATES))
+    return GridSearch(task, rule, space, ops, inst, target, new_pieces(target, MOST_STATES))
 
 
-def _explore(run: Run, deadline: Deadline) -> Iterator[Solution | None]:
+def _explore(run: GridSearch, deadline: Deadline) -> Iterator[Solution | None]:
     """Expand until the deadline; without a size, until states have shown what it may be."""
     begin, stacked, status = 0, 0, MORE
     while status == MORE and not deadline.passed():
@@ -125,7 +125,7 @@ def _explore(run: Run, deadline: Deadline) -> Iterator[Solution | None]:
             yield from _stacks(run, deadline)
 
 
-def _state_rules(run: Run, begin: int, end: int) -> list[SizeRule]:
+def _state_rules(run: GridSearch, begin: int, end: int) -> list[SizeRule]:
     """Size rules from states that have the size of every output."""
     wanted = run.target.shape[:, :2]
     ones = np.flatnonzero(run.space.kind[begin:end] == sp.ONE) + begin
@@ -142,7 +142,7 @@ def _state_rules(run: Run, begin: int, end: int) -> list[SizeRule]:
     return rules
 
 
-def _judge(run: Run, begin: int) -> tuple[int, list[Solution]]:
+def _judge(run: GridSearch, begin: int) -> tuple[int, list[Solution]]:
     """Direct hits among the states from `begin` on, and the state to go on with."""
     verdict = np.empty((64, 2), np.int64)
     found = []
@@ -154,12 +154,12 @@ def _judge(run: Run, begin: int) -> tuple[int, list[Solution]]:
     return begin, found
 
 
-def _exact(run: Run, state: int) -> Solution | None:
+def _exact(run: GridSearch, state: int) -> Solution | None:
     outputs = [_cells(run.space, state, k) for k in _tests(run)]
     return _solution(run, lambda: program_of(run, state), outputs, _bits(run, state))
 
 
-def _mapped(run: Run, state: int) -> Solution | None:
+def _mapped(run: GridSearch, state: int) -> Solution | None:
     table = np.empty(10, np.int64)
     jd.color_map(run.space, state, run.target, table)
     outputs = [freeze(table[_cells(run.space, state, k)].astype(np.uint8)) for k in _tests(run)]
@@ -170,7 +170,7 @@ def _mapped(run: Run, state: int) -> Solution | None:
     )
 
 
-def _stacks(run: Run, deadline: Deadline) -> Iterator[Solution | None]:
+def _stacks(run: GridSearch, deadline: Deadline) -> Iterator[Solution | None]:
     for layers in pc.stacks(run.pieces, run.target, deadline):
         if layers is None:
             yield None
@@ -184,7 +184,7 @@ def _stacks(run: Run, deadline: Deadline) -> Iterator[Solution | None]:
         yield _solution(run, lambda: _stack_program(run, layers), outputs, bits)  # noqa: B023
 
 
-def _stack_program(run: Run, layers: Sequence[pc.Layer]) -> Call:
+def _stack_program(run: GridSearch, layers: Sequence[pc.Layer]) -> Call:
     assert run.rule is not None
     parts = []
     for piece, mode in layers:
@@ -195,7 +195,7 @@ def _stack_program(run: Run, layers: Sequence[pc.Layer]) -> Call:
 
 
 def _solution(
-    run: Run, program: Callable[[], Call], outputs: Sequence[Grid], bits: float
+    run: GridSearch, program: Callable[[], Call], outputs: Sequence[Grid], bits: float
 ) -> Solution | None:
     """A solution, unless its answers have been reported often enough."""
     if not all(map(is_grid, outputs)):
@@ -206,7 +206,7 @@ def _solution(
     return Solution(program(), tuple(outputs), bits) if times < REPORTS else None
 
 
-def program_of(run: Run, state: int) -> Call:
+def program_of(run: GridSearch, state: int) -> Call:
     """The expression that makes a state from the input."""
     size = run.rule.program if run.rule else None
     path = []
@@ -220,11 +220,11 @@ def program_of(run: Run, state: int) -> Call:
     return program
 
 
-def _bits(run: Run, state: int) -> float:
+def _bits(run: GridSearch, state: int) -> float:
     return float(run.space.cost[state])
 
 
-def _tests(run: Run) -> range:
+def _tests(run: GridSearch) -> range:
     return range(run.demos, run.demos + len(run.task.tests))
 
 
