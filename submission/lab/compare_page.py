@@ -48,7 +48,7 @@ class Card:
 
 def page(found: Comparison) -> str:
     """The whole page as HTML; whatever a task or a folder is called stays text."""
-    loader = jinja2.PackageLoader("submission", "templates")
+    loader = jinja2.PackageLoader("submission.report", "templates")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )

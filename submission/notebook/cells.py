@@ -15,9 +15,15 @@ KIT = "/kaggle/temp/kit"  # not the working folder: what lies there is the noteb
 WIDTH = 100  # of a line of base85
 PARTS = Path(__file__).parent / "parts"
 _TITLES = {  # of its parts, in this order; others follow under their names
-    "solver": "The solver: the run",
+    "solver": "The solver: what all its parts use",
+    "solver/data": "Tasks, journal and submission",
+    "solver/answers": "From candidates to two attempts",
+    "solver/schedule": "The allocation of time",
+    "solver/runtime": "The run",
+    "solver/notebook": "What this notebook's cells call",
     "solver/synth": "The program synthesizer",
     "solver/lm": "The model",
+    "solver/sandbox": "The sandbox",
     "solver/profiles": "Profiles",
 }
 # Half of the source, and Kaggle limits a notebook's size: packed it takes a quarter.

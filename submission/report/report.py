@@ -68,7 +68,7 @@ def run_report(folder: str, source: str | None, solutions: str | None, out: str 
 
 def render(run: Recorded, found: list[Finding], traced: Traced, live: Live | None = None) -> str:
     """The whole page; with `live` one that looks for a newer one."""
-    files = resources.files("submission") / "templates"
+    files = resources.files("submission.report") / "templates"
     style, script = ((files / f"report.{kind}").read_text("utf-8") for kind in ("css", "js"))
     style = style.replace("/*palette*/", _palette_css())
     failed = failures(run.replay)
@@ -103,7 +103,7 @@ def render(run: Recorded, found: list[Finding], traced: Traced, live: Live | Non
 
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("submission", "templates"),
+        loader=jinja2.PackageLoader("submission.report", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -160,7 +160,9 @@ def test_every_folder_of_the_solver_is_made_and_has_a_heading(notebook: Any) -> 
     assert made
     assert set(re.findall(r'"([^"]+)"', made[1])) == folders
     headings = [c["source"] for c in notebook["cells"] if c["cell_type"] == "markdown"]
-    assert len(headings) == 1 + len(folders) + 6
+    rooms = {"/".join(folder.split("/")[:2]) for folder in folders}
+    assert len(headings) == 1 + len(rooms) + 6
+    assert not any("/" in heading for heading in headings[1:])  # each has words of its own
 
 
 def test_its_cells_are_python_and_end_without_a_blank_line(notebook: Any) -> None:

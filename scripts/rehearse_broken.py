@@ -1,0 +1,141 @@
+"""Rehearse notebooks that a user has broken, and demand answers and the whole budget of each.
+
+    PYTHONPATH=. python scripts/rehearse_broken.py
+    PYTHONPATH=. python scripts/rehearse_broken.py --cases selector,torn-wheel --budget 2m
+
+The developer's side refuses such settings. So each profile is written into a notebook that is
+built already, as somebody would who edits a version on Kaggle. Every rehearsal must leave a valid
+submission with answers of the synthesizer, and use nine tenths of the budget: some of the tasks
+are noise, so work never runs out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from solver.data.journal import JOURNAL_FILE, replay
+from solver.deadline import parse_duration
+from solver.grid import DataError, Grid
+from solver.notebook.usable import SYNTH
+from solver.runtime.run import RunError
+from submission.notebook.build import build, commit_of
+from submission.notebook.settings import Settings
+from submission.rehearsal.options import Rehearsal
+from submission.rehearsal.rehearse import EXECUTED, rehearse
+from submission.rehearsal.timeline import times_of
+from tests.notebook.test_session import hard_tasks
+from tests.runs import language_profile, write_challenges
+
+PROFILE = "own"
+STAGE = '[[stages]]\nengine = "synth"\n'
+PROFILES = {
+    "syntax": 'workers = 2\n[[stages]\nengine = "synth"\n',
+    "selector": f'selector = "nope"\n{STAGE}',
+    "ensemble": f'ensemble = "nope"\n{STAGE}',
+    "grace": f'grace_s = "2"\n{STAGE}',
+    "workers-text": f'workers = "two"\n{STAGE}',
+    "workers-below-0": f"workers = -3\n{STAGE}",
+    "memory": f"memory_mb = -5\n{STAGE}",
+    "share": f"{STAGE}share = 0\n",
+    "slice": f"{STAGE}max_slice_s = -1\n",
+    "needs": f'{STAGE}needs = "nosuch"\n',
+    "whole": f'{STAGE}whole = "yes"\n',
+    "engine": '[[stages]]\nengine = "synht"\n',
+}
+TORN = ("torn-wheel", "torn-model")
+CASES = (*PROFILES, *TORN)
+LEAST_SHARE = 0.9  # of the budget
+
+
+def main() -> int:
+    """A line for each case; 1 if one of them cost the run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cases", default=",".join(CASES), help="some of them, by commas")
+    parser.add_argument("--budget", default="60s", help="of each notebook")
+    parser.add_argument("--out", type=Path, default=Path("runs/broken"))
+    options = parser.parse_args()
+    failed = []
+    for case in options.cases.split(","):
+        print(f"\n=== {case}", flush=True)
+        fault = _fault(case, options.out.resolve() / case, options.budget)
+        print(f"=== {case}: {fault or 'answers, and the whole budget'}", flush=True)
+        failed += [case] if fault else []
+    print(f"\nfailed: {', '.join(failed)}" if failed else "\nnothing broken cost the run")
+    return 1 if failed else 0
+
+
+def _fault(case: str, out: Path, budget: str) -> str:
+    """What is wrong with a case's rehearsal, if anything."""
+    out.mkdir(parents=True, exist_ok=True)
+    tasks = hard_tasks()
+    source = str(write_challenges(out / "challenges.json", tasks))
+    solutions = out / "solutions.json"
+    solutions.write_text(json.dumps({t.id: [_upside_down(g) for g in t.tests] for t in tasks}))
+    notebook, folders = _broken(case, out)
+    nbformat.write(notebook, out / "notebook.ipynb")
+    request = Rehearsal(
+        *(source, str(out / "notebook.ipynb")),
+        **{"solutions": str(solutions), "budget": budget, "out": str(out / "rehearsed")},
+        at_least=1,
+    )
+    try:
+        rehearse(replace(request, **folders), print)
+    except (DataError, RunError) as error:
+        return str(error)
+    return _shortfall(out / "rehearsed", parse_duration(budget))
+
+
+def _upside_down(grid: Grid) -> Any:
+    """The output that toy tasks have; that of noise is anybody's guess."""
+    return grid[::-1].tolist()
+
+
+def _shortfall(out: Path, budget_s: float) -> str:
+    """What a rehearsal that came to its end lacks, if anything."""
+    found = replay(out / "kaggle" / "working" / JOURNAL_FILE).candidates
+    if not any(candidate.engine == SYNTH for candidate in found):
+        return "no answer of the synthesizer"
+    used_s = sum(times_of(out / EXECUTED).stages.values())
+    if used_s < LEAST_SHARE * budget_s:
+        return f"only {used_s:.0f} s of {budget_s:.0f} are used"
+    return ""
+
+
+def _broken(case: str, out: Path) -> tuple[Any, dict[str, str]]:
+    """A case's notebook, and what is attached to it."""
+    if case == "torn-model":
+        model = out / "model"
+        model.mkdir(exist_ok=True)
+        (model / "config.json").write_text("{}")
+        (model / "model.safetensors").write_bytes(b"torn")
+        profile = language_profile(out / f"{PROFILE}.toml", SYNTH)
+        settings = Settings(str(profile), model="datasets/someone/model", machine="cpu")
+        return _built(settings), {"model": str(model)}
+    if case == "torn-wheel":
+        wheels, lock = out / "wheels", out / "lock.txt"
+        wheels.mkdir(exist_ok=True)
+        (wheels / "made_up_parcel-1.0-py3-none-any.whl").write_bytes(b"PK torn")
+        lock.write_text(f"made-up-parcel==1.0 --hash=sha256:{'0' * 64}\n")
+        settings = Settings(wheels="datasets/someone/wheels", lock=str(lock), engines=SYNTH)
+        return _built(settings), {"wheels": str(wheels)}
+    good = out / f"{PROFILE}.toml"
+    good.write_text(STAGE)
+    notebook = _built(Settings(str(good)))
+    (cell,) = (c for c in notebook.cells if f"profiles/{PROFILE}.toml\n" in c.source)
+    cell.source = cell.source.partition("\n")[0] + "\n" + PROFILES[case]
+    return notebook, {}
+
+
+def _built(settings: Settings) -> Any:
+    return nbformat.reads(build(settings, commit_of()), as_version=4)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
