@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,15 +77,20 @@ def _fault(case: str, out: Path, budget: str) -> str:
     source = str(write_challenges(out / "challenges.json", tasks))
     solutions = out / "solutions.json"
     solutions.write_text(json.dumps({t.id: [_upside_down(g) for g in t.tests] for t in tasks}))
-    notebook, folders = _broken(case, out)
+    notebook, model, wheels = _broken(case, out)
     nbformat.write(notebook, out / "notebook.ipynb")
     request = Rehearsal(
-        *(source, str(out / "notebook.ipynb")),
-        **{"solutions": str(solutions), "budget": budget, "out": str(out / "rehearsed")},
+        source,
+        str(out / "notebook.ipynb"),
+        str(solutions),
+        budget=budget,
+        out=str(out / "rehearsed"),
+        wheels=wheels,
+        model=model,
         at_least=1,
     )
     try:
-        rehearse(replace(request, **folders), print)
+        rehearse(request, print)
     except (DataError, RunError) as error:
         return str(error)
     return _shortfall(out / "rehearsed", parse_duration(budget))
@@ -108,8 +112,8 @@ def _shortfall(out: Path, budget_s: float) -> str:
     return ""
 
 
-def _broken(case: str, out: Path) -> tuple[Any, dict[str, str]]:
-    """A case's notebook, and what is attached to it."""
+def _broken(case: str, out: Path) -> tuple[Any, str | None, str | None]:
+    """A case's notebook, and the folders of the model and the wheels that are attached to it."""
     if case == "torn-model":
         model = out / "model"
         model.mkdir(exist_ok=True)
@@ -117,20 +121,20 @@ def _broken(case: str, out: Path) -> tuple[Any, dict[str, str]]:
         (model / "model.safetensors").write_bytes(b"torn")
         profile = language_profile(out / f"{PROFILE}.toml", SYNTH)
         settings = Settings(str(profile), model="datasets/someone/model", machine="cpu")
-        return _built(settings), {"model": str(model)}
+        return _built(settings), str(model), None
     if case == "torn-wheel":
         wheels, lock = out / "wheels", out / "lock.txt"
         wheels.mkdir(exist_ok=True)
         (wheels / "made_up_parcel-1.0-py3-none-any.whl").write_bytes(b"PK torn")
         lock.write_text(f"made-up-parcel==1.0 --hash=sha256:{'0' * 64}\n")
         settings = Settings(wheels="datasets/someone/wheels", lock=str(lock), engines=SYNTH)
-        return _built(settings), {"wheels": str(wheels)}
+        return _built(settings), None, str(wheels)
     good = out / f"{PROFILE}.toml"
     good.write_text(STAGE)
     notebook = _built(Settings(str(good)))
     (cell,) = (c for c in notebook.cells if f"profiles/{PROFILE}.toml\n" in c.source)
     cell.source = cell.source.partition("\n")[0] + "\n" + PROFILES[case]
-    return notebook, {}
+    return notebook, None, None
 
 
 def _built(settings: Settings) -> Any:

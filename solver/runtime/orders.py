@@ -1,4 +1,4 @@
-"""Orders to a worker as lines of JSON: run a job, or load an engine ahead of its jobs."""
+"""The orders for what the policy decides: a job, or an engine to load ahead of its jobs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from solver.config import Config, Stage
-from solver.data.journal import ALL_TASKS, candidate_record
+from solver.data.journal import ALL_TASKS
 from solver.deadline import format_duration
 from solver.grid import Candidate, Task, stable_seed
-from solver.runtime.worker import task_record
+from solver.runtime.messages import JobOrder, LoadOrder
 from solver.runtime.workers import Worker
 from solver.schedule.backlog import WHOLE, Slot
 from solver.schedule.loading import Load
@@ -25,37 +25,40 @@ def about(slot: Slot, tasks: tuple[Task, ...]) -> tuple[tuple[Task, ...], str]:
 
 
 def job_order(
-    slot: Slot, tasks: tuple[Task, ...], known: Sequence[Candidate], config: Config, folder: Path
-) -> dict[str, Any]:
-    """A job; `folder` is where workers leave things for one another."""
+    number: int,
+    slot: Slot,
+    tasks: tuple[Task, ...],
+    known: Sequence[Candidate],
+    config: Config,
+    folder: Path,
+) -> JobOrder:
+    """The order for a slot of the plan; `folder` is where workers leave files for one another."""
     mine, name = about(slot, tasks)
     stage = config.stages[slot.stage]
     # A job over all tasks is one job however often it is begun: it goes on where it was.
     again = 0 if slot.task == WHOLE else slot.pass_
-    return {
-        **_engine(stage, slot.rung, folder),
-        "tasks": [task_record(task) for task in mine],
-        "whole": slot.task == WHOLE,
-        "pass_": slot.pass_,
-        "seed": stable_seed(config.seed, name, stage.engine, again),
-        "slice_s": slot.slice_s,
-        "step_s": stage.step_s if config.steps else 0.0,
-        "known": list(map(candidate_record, known)),
-    }
+    return JobOrder(
+        *_engine(number, stage, slot.rung, folder),
+        tasks=mine,
+        whole=slot.task == WHOLE,
+        pass_=slot.pass_,
+        seed=stable_seed(config.seed, name, stage.engine, again),
+        slice_s=slot.slice_s,
+        step_s=stage.step_s if config.steps else 0.0,
+        known=tuple(known),
+    )
 
 
-def load_order(load: Load, config: Config, folder: Path) -> dict[str, Any]:
-    """Loading: what a job says of its engine, and no more."""
-    return _engine(config.stages[load.stage], load.rung, folder)
+def load_order(number: int, load: Load, config: Config, folder: Path) -> LoadOrder:
+    """The order to load a stage's engine."""
+    return LoadOrder(*_engine(number, config.stages[load.stage], load.rung, folder))
 
 
-def _engine(stage: Stage, rung: int, folder: Path) -> dict[str, Any]:
-    return {
-        "engine": stage.engine,
-        "folder": str(folder),
-        "settings": dict(stage.settings),
-        "without": stage.ladder[:rung],
-    }
+def _engine(
+    number: int, stage: Stage, rung: int, folder: Path
+) -> tuple[int, str, str, dict[str, Any], tuple[str, ...]]:
+    """The fields of a `LoadOrder`."""
+    return number, stage.engine, str(folder), dict(stage.settings), tuple(stage.ladder[:rung])
 
 
 def doing(worker: Worker, config: Config, tasks: tuple[Task, ...], now: float) -> str:

@@ -11,14 +11,24 @@ import selectors
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from solver.config import Config, Stage
-from solver.data.journal import JobRecord, LoadRecord, candidate_of
+from solver.data.journal import JobRecord, LoadRecord
 from solver.deadline import Clock, Deadline
 from solver.grid import Candidate, Task
 from solver.ladder import says_out_of_memory, step_down
 from solver.runtime.events import Events, Policy
+from solver.runtime.messages import (
+    Done,
+    Failed,
+    Found,
+    Loaded,
+    LoadOrder,
+    Log,
+    Ready,
+    Report,
+    Started,
+)
 from solver.runtime.orders import about, doing, job_order, load_order
 from solver.runtime.worker import MAX_CANDIDATES
 from solver.runtime.worker_process import GarbageError, WorkerProcess
@@ -96,11 +106,11 @@ class Supervisor:
             step = self._policy.take(deadline.left(), worker.device, worker.have)
             if isinstance(step, Load):
                 worker.load = step
-                self._send(worker, load_order(step, self._config, self._folder))
+                self._send(worker, load_order(self._job, step, self._config, self._folder))
             elif step:
                 worker.slot, worker.running, worker.candidates = step, False, 0
-                known = self._events.known(step)
-                self._send(worker, job_order(step, self._tasks, known, self._config, self._folder))
+                given = (self._tasks, self._events.known(step), self._config, self._folder)
+                self._send(worker, job_order(self._job, step, *given))
 
     def _start(self, worker: Worker) -> None:
         if self._clock.now() < worker.retry_at:
@@ -122,12 +132,12 @@ class Supervisor:
             self._policy.give_up(worker.device)
             self._events.log(f"{worker} is given up: it never became ready")
 
-    def _send(self, worker: Worker, order: dict[str, Any]) -> None:
+    def _send(self, worker: Worker, order: LoadOrder) -> None:
         assert worker.process
         self._job += 1
-        worker.job = self._job
+        worker.job = order.number
         worker.given = worker.since = self._clock.now()
-        worker.process.send({"number": self._job, **order})
+        worker.process.send(order)
 
     def _stage(self, slot: Slot) -> Stage:
         return self._config.stages[slot.stage]
@@ -161,39 +171,43 @@ class Supervisor:
     def _hear(self, worker: Worker) -> None:
         assert worker.process
         try:
-            for message in worker.process.receive():
-                self._message(worker, message)
-        except (GarbageError, KeyError, ValueError, TypeError) as error:
+            for report in worker.process.receive():
+                self._listen(worker, report)
+        except GarbageError as error:
             self._lose(worker, f"sent garbage: {error}")
 
-    def _message(self, worker: Worker, message: dict[str, Any]) -> None:
-        kind = message.pop("kind")
-        if kind == "log":
-            self._log(worker, str(message["line"]))
-            return
-        if kind == "ready" and not worker.busy:
+    def _listen(self, worker: Worker, report: Report) -> None:
+        """Act on a report. Raises `GarbageError` for one of another order, or out of turn."""
+        if isinstance(report, Log):
+            self._log(worker, report.line)
+        elif isinstance(report, Ready) and not worker.busy:
             worker.became_ready()
-            return
-        if not worker.busy or message.pop("number") != worker.job:
-            raise ValueError(f"a {kind!r} out of turn")
-        worker.worked_s = float(message.pop("worked_s", worker.worked_s))
-        if kind in ("failed", "exhausted"):
-            self._fail(worker, str(message["error"]).strip(), memory=kind == "exhausted")
-        elif kind == "loaded" and worker.load:
+        elif isinstance(report, Ready) or not worker.busy or report.number != worker.job:
+            raise GarbageError(f"a {type(report).__name__} out of turn")
+        elif isinstance(report, Failed):
+            worker.worked_s = report.worked_s
+            self._fail(worker, report.error.strip(), memory=report.memory)
+        elif worker.slot:
+            self._hear_of_job(worker, worker.slot, report)
+        elif isinstance(report, Loaded):
             self._end(worker, "finished")
-        elif worker.slot is None:
-            raise ValueError(f"a {kind!r} while loading")
-        elif kind == "started":
+        else:
+            raise GarbageError(f"a {type(report).__name__} while loading")
+
+    def _hear_of_job(
+        self, worker: Worker, slot: Slot, report: Loaded | Started | Found | Done
+    ) -> None:
+        if isinstance(report, Started):
             worker.running, worker.since = True, self._clock.now()
-        elif kind == "candidate":
-            self._candidate(worker, worker.slot, candidate_of(message))
-        elif kind == "done":
-            whole = worker.slot.task == WHOLE
-            self._end(worker, "finished" if message["finished"] is True else "sliced")
-            if whole and not worker.device:  # what all tasks took stays behind in its process
+        elif isinstance(report, Found):
+            self._candidate(worker, slot, report.candidate)
+        elif isinstance(report, Done):
+            worker.worked_s = report.worked_s
+            self._end(worker, "finished" if report.finished else "sliced")
+            if slot.task == WHOLE and not worker.device:  # all tasks' memory stays in its process
                 self._remove(worker)
         else:
-            raise ValueError(f"a message of kind {kind!r}")
+            raise GarbageError("a Loaded for a job")
 
     def _fail(self, worker: Worker, error: str, *, memory: bool) -> None:
         """The worker's engine raised."""
@@ -217,7 +231,7 @@ class Supervisor:
         worker.candidates += 1
         worker.worked_s = candidate.cost_s
         if not mine or worker.candidates > MAX_CANDIDATES:
-            raise ValueError("a candidate of another job, or too many")
+            raise GarbageError("a candidate of another job, or too many")
         self._events.candidate(slot, candidate)
 
     def _enforce(self, worker: Worker, process: WorkerProcess) -> None:

@@ -1,14 +1,12 @@
-"""The worker process: takes jobs from standard input, sends candidates as JSON lines.
+"""The worker process: takes orders from standard input, reports on a pipe of its own.
 
-Jobs and messages are lines of JSON, never pickles: whatever a broken engine sends, the parent
-only ever parses text. What an engine prints goes to the parent's log, not into the messages.
-A worker ends with its parent, however the parent ends.
+What an engine prints goes to the parent's log, not into the reports. A worker ends with its parent,
+however the parent ends.
 """
 
 from __future__ import annotations
 
 import ctypes
-import json
 import logging
 import os
 import resource
@@ -18,15 +16,29 @@ import threading
 import time
 import traceback
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-from solver.data.journal import candidate_of, candidate_record, pack_grid, unpack_grid
 from solver.deadline import Clock, Deadline, RealClock, StepClock
 from solver.engines import Context, Engine, load_engine
-from solver.grid import Candidate, Pair, Task, is_grid
+from solver.grid import Candidate, Task, is_grid
 from solver.ladder import Rung, is_out_of_memory, rung_of
 from solver.machine import address_limit, give_back_memory
+from solver.runtime.messages import (
+    Done,
+    Failed,
+    Found,
+    JobOrder,
+    Loaded,
+    LoadOrder,
+    Log,
+    Ready,
+    Report,
+    Started,
+    read_order,
+    report_line,
+)
 
 MAX_CANDIDATES = 2000  # a job that yields more is cut: nobody reads ten thousand guesses
 LAST_WORDS_S = 0.1  # what a job has found by its deadline is sent, as long as that takes no longer
@@ -42,15 +54,15 @@ def main() -> None:
     _limit(addresses_mb, core)
     # The descriptor stays open to the end of the process: its end is how the parent hears of that.
     with open(fd, "w", encoding="utf-8", buffering=1, closefd=False) as messages:
-        logging.getLogger("solver").addHandler(_Log(messages))
+        logging.getLogger("solver").addHandler(_LogHandler(messages))
         logging.getLogger("solver").setLevel(logging.INFO)
-        _send(messages, kind="ready")
+        _send(messages, Ready())
         for line in sys.stdin:
-            _serve(json.loads(line), messages)
+            _serve(read_order(line), messages)
             give_back_memory()  # the next job may be another engine's, beside what stays of this
 
 
-class _Log(logging.Handler):
+class _LogHandler(logging.Handler):
     """What engines log goes to the run's log."""
 
     def __init__(self, messages: TextIO) -> None:
@@ -58,49 +70,43 @@ class _Log(logging.Handler):
         self._messages = messages
 
     def emit(self, record: logging.LogRecord) -> None:
-        _send(self._messages, kind="log", line=record.getMessage())
+        _send(self._messages, Log(record.getMessage()))
 
 
-def _serve(job: dict[str, Any], messages: TextIO) -> None:
-    number = int(job["number"])  # every message about a job carries it
-    clock = StepClock(step_s=step_s) if (step_s := job.get("step_s")) else RealClock()
+def _serve(order: LoadOrder, messages: TextIO) -> None:
+    step_s = order.step_s if isinstance(order, JobOrder) else 0.0
+    clock = StepClock(step_s=step_s) if step_s else RealClock()
     start = clock.now()
     try:
-        engine = _engine(job)
-        if "slice_s" not in job:  # the engine was all that is wanted
-            _send(messages, kind="loaded", number=number)
+        engine = _engine(order)
+        if not isinstance(order, JobOrder):
+            _send(messages, Loaded(order.number))
             return
-        _send(messages, kind="started", number=number)
-        finished = _run(engine, job, clock, messages)
-        worked_s = round(clock.now() - start, 4)
-        _send(messages, kind="done", number=number, finished=finished, worked_s=worked_s)
+        _send(messages, Started(order.number))
+        finished = _run(engine, order, clock, messages)
+        _send(messages, Done(order.number, finished, round(clock.now() - start, 4)))
     except Exception as error:  # noqa: BLE001
         # The one broad catch of a worker: an engine's exception costs its task, no more.
-        kind, text = "exhausted" if is_out_of_memory(error) else "failed", traceback.format_exc(-8)
-        worked_s = round(clock.now() - start, 4)
-        _send(messages, kind=kind, number=number, error=text, worked_s=worked_s)
+        memory, text = is_out_of_memory(error), traceback.format_exc(-8)
+        _send(messages, Failed(order.number, text, memory, round(clock.now() - start, 4)))
 
 
-def _run(engine: Engine, job: dict[str, Any], clock: Clock, messages: TextIO) -> bool:
+def _run(engine: Engine, order: JobOrder, clock: Clock, messages: TextIO) -> bool:
     """Send the job's candidates. True if the engine ended by itself before its deadline."""
-    tasks = tuple(map(task_of, job["tasks"]))
     start = clock.now()
-    deadline = Deadline.after(job["slice_s"], clock)
-    folder, rung = Path(job["folder"]), rung_of(job["without"])
-    known = tuple(map(candidate_of, job["known"]))
-    context = Context(job["pass_"], job["seed"], folder, rung, job["settings"], known)
-    if job["whole"]:
-        engine(tasks, deadline, context)  # type: ignore[arg-type]
+    deadline = Deadline.after(order.slice_s, clock)
+    folder, rung = Path(order.folder), rung_of(order.without)
+    context = Context(order.pass_, order.seed, folder, rung, order.settings, order.known)
+    if order.whole:
+        engine(order.tasks, deadline, context)  # type: ignore[arg-type]
         return not deadline.passed()
-    (task,) = tasks
+    (task,) = order.tasks
     candidates = engine(task, deadline, context)
     for count, candidate in enumerate(candidates, start=1):
         _check(candidate, task)
-        record = candidate_record(candidate) | {"cost_s": round(clock.now() - start, 4)}
-        _send(
-            messages,
-            **(record | {"task": task.id, "engine": job["engine"], "number": job["number"]}),
-        )
+        cost_s = round(clock.now() - start, 4)
+        mine = replace(candidate, task=task.id, engine=order.engine, cost_s=cost_s)
+        _send(messages, Found(order.number, mine))
         if count >= MAX_CANDIDATES or deadline.left() < -LAST_WORDS_S:
             return count >= MAX_CANDIDATES
     return not deadline.passed()
@@ -116,12 +122,12 @@ def _check(candidate: object, task: Task) -> None:
         raise ValueError(f"the engine yielded a candidate for test {candidate.test}")
 
 
-def _engine(job: dict[str, Any]) -> Engine:
-    """The job's engine, made ready for the job's rung: what is too large for memory must not be
+def _engine(order: LoadOrder) -> Engine:
+    """The order's engine, made ready for its rung: what is too large for memory must not be
     loaded first."""
-    name, rung = job["engine"], rung_of(job["without"])
+    name, rung = order.engine, rung_of(order.without)
     if name not in _engines or _engines[name][0] != rung:
-        context = Context(0, 0, Path(job["folder"]), rung, job["settings"])
+        context = Context(0, 0, Path(order.folder), rung, order.settings)
         _engines[name] = rung, load_engine(name, context)
     return _engines[name][1]
 
@@ -129,23 +135,8 @@ def _engine(job: dict[str, Any]) -> Engine:
 _engines: dict[str, tuple[Rung, Engine]] = {}  # as they were made ready last
 
 
-def _send(messages: TextIO, **message: object) -> None:
-    messages.write(json.dumps(message, separators=(",", ":")) + "\n")
-
-
-def task_record(task: Task) -> dict[str, Any]:
-    """A task as JSON values."""
-    return {
-        "id": task.id,
-        "train": [[pack_grid(pair.input), pack_grid(pair.output)] for pair in task.train],
-        "tests": [pack_grid(grid) for grid in task.tests],
-    }
-
-
-def task_of(record: dict[str, Any]) -> Task:
-    """The inverse of `task_record`."""
-    train = tuple(Pair(unpack_grid(a), unpack_grid(b)) for a, b in record["train"])
-    return Task(record["id"], train, tuple(unpack_grid(rows) for rows in record["tests"]))
+def _send(messages: TextIO, report: Report) -> None:
+    messages.write(report_line(report))
 
 
 def _limit(addresses_mb: int, core: int) -> None:

@@ -6,7 +6,6 @@ of a line, floods its output or never reads its input can hold up nobody but its
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -14,9 +13,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from solver import start
+from solver.runtime.messages import LoadOrder, Report, order_line, read_report
 
 READ_BYTES = 256 * 1024  # of messages, at a time
 MAX_LINE = 4 * 2**20
@@ -38,7 +37,7 @@ SPARING = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "64"}
 
 
 class GarbageError(Exception):
-    """A worker sent something that is no message."""
+    """A worker sent something that is no report of its order."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +90,9 @@ class WorkerProcess:
         """The message pipe, for a selector."""
         return self._messages
 
-    def send(self, job: dict[str, Any]) -> None:
-        """Queue a job; `pump` writes what the pipe takes."""
-        self._outbox += json.dumps(job, separators=(",", ":")).encode() + b"\n"
+    def send(self, order: LoadOrder) -> None:
+        """Queue an order; `pump` writes what the pipe takes."""
+        self._outbox += order_line(order)
         self.pump()
 
     def pump(self) -> None:
@@ -109,8 +108,8 @@ class WorkerProcess:
         except BlockingIOError:
             pass
 
-    def receive(self) -> Iterator[dict[str, Any]]:
-        """The messages that have arrived. Raises `GarbageError` for what is none."""
+    def receive(self) -> Iterator[Report]:
+        """The reports that have arrived. Raises `GarbageError` for what is none."""
         try:
             chunk = os.read(self._messages, READ_BYTES)
         except BlockingIOError:
@@ -119,15 +118,12 @@ class WorkerProcess:
         self._inbox += chunk
         *lines, self._inbox = self._inbox.split(b"\n")
         if len(self._inbox) > MAX_LINE:
-            raise GarbageError(f"a message of over {MAX_LINE} bytes")
+            raise GarbageError(f"a report of over {MAX_LINE} bytes")
         for line in lines:
             try:
-                message = json.loads(line)
-            except (ValueError, RecursionError):
-                raise GarbageError(f"no message: {line[:80]!r}") from None
-            if not isinstance(message, dict):
-                raise GarbageError(f"no message: {line[:80]!r}")
-            yield message
+                yield read_report(line)
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise GarbageError(f"no report: {line[:80]!r} ({error})") from None
 
     def ended(self) -> str | None:
         """How the process ended, or None while it runs."""
