@@ -20,19 +20,17 @@ import solver
 from solver.answers.ensemble import Answer
 from solver.config import Config
 from solver.data.arcio import Source
-from solver.data.journal import FORMAT, JOURNAL_FILE, JobRecord, LoadRecord, Replay, replay
+from solver.data.journal import FORMAT, JOURNAL_FILE, Replay, replay
 from solver.deadline import Budget, Clock, Deadline, RealClock, WorkClock
-from solver.grid import Candidate, DataError, Task, key
+from solver.grid import DataError, Task, key
 from solver.machine import address_limit, versions
 from solver.runtime.board import Board, Snapshot
-from solver.runtime.events import Events
 from solver.runtime.folder import run_folder
 from solver.runtime.resume import plan_of
+from solver.runtime.state import RunState
 from solver.runtime.supervisor import Supervisor
 from solver.runtime.worker_process import Seat
 from solver.runtime.workers import NoWorkerError
-from solver.schedule.backlog import WHOLE, Slot
-from solver.schedule.loading import Load
 
 SHARED = "shared"  # what workers leave for one another, in the run's folder
 
@@ -97,7 +95,7 @@ def solve(
         fault = "the run was cut off"
         try:
             fault = _fault(
-                lambda: _work(source.tasks, config, board, replayed, work_end, folder, stop, watch),
+                lambda: _work(config, board, replayed, work_end, folder, stop, watch),
                 too_late=not config.steps and work_end.passed() and not stop(),
             )
         finally:
@@ -138,7 +136,6 @@ def _fault(work: Callable[[], None], *, too_late: bool) -> str:
 
 
 def _work(
-    tasks: Sequence[Task],
     config: Config,
     board: Board,
     replayed: Replay,
@@ -147,44 +144,14 @@ def _work(
     stop: Callable[[], bool],
     watch: Callable[[Snapshot], None],
 ) -> None:
-    plan = plan_of(tasks, config, board, replayed, deadline.left())
-    began = deadline.clock.now()
-
-    def ended(slot: Slot, record: JobRecord) -> None:
-        if config.steps:
-            deadline.clock.sleep(record.cost_s)
-        confidence = board.job(slot.task, record)
-        loading_s = record.started_s - (record.given_s or 0.0)
-        if plan.done(slot, record.outcome, record.cost_s, confidence, loading_s):
-            board.end(slot.task)
-        for engine, rates in plan.backlog.calibrated():
-            first_s = deadline.clock.now() - began + plan.first_passes_s(deadline.left())
-            board.calibrated(engine, rates, first_s)
-
-    def loaded(load: Load, record: LoadRecord) -> None:
-        board.load(record)
-        plan.loaded(load, record.outcome, record.cost_s)
-
-    def report() -> None:
-        watch(board.snapshot(deadline.left(), supervisor.doing()))
-
-    def tick() -> None:
-        board.write_if_due()
-        report()
-
-    def found(slot: Slot, candidate: Candidate) -> None:
-        board.candidate(slot.task, candidate)
-
-    def known(slot: Slot) -> list[Candidate]:
-        return [] if slot.task == WHOLE else board.known(slot.task)
-
-    events = Events(found, ended, loaded, tick, log.info, known)
+    policy = plan_of(board.tasks, config, board, replayed, deadline.left())
+    state = RunState(config, board, policy, deadline, watch)
     _tell_limits(config)
     clock = RealClock() if config.steps else deadline.clock
-    supervisor = Supervisor(config, tuple(tasks), plan, events, clock, folder / SHARED)
-    supervisor.run(deadline, stop)
+    supervisor = Supervisor(config, board.tasks, state, clock, folder / SHARED)
+    supervisor.run(stop)
     board.say_silent([stage.engine for stage in config.stages if not stage.whole])
-    report()
+    state.show(supervisor.doing())
 
 
 def _tell_limits(config: Config) -> None:

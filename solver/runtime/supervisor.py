@@ -17,7 +17,6 @@ from solver.data.journal import JobRecord, LoadRecord
 from solver.deadline import Clock, Deadline
 from solver.grid import Candidate, Task
 from solver.ladder import says_out_of_memory, step_down
-from solver.runtime.events import Events, Policy
 from solver.runtime.messages import (
     Done,
     Failed,
@@ -30,6 +29,7 @@ from solver.runtime.messages import (
     Started,
 )
 from solver.runtime.orders import about, doing, job_order, load_order
+from solver.runtime.state import RunState
 from solver.runtime.worker import MAX_CANDIDATES
 from solver.runtime.worker_process import GarbageError, WorkerProcess
 from solver.runtime.workers import Worker, check_service, places
@@ -43,42 +43,39 @@ MAX_LOG_LINES, LOG_CHARS = 100, 500  # of one worker process
 
 
 class Supervisor:
-    """Runs jobs from a policy on worker processes until a deadline."""
+    """Runs the jobs that a run's state decides on worker processes, until its deadline."""
 
     def __init__(
         self,
         config: Config,
         tasks: tuple[Task, ...],
-        policy: Policy,
-        events: Events,
+        state: RunState,
         clock: Clock,
         folder: Path,
     ) -> None:
         """`folder` is where workers leave things for one another."""
-        self._config, self._tasks, self._policy, self._folder = config, tasks, policy, folder
-        self._events, self._clock = events, clock
+        self._config, self._tasks, self._folder = config, tasks, folder
+        self._state, self._clock = state, clock
         self._workers = places(config, len(tasks))
         self._selector = selectors.DefaultSelector()
         self._job = 0
         self._began = clock.now()
 
-    def run(self, deadline: Deadline, stop: Callable[[], bool]) -> None:
+    def run(self, stop: Callable[[], bool]) -> None:
         """Work until the deadline, until `stop()`, or until no work is left. No worker
         process outlives this call, and no slice reaches past the deadline.
 
-        In a run in steps the deadline's clock is moved by whoever hears of a job's end.
-
         Raises `NoWorkerError` if, with nobody stopping it, no worker was to be had."""
-        next_tick = self._clock.now()
+        deadline, next_tick = self._state.deadline, self._clock.now()
         try:
             while not deadline.passed() and not stop():
                 for worker in self._workers:
-                    self._feed(worker, deadline)
+                    self._feed(worker)
                 if not any(map(self._active, self._workers)):
                     break
                 self._poll(min(TICK_S, max(0.0, self._next_event(deadline))))
                 if self._clock.now() >= next_tick:
-                    self._events.tick()
+                    self._state.tick(self.doing())
                     next_tick = self._clock.now() + TICK_S
         finally:
             self._close()
@@ -97,19 +94,19 @@ class Supervisor:
 
     # --- giving work --------------------------------------------------------------
 
-    def _feed(self, worker: Worker, deadline: Deadline) -> None:
+    def _feed(self, worker: Worker) -> None:
         if worker.busy:
             return
         if worker.waiting:
             self._start(worker)
         elif worker.ready:
-            step = self._policy.take(deadline.left(), worker.device, worker.have)
+            step = self._state.take(worker.device, worker.have)
             if isinstance(step, Load):
                 worker.load = step
                 self._send(worker, load_order(self._job, step, self._config, self._folder))
             elif step:
                 worker.slot, worker.running, worker.candidates = step, False, 0
-                given = (self._tasks, self._events.known(step), self._config, self._folder)
+                given = (self._tasks, self._state.known(step), self._config, self._folder)
                 self._send(worker, job_order(self._job, step, *given))
 
     def _start(self, worker: Worker) -> None:
@@ -127,10 +124,10 @@ class Supervisor:
     def _start_failed(self, worker: Worker, why: str, *, refused: bool = False) -> None:
         worker.start_failed(self._clock.now(), self._config.load_s, why, refused=refused)
         if not refused or worker.refused == 1:
-            self._events.log(f"{worker} {why}")
+            self._state.log(f"{worker} {why}")
         if worker.given_up:
-            self._policy.give_up(worker.device)
-            self._events.log(f"{worker} is given up: it never became ready")
+            self._state.given_up(worker.device)
+            self._state.log(f"{worker} is given up: it never became ready")
 
     def _send(self, worker: Worker, order: LoadOrder) -> None:
         assert worker.process
@@ -157,7 +154,7 @@ class Supervisor:
         if self._config.steps:
             return float("inf")  # a step may take any time
         slice_s = worker.slot.slice_s
-        replacement_s = self._policy.loading.replacement_s(worker.have)
+        replacement_s = self._state.replacement_s(worker.have)
         return worker.since + slice_s + grace_s(slice_s, self._config.grace_s, replacement_s)
 
     def _poll(self, timeout: float) -> None:
@@ -222,7 +219,7 @@ class Supervisor:
     def _log(self, worker: Worker, line: str) -> None:
         worker.lines += 1
         if worker.lines <= MAX_LOG_LINES:
-            self._events.log(f"{worker}: {line[:LOG_CHARS]}")
+            self._state.log(f"{worker}: {line[:LOG_CHARS]}")
 
     def _candidate(self, worker: Worker, slot: Slot, candidate: Candidate) -> None:
         (task, *others), _ = about(slot, self._tasks)
@@ -232,7 +229,7 @@ class Supervisor:
         worker.worked_s = candidate.cost_s
         if not mine or worker.candidates > MAX_CANDIDATES:
             raise GarbageError("a candidate of another job, or too many")
-        self._events.candidate(slot, candidate)
+        self._state.found(slot, candidate)
 
     def _enforce(self, worker: Worker, process: WorkerProcess) -> None:
         """Kill what is overdue or too big; notice what is dead."""
@@ -264,7 +261,7 @@ class Supervisor:
                 why = f"{why}; {step_down(ladder, worker.slot.rung)}"
             outcome = "memory" if memory and (ladder or worker.load) else "died"
             self._end(worker, outcome, why + said)
-            self._events.log(f"{worker} {why}")
+            self._state.log(f"{worker} {why}")
         else:
             self._start_failed(worker, why + said)
 
@@ -278,14 +275,14 @@ class Supervisor:
             record = LoadRecord(engine, outcome, cost_s, worker.index, started_s, load.rung, error)
             if outcome == "finished":
                 worker.have.add(load.stage)
-            self._events.load(load, record)
+            self._state.load_ended(load, record)
             return
         assert slot
         worker.running = False
         name, engine = about(slot, self._tasks)[1], self._stage(slot).engine
         times = (cost_s, round(slot.slice_s, 4), worker.index, started_s)
         job = JobRecord(name, engine, slot.pass_, outcome, *times, error, given_s, slot.rung)
-        self._events.job(slot, job)
+        self._state.job_ended(slot, job)
 
     # --- ending -------------------------------------------------------------------
 
@@ -295,7 +292,7 @@ class Supervisor:
                 self._selector.unregister(worker.process)
             worker.process.kill()
             worker.process, worker.ready = None, False
-            self._policy.loading.lost(worker.have)
+            self._state.process_ended(worker.have)
             worker.have.clear()
 
     def _close(self) -> None:
