@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from solver.grid import Grid
-from solver.synth.grids.primitives import IMAGES, JOINS, OPS, PAIRS, SIZES, SPLITS, operations
+from solver.synth.grids import dispatch
+from solver.synth.grids.primitives import (
+    IMAGES,
+    JOINS,
+    OPS,
+    PAIRS,
+    SIZES,
+    SPLITS,
+    Primitive,
+    operations,
+)
 from solver.synth.program import Image
 
 BLANK = "."
@@ -167,6 +180,26 @@ def test_parts_drawn_together_are_the_content(cells: Grid) -> None:
         assert crop is None
     else:
         assert shown(OPS["draw_all"].function(parts, 0)) == shown(crop)
+
+
+@pytest.mark.parametrize(
+    ("dispatching", "kernels", "primitives"),
+    [
+        (dispatch.image_op, dispatch.IMAGE, IMAGES),
+        (dispatch.sized_op, dispatch.SIZED, SIZES),
+        (dispatch.pair_op, dispatch.PAIR, PAIRS),
+        (dispatch.split_op, dispatch.SPLIT, SPLITS),
+        (dispatch.join_op, dispatch.JOIN, JOINS),
+    ],
+)
+def test_a_number_stands_for_the_kernel_with_the_name_of_its_primitive(
+    dispatching: Any, kernels: Sequence[Any], primitives: Sequence[Primitive]
+) -> None:
+    names = [primitive.name for primitive in primitives]
+    assert [kernel.__name__ for kernel in kernels] == names
+    source = inspect.getsource(getattr(dispatching, "py_func", dispatching))
+    chain = re.findall(r"if code == (\d+):\n\s+return \w+\.(\w+)\(", source)
+    assert chain == [(str(number), name) for number, name in enumerate(names)]
 
 
 def test_operations_are_sorted_by_cost_and_need_a_size_for_frames() -> None:

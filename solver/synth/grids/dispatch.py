@@ -1,7 +1,7 @@
 """Compiled dispatch: primitives by number, one function for each kind of primitive.
 
-The numbers are positions in the tuples of `primitives.TABLE`'s kinds; `tests` hold the two
-together by comparing what a number and a name do.
+A number is a position in a tuple here and in the tuple of that kind in `primitives`. Each kernel
+has its primitive's name; a test compares the names, and what a number computes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ IMAGE = (
     kr.scale_down,
     kr.tile,
     kr.kaleidoscope,
-    kr.fractal,
+    kr.self_copies,
     kr.shifted,
     kr.moved,
     kr.sorted_lines,
@@ -63,13 +63,13 @@ SIZED = (
     ks.reflowed,
     ks.stretched,
     ks.repeated,
-    ks.continued,
+    ks.go_on,
     ks.color_frame,
 )
 PAIR = (
     ks.with_input,
     ks.input_there,
-    ks.input_turned_over,
+    ks.input_times,
 )
 SPLIT = (
     kl.split_colors,
@@ -81,7 +81,7 @@ SPLIT = (
     kl.split_marked,
 )
 JOIN = (
-    kl.overlay,
+    kl.draw_all,
     kl.stacked,
     kl.combined,
     kl.overview,
@@ -137,7 +137,7 @@ def image_op(code, a, y, x, arg, out):
     if code == 21:
         return kr.kaleidoscope(a, y, x, arg, out)
     if code == 22:
-        return kr.fractal(a, y, x, arg, out)
+        return kr.self_copies(a, y, x, arg, out)
     if code == 23:
         return kr.shifted(a, y, x, arg, out)
     if code == 24:
@@ -189,7 +189,7 @@ def sized_op(code, a, y, x, arg, th, tw, out):
     if code == 3:
         return ks.repeated(a, y, x, arg, th, tw, out)
     if code == 4:
-        return ks.continued(a, y, x, arg, th, tw, out)
+        return ks.go_on(a, y, x, arg, th, tw, out)
     if code == 5:
         return ks.color_frame(a, y, x, arg, th, tw, out)
     return kc.FAIL
@@ -203,7 +203,7 @@ def pair_op(code, a, y, x, arg, b, out):
     if code == 1:
         return ks.input_there(a, y, x, arg, b, out)
     if code == 2:
-        return ks.input_turned_over(a, y, x, arg, b, out)
+        return ks.input_times(a, y, x, arg, b, out)
     return kc.FAIL
 
 
@@ -231,7 +231,7 @@ def split_op(code, a, y, x, arg, out, boxes):
 def join_op(code, pix, items, n, arg, out):
     """List to image."""
     if code == 0:
-        return kl.overlay(pix, items, n, arg, out)
+        return kl.draw_all(pix, items, n, arg, out)
     if code == 1:
         return kl.stacked(pix, items, n, arg, out)
     if code == 2:

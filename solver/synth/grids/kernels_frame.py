@@ -277,7 +277,7 @@ def kaleidoscope(a, y, x, arg, out):
 
 
 @kernel
-def fractal(a, y, x, arg, out):
+def self_copies(a, y, x, arg, out):
     """A copy of the image in place of every nonzero cell (0), of every ground cell (1), of
     every cell of the commonest colour (2), of the rarest colour (3)."""
     h, w = a.shape

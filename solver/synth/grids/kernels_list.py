@@ -408,7 +408,7 @@ def ordered(pix, items, n, arg, order):
 
 
 @kernel
-def overlay(pix, items, n, arg, out):
+def draw_all(pix, items, n, arg, out):
     """All images drawn in their places, nonzero cells cover: 0 the first on top, 1 the last,
     2 the smallest (fewest cells) on top, 3 all at the origin with the first on top."""
     top, left, bottom, right = 1000, 1000, -1000, -1000

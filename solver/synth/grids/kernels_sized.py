@@ -95,7 +95,7 @@ def repeated(a, y, x, arg, th, tw, out):
 
 
 @kernel
-def continued(a, y, x, arg, th, tw, out):
+def go_on(a, y, x, arg, th, tw, out):
     """The pattern goes on: the smallest period of the rows (0), the columns (1) or both (2)
     is repeated until the frame is full; 3: the same from the image's place outwards."""
     h, w = a.shape
@@ -195,7 +195,7 @@ def input_there(a, y, x, arg, b, out):
 
 
 @kernel
-def input_turned_over(a, y, x, arg, b, out):
+def input_times(a, y, x, arg, b, out):
     """Kronecker products with the input: 0 every nonzero cell of the image becomes a copy of
     the input, 1 every nonzero cell of the input a copy of the image; + 2: ground instead."""
     ah, aw = a.shape
