@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from solver.grid import DataError
+
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 MAX_DURATION_S = 366 * 86400.0
 STEP_S = 0.001  # that a step counts as, where a run in steps meets seconds
@@ -173,6 +175,14 @@ def parse_duration(text: str) -> float:
     if seconds > MAX_DURATION_S:
         raise ValueError(f"{text[:20]!r} is over a year")
     return seconds
+
+
+def duration_of(option: str, text: str) -> float:
+    """Seconds from the text of an option. Raises `DataError` naming the option."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise DataError(f"{option} {error}") from None
 
 
 def format_duration(seconds: float) -> str:

@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from solver.deadline import Deadline, parse_duration
-from solver.grid import DataError
+from solver.deadline import Deadline, duration_of
 from submission.commands import finish as _exit
 
 app = typer.Typer(rich_markup_mode=None)
@@ -160,7 +159,4 @@ def _agree(question: str) -> bool:
 
 
 def _deadline(text: str) -> Deadline:
-    try:
-        return Deadline.after(parse_duration(text))
-    except ValueError as error:
-        raise DataError(f"--timeout {error}") from None
+    return Deadline.after(duration_of("--timeout", text))

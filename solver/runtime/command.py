@@ -19,8 +19,8 @@ from solver.deadline import (
     STEP_S,
     Budget,
     Deadline,
+    duration_of,
     format_duration,
-    parse_duration,
 )
 from solver.grid import DataError
 from solver.runtime.board import Snapshot
@@ -105,7 +105,7 @@ def run_solve(request: SolveRequest, started: float, watch: Callable[[Snapshot],
     hold_standard_streams()
     with stop_on_signals() as stop:
         source = _source(request)
-        budget_s = _duration(BUDGET if request.budget is None else request.budget)
+        budget_s = duration_of("--budget", BUDGET if request.budget is None else request.budget)
         config = load_config(
             request.profile,
             budget_s,
@@ -177,13 +177,6 @@ def _guarded(
         return stop
     end = Deadline(started + Budget.of(budget_s).usable)
     return lambda: stop() or end.passed()
-
-
-def _duration(text: str) -> float:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise DataError(f"--budget {error}") from None
 
 
 def new_folder(request: SolveRequest) -> Path:

@@ -9,7 +9,7 @@ from itertools import product
 from rich.table import Table
 
 from solver.config import MAX_WORKERS, Stage
-from solver.deadline import Budget, format_duration, parse_duration
+from solver.deadline import Budget, duration_of, format_duration
 from solver.grid import DataError
 from submission.lab.playback import ALL_ENGINES, MOMENTS, Machine, Played, play
 from submission.lab.tables import percent, sure, table_of, wide_console
@@ -38,7 +38,7 @@ def run_simulate(
     Raises `DataError` for a folder without a run, or for an option that is none.
     """
     run = read_history(folder, source, solutions)
-    budgets = [_duration(text) for text in _parts(budget)] or [run.config.budget_s]
+    budgets = [duration_of("--budget", text) for text in _parts(budget)] or [run.config.budget_s]
     places = [_number("--workers", text) for text in _parts(workers)] or [run.config.workers]
     extra = [_number("--devices", text, 0) for text in _parts(devices)] or [run.config.devices]
     factors = _speed(speed, [stage.engine for stage in run.config.stages])
@@ -129,13 +129,6 @@ def _shares(played: Sequence[Played], stages: Sequence[Stage]) -> Table:
 
 def _parts(text: str | None) -> list[str]:
     return [part.strip() for part in text.split(",")] if text else []
-
-
-def _duration(text: str) -> float:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise DataError(f"--budget {error}") from None
 
 
 def _number(option: str, text: str, least: int = 1) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from solver.config import Stage, load_config
-from solver.deadline import parse_duration
+from solver.deadline import duration_of
 from solver.engines import ENGINES, TAKE_A_MODEL
 from solver.grid import DataError
 from solver.kit import MODEL
@@ -74,12 +74,9 @@ def _kit_model() -> str:
 
 def _stages(settings: Settings) -> tuple[Stage, ...]:
     """The stages of the run. Raises `DataError` for settings that cannot work."""
-    for option in ("budget", "short_budget"):
-        try:
-            parse_duration(getattr(settings, option))
-        except ValueError as error:
-            raise DataError(f"--{option.replace('_', '-')}: {error}") from None
-    named, longest_s = engine_names(settings.engines or None), parse_duration(settings.budget)
+    duration_of("--short-budget", settings.short_budget)
+    longest_s = duration_of("--budget", settings.budget)
+    named = engine_names(settings.engines or None)
     stages = load_config(settings.profile, longest_s, engines=named).stages
     check_source(f"competitions/{settings.competition}")
     for source in (settings.wheels, settings.model):

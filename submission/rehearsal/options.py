@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from solver.data.arcio import Source, pick_source, read_leniently, read_solutions
-from solver.deadline import parse_duration
+from solver.deadline import duration_of
 from solver.grid import DataError
 from submission.notebook.build import about_of
 from submission.rehearsal.fake_kaggle import LAYOUTS
@@ -86,14 +86,6 @@ def given_of(request: Rehearsal) -> Path | None:
     return path
 
 
-def seconds_of(option: str, text: str) -> float:
-    """Seconds from the text of an option. Raises `DataError`."""
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise DataError(f"{option} {error}") from None
-
-
 def fault_of(text: str | None, out: Path) -> tuple[Fault | None, str]:
     """What is to go wrong: a kill, or the name of something that is broken from the start."""
     kind, _, value = (text or "").partition("=")
@@ -101,7 +93,7 @@ def fault_of(text: str | None, out: Path) -> tuple[Fault | None, str]:
         known = ", ".join(f"{name}=20s" if name in ("kill", "end") else name for name in FAULTS)
         raise DataError(f"--fault {text}: there are {known}")
     if kind == "kill":
-        return Fault(seconds_of("--fault", value), RUN_WORDS, name="the solver"), kind
+        return Fault(duration_of("--fault", value), RUN_WORDS, name="the solver"), kind
     if kind == "end":
-        return Fault(seconds_of("--fault", value), file=out.joinpath(*WRITTEN)), kind
+        return Fault(duration_of("--fault", value), file=out.joinpath(*WRITTEN)), kind
     return None, kind

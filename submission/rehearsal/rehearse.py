@@ -13,7 +13,7 @@ from solver.data.arcio import Source
 from solver.data.journal import JOURNAL_FILE, replay
 from solver.data.jsonio import load_json
 from solver.data.submissions import check_submission, read_submission, score
-from solver.deadline import format_duration, parse_duration
+from solver.deadline import duration_of, format_duration, parse_duration
 from solver.engines import TAKE_A_MODEL
 from solver.grid import DataError
 from solver.kit import MODEL
@@ -32,7 +32,6 @@ from submission.rehearsal.options import (
     check_options,
     fault_of,
     given_of,
-    seconds_of,
     source_of,
 )
 from submission.rehearsal.standin import KIT, base, cache_folder, make, packages
@@ -95,7 +94,7 @@ class _Rehearsed:
 
 
 def _prepare(request: Rehearsal, say: Callable[[str], None]) -> _Rehearsed:
-    budget_s = seconds_of("--budget", request.budget)
+    budget_s = duration_of("--budget", request.budget)
     out = Path(os.path.realpath(request.out))
     fault, kind = fault_of(request.fault, out)
     check_options(request, out)

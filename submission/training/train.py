@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from solver.deadline import Budget, Deadline, parse_duration
+from solver.deadline import Budget, Deadline, duration_of
 from solver.grid import MAX_SIDE, DataError
 from solver.lm.load import fast_dtype
 from solver.lm.pair.checkpoint import CHECKPOINT, VECTORS, read_position, read_tasks, restore
@@ -99,11 +99,7 @@ _OCCUPIED = "a run is there already; go on with --resume or choose another --out
 
 
 def _deadline(budget: str, started: float) -> Deadline:
-    try:
-        usable = Budget.of(parse_duration(budget)).usable
-    except ValueError as error:
-        raise DataError(f"--budget: {error}") from None
-    return Deadline(started + usable)
+    return Deadline(started + Budget.of(duration_of("--budget", budget)).usable)
 
 
 @contextmanager

@@ -12,14 +12,14 @@ import numpy as np
 from solver.synth.features.neighbours import (
     BOTTOM,
     COLOR,
-    DX,
-    DY,
     LEFT,
     LOST,
     MINOR,
     NEIGHBOUR_FEATURES,
     OUT,
     RIGHT,
+    RING_DX,
+    RING_DY,
     SHAPE,
     TOP,
     TOUCHED,
@@ -90,7 +90,7 @@ def label(g, back, kind):
             top -= 1
             y, x = stack[top] // w, stack[top] % w
             for d in range(0, 8, step):
-                yy, xx = y + DY[d], x + DX[d]
+                yy, xx = y + RING_DY[d], x + RING_DX[d]
                 if not (0 <= yy < h and 0 <= xx < w) or labels[yy, xx] != 0:
                     continue
                 joined = g[yy, xx] != back if kind == 2 else g[yy, xx] == g[y, x]
@@ -146,7 +146,7 @@ def _touch(g, back, labels, p, y, x):
     h, w = g.shape
     i = labels[y, x]
     for d in range(0, 8, 2):
-        yy, xx = y + DY[d], x + DX[d]
+        yy, xx = y + RING_DY[d], x + RING_DX[d]
         if not (0 <= yy < h and 0 <= xx < w) or labels[yy, xx] == i or g[yy, xx] == back:
             continue
         if p[i, TOUCHED] == -1:
@@ -191,7 +191,7 @@ def _holes(labels, p, i):
             depth -= 1
             y, x = stack[depth] // w, stack[depth] % w
             for d in range(0, 8, 2):
-                yy, xx = y + DY[d], x + DX[d]
+                yy, xx = y + RING_DY[d], x + RING_DX[d]
                 if 0 <= yy < h and 0 <= xx < w and not seen[yy, xx]:
                     seen[yy, xx] = True
                     stack[depth] = yy * w + xx

@@ -18,8 +18,8 @@ LOST = 255
 COLOR, MINOR, TOUCHED, TOP, LEFT, BOTTOM, RIGHT, SHAPE = 21, 22, 23, 24, 25, 26, 27, 28
 
 # Offsets to the eight neighbours, clockwise from north.
-DY = np.array([-1, -1, 0, 1, 1, 1, 0, -1])
-DX = np.array([0, 1, 1, 1, 0, -1, -1, -1])
+RING_DY = np.array([-1, -1, 0, 1, 1, 1, 0, -1])
+RING_DX = np.array([0, 1, 1, 1, 0, -1, -1, -1])
 
 _BOX = (
     ("boxed_color", True), ("boxed_size", False), ("boxed_rank", False), ("boxed_ring", False),
@@ -102,7 +102,7 @@ def next_to(g, back, labels, p, table):
         for x in range(w):
             one, count = 0, 0
             for d in range(8):
-                yy, xx = y + DY[d], x + DX[d]
+                yy, xx = y + RING_DY[d], x + RING_DX[d]
                 if not (0 <= yy < h and 0 <= xx < w) or g[yy, xx] == back:
                     continue
                 i = labels[yy, xx]

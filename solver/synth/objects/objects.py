@@ -36,7 +36,6 @@ MODES = {
     "ink": "all cells that are not background, as one object",
 }
 PART_MODES = tuple(f"p {way}" for way in WAYS)  # rectangular parts, see `part_split`
-BACKGROUNDS = ("0", "most")
 
 # Columns the kernel fills, then columns made from them by `_relations`.
 _KERNEL = (
