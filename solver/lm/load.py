@@ -116,6 +116,22 @@ def _with_unsloth(checkpoint: Checkpoint, device: torch.device) -> Any:
 LOADERS = {"transformers": _with_transformers, "unsloth": _with_unsloth}
 
 
+def import_bitsandbytes() -> None:
+    """Import bitsandbytes, if it is there, without PyTorch's compiler.
+
+    As soon as it is imported, the library hands two of its operations to `torch.compile`, which
+    imports the compiler: 3 s of 5 s of processor time on two cores. The kit calls neither.
+    """
+    compile_ = torch.compile
+    torch.compile = lambda model=None, **_: model or (lambda function: function)  # type: ignore
+    try:
+        importlib.import_module("bitsandbytes")
+    except FAILURES as error:
+        log.debug("bitsandbytes cannot be imported: %s", one_line(error))
+    finally:
+        torch.compile = compile_
+
+
 def from_folder(path: Path, **options: Any) -> tuple[Any, dict[str, Any]]:
     """A causal language model from local files alone, and what the library says of weights that
     are missing, unexpected or of another shape.
@@ -123,6 +139,7 @@ def from_folder(path: Path, **options: Any) -> tuple[Any, dict[str, Any]]:
     Raises `DataError` naming the file that is missing, corrupt or cannot be followed.
     """
     be_quiet()
+    import_bitsandbytes()
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             path, local_files_only=True, output_loading_info=True, **options
