@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST := -m pytest -n 2 --dist loadfile
+# More processes than the two cores that every machine has: some of them only wait.
+PYTEST := -m pytest -n 3 --dist loadfile
 PACKAGES := $(VENV)/.packages
 READY := $(VENV)/.ready
 PIP := $(BIN)/pip install -qq --disable-pip-version-check

@@ -224,6 +224,7 @@ def hard_tasks() -> tuple[Task, ...]:
 def torn_wheel(session: Session, profile: Path) -> Session:
     """A profile with a typo, and wheels that are not what they were when they were locked."""
     profile.write_text("[[stages]]\nengine = 'synth'\nmax_slice = 20\n")
+    plan(session, workers=1)
     wheels = session.input / "datasets/a/wheels"
     wheels.mkdir(parents=True)
     (wheels / "made_up_parcel-1.0-py3-none-any.whl").write_bytes(b"PK torn")
@@ -239,7 +240,7 @@ def torn_model(session: Session, profile: Path) -> Session:
     model.mkdir()
     (model / "config.json").write_text("{}")
     (model / "model.safetensors").write_bytes(b"torn")
-    plan(session, engines=("synth", "llm"), model=str(model))
+    plan(session, engines=("synth", "llm"), model=str(model), workers=1)
     return replace(session, profile=str(profile))
 
 

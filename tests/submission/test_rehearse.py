@@ -325,7 +325,9 @@ def language(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
     folder = tmp_path_factory.mktemp("language")
     (folder / "model").mkdir()
-    return build_model(folder / "model"), language_profile(folder / "small.toml", "synth")
+    profile = language_profile(folder / "small.toml", "synth")
+    profile.write_text(profile.read_text().replace("max_slice_s = 5", "max_slice_s = 1"))
+    return build_model(folder / "model"), profile
 
 
 MODEL = "datasets/someone/some-model"
