@@ -20,8 +20,8 @@ from solver.grid import Candidate, key
 EVEN_BITS = 30.0  # a program of this length is as likely right as wrong
 HALVING_BITS = 8.0  # so many more halve its odds
 NEXT_PROGRAM_CHANCE = 0.25  # the chance of the next best program's grid, of the one's before it
-# Measured on training tasks that the model never saw (docs/model.md): the part that counts of the
-# nats which an output of a guess's size would still cost among the demonstrations.
+# Measured on training tasks that the model never saw (docs/experiments.md): the part that counts of
+# the nats which an output of a guess's size would still cost among the demonstrations.
 UNLEARNED = 0.3
 
 

@@ -1,7 +1,7 @@
 """The bundled model's form: matrices in eight bits, everything else in bfloat16.
 
 LLM.int8 (Dettmers 2022, arXiv:2208.07339): the weights of a row share a scale and take the nearest
-of 255 values. Four bits would save 2 MB and cost exact outputs (`docs/model.md`).
+of 255 values. Four bits would save 2 MB and cost exact outputs (`docs/experiments.md`).
 """
 
 from __future__ import annotations
