@@ -39,13 +39,13 @@ def lines(page: Path, blocks: re.Pattern[str]) -> list[list[str]]:
 
 
 def commands(page: Path) -> list[list[str]]:
-    """The `arcsub` lines of a page's shell blocks, with a short budget."""
+    """The `arcsub` lines of a page's shell blocks, with a short budget for one worker."""
     found = lines(page, SHELL)
     for words in found:
         if "--budget" in words:
             del words[words.index("--budget") : words.index("--budget") + 2]
         if words[1] == "solve":
-            words += ["--budget", paced(4)]
+            words += ["--budget", paced(4), "--workers", "1"]
     return found
 
 
