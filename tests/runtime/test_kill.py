@@ -36,7 +36,8 @@ def test_kills_at_random_moments(tmp_path: Path) -> None:
     expected = _answers(undisturbed)
     assert [expected[task.id][0] for task in TASKS] == [_right(task) for task in TASKS]
     assert len(struck) == KILLS
-    assert len(set(struck)) > 5  # the kills fell all over the run, not on its start alone
+    # The kills fell all over the run, not only on its start.
+    assert max(struck) - min(struck) >= len(TASKS) / 2
     for folder in folders:
         assert _answers(folder) == expected
 
