@@ -1,4 +1,7 @@
-"""`python -m solver SOURCE ...`: solve with numpy alone. It is what the notebook runs."""
+"""`python -m solver SOURCE ...`: solve with no library but numpy.
+
+The notebook runs this command.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ STARTED = time.monotonic()  # the budget counts from here: the imports below are
 import sys  # noqa: E402
 
 if __name__ == "__main__" and not sys.flags.safe_path:
-    sys.path.append(sys.path.pop(0))  # the current folder: no file there replaces a library
+    sys.path.append(sys.path.pop(0))  # so that no file of the current folder replaces a library
 
 import argparse  # noqa: E402
 from collections.abc import Callable  # noqa: E402
@@ -19,7 +22,7 @@ from solver.runtime.board import Snapshot  # noqa: E402
 from solver.runtime.command import SolveRequest, exit_code, run_solve  # noqa: E402
 from solver.say import say  # noqa: E402
 
-PRINT_EVERY_S, PRINT_SHARE = 10.0, 0.01  # seconds, of the time left
+PRINT_EVERY_S, PRINT_SHARE = 10.0, 0.01  # seconds; a share of the time left
 
 
 def main() -> int:
@@ -54,7 +57,7 @@ def main() -> int:
 
 
 def progress_printer() -> Callable[[Snapshot], None]:
-    """A line of progress now and then, for logs and notebooks: a few hundred in all."""
+    """A printer of progress lines for logs and notebooks: a few hundred lines in a run."""
     last = [time.monotonic()]
     said: set[str] = set()
 

@@ -1,7 +1,7 @@
 """Configuration: one frozen `Config`, from a profile (`profiles/*.toml`) and the command line.
 
-Users turn one dial, the budget; everything else has a default here, which the table in
-`docs/run.md` explains.
+Users set one number, the budget. Every other setting has a default here; the table in
+`docs/run.md` explains the defaults.
 """
 
 from __future__ import annotations
@@ -42,25 +42,27 @@ Seconds = Annotated[float, Range(least=0)]
 
 @dataclass(frozen=True)
 class Stage:
-    """One engine's place in a run.
+    """The place of one engine in a run.
 
-    share: its part of the time, against the shares of the stages beside it.
-    max_slice_s: no first pass over a task gets more than this.
-    min_slice_s: no job gets less: it would end before the engine has done anything of use.
-    loading_s: what loading the engine is expected to take until a run has seen it.
-    step_s: what a look of the engine at its clock counts as, in a run in steps.
-    flexible: the engine uses whatever time it gets; so large tasks, and those that are settled,
-    get less of it than in proportion to their expected cost.
-    growth: each further pass over a task may take this many times the pass before.
-    repeats: a pass that finished leaves more to find (an engine that samples).
-    whole: one job over all tasks instead of one for each; beside other workers it comes first.
+    share: the engine's part of the time, relative to the shares of the stages beside it.
+    max_slice_s: no first pass over a task gets more seconds.
+    min_slice_s: no job gets fewer seconds. A shorter job would end before the engine has done
+    anything of use.
+    loading_s: expected seconds of loading the engine, until a run has seen the real ones.
+    step_s: seconds that one look of the engine at its clock counts as, in a run in steps.
+    flexible: the engine uses whatever time it gets. Large tasks and settled tasks therefore get
+    less time than in proportion to their expected cost.
+    growth: each further pass over a task may take this many times the time of the pass before.
+    repeats: a finished pass leaves more to find (an engine that samples).
+    whole: one job over all tasks instead of one for each task. Beside other workers, this job
+    comes first.
     needs: an engine whose whole job must have ended before this stage begins.
-    device: its jobs run where a device is, one at a time on each, and nowhere else.
-    ladder: what the engine can do without when memory runs out (`solver.ladder.LADDER`).
-    settled: tasks answered with this confidence come after all others.
-    least_s: runs with a smaller budget do without the stage, unless it is asked for by name.
-    optional: so do runs where it could not do its first job.
-    settings: the engine's own.
+    device: jobs run only where a device is, one at a time on each device.
+    ladder: rungs that the engine can do without when memory runs out (`solver.ladder.LADDER`).
+    settled: tasks answered with this confidence come after all other tasks.
+    least_s: runs with a smaller budget skip the stage, unless its engine is asked for by name.
+    optional: runs skip the stage where its engine could not do its first job.
+    settings: the engine's own settings.
     """
 
     engine: Annotated[str, Text()]
@@ -86,9 +88,10 @@ class Stage:
 class Config:
     """Everything that decides a run, apart from the tasks.
 
-    `workers` are processes on CPU cores. On each of `devices` runs one more, which alone sees
-    that device; `device_memory_mb` is the main memory that it may use. `steps`: the budget is
-    so many steps of the engines instead of time, and `budget_s` what they count as; 0 is time.
+    `workers` is the number of processes on CPU cores. `devices` is the number of devices. Each
+    device has one more process, and no other process sees this device. `device_memory_mb` is the
+    main memory that such a process may use. `steps` is a budget in steps of the engines; 0 is a
+    budget in seconds. With steps, `budget_s` is the number of seconds that the steps count as.
     """
 
     budget_s: float
@@ -117,15 +120,15 @@ def load_config(
     model: str | None = None,
     steps: int = 0,
 ) -> Config:
-    """Read a profile and lay the command line's choices over it.
+    """Read a profile and replace its values with the choices of the command line.
 
     Named engines keep their stage of the profile where they have one. `workers` and `devices`
-    left out take the profile's number; 0 workers mean one for each core. `model` is the folder
-    of every engine that has a setting of that name. `steps` other than 0 are the budget, in place
-    of `budget_s`; a run in steps has one worker.
+    that are left out take the profile's number; 0 workers mean one for each core. `model` is the
+    folder for every engine with a setting `model`. `steps` other than 0 replace `budget_s` as
+    the budget. A run in steps has one worker.
 
-    Raises `DataError` for a profile that is none or says what cannot be, an unknown engine, and a
-    number of workers or devices that cannot be.
+    Raises `DataError` for an unknown or impossible profile, an unknown engine, and an impossible
+    number of workers or devices.
     """
     _check_number("workers", workers)
     _check_number("devices", devices)
@@ -148,8 +151,10 @@ def load_config(
 
 
 def _chosen(stages: Sequence[Stage], engines: Sequence[str], budget_s: float) -> tuple[Stage, ...]:
-    """The stages of the engines that are named, a plain one where the profile has none; without
-    names those that the budget is enough for."""
+    """The stages of the named engines: a plain stage where the profile has none for an engine.
+
+    Without names, all stages that the budget is large enough for.
+    """
     for name in engines:
         check_engine(name, f"--engines {name}")
     by_name = {stage.engine: stage for stage in stages}
@@ -158,8 +163,10 @@ def _chosen(stages: Sequence[Stage], engines: Sequence[str], budget_s: float) ->
 
 
 def _in_steps(config: Config, workers: int) -> Config:
-    """A run in steps, where loading takes none. Raises `DataError` for several workers: they would
-    take jobs in an order that only time decides."""
+    """The configuration of a run in steps, in which loading takes no step.
+
+    Raises `DataError` for several workers: only time would decide the order of their jobs.
+    """
     kinds = {stage.device for stage in config.stages}
     places = workers * (False in kinds) + config.devices * (True in kinds)
     if places > 1:
@@ -173,14 +180,16 @@ def _check_number(option: str, number: int | None) -> None:
         raise DataError(f"--{option} {number}: must be 1 to {MAX_WORKERS}")
 
 
-BEFORE: dict[str, Any] = {"ensemble": "each"}  # what journals without a setting were run with
+BEFORE: dict[str, Any] = {"ensemble": "each"}  # values of runs whose journal lacks the setting
 
 
 def recorded_config(values: Mapping[str, Any]) -> Config:
-    """The settings that a journal recorded, for older and newer ones too: what they lack is what
-    it was at their time or has its default, what this version does not know is left out.
+    """The settings that a journal recorded, also a journal of an older or newer version.
 
-    Raises `KeyError`, `TypeError` or `ValueError` if they are no settings.
+    A missing setting has the value that it had when the journal was written, or its default.
+    Settings that this version does not know are left out.
+
+    Raises `KeyError`, `TypeError` or `ValueError` if the values are no settings.
     """
     stages = tuple(Stage(**_known(Stage, stage)) for stage in values["stages"])
     return Config(**BEFORE | _known(Config, values) | {"stages": stages})
@@ -195,7 +204,8 @@ def _known(kind: type[Config] | type[Stage], values: Mapping[str, Any]) -> dict[
 def ready_stages(config: Config) -> Config:
     """The run without the optional stages that could not do their first job here.
 
-    Raises `DataError`, before any job is done, if another one could not, or if none is left.
+    Raises `DataError` before any job is done. The error means that a stage that is not optional
+    could not do its first job, or that no stage is left.
     """
     if any(stage.device for stage in config.stages):
         device_names(config.devices)
@@ -228,9 +238,10 @@ def cores() -> list[int]:
 
 
 def device_names(count: int) -> list[str]:
-    """What `CUDA_VISIBLE_DEVICES` must say for each of so many devices to be seen alone.
+    """The values of `CUDA_VISIBLE_DEVICES` with which a process sees only one device, for each of
+    `count` devices.
 
-    Raises `DataError` if the variable is set and lists fewer.
+    Raises `DataError` if the variable is set and lists fewer devices.
     """
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = list(map(str, range(count))) if listed is None else listed.split(",")
@@ -243,8 +254,10 @@ def device_names(count: int) -> list[str]:
 
 
 def read_profile(profile: str, budget_s: float, seed: int = 0) -> Config:
-    """What a profile of the kit says, or a file of one's own that ends in .toml, every stage
-    checked. Raises `DataError` naming the profile, the stage and the setting that is wrong."""
+    """Read a profile of the kit, or a user's file that ends in .toml, and check every stage.
+
+    Raises `DataError` naming the profile, the stage and the wrong setting.
+    """
     folder = resources.files("solver") / "profiles"
     known = sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name[-5:] == ".toml")
     own = profile.endswith(".toml")
@@ -254,19 +267,19 @@ def read_profile(profile: str, budget_s: float, seed: int = 0) -> Config:
         )
     at = _name(profile)
     file = Path(profile) if own else folder / f"{profile}.toml"
-    table = {"workers": 0} | read_toml(file, at)  # as many as there are cores
+    table = {"workers": 0} | read_toml(file, at)  # 0: one worker for each core
     config = fill(Config, table, at, budget_s=budget_s, seed=seed, profile=profile, steps=0)
     _check_stages(config.stages, at)
     return config
 
 
 def _name(profile: str) -> str:
-    """What errors call a profile."""
+    """The name of a profile in errors."""
     return profile if profile.endswith(".toml") else f"profile {profile}"
 
 
 def _check_stages(stages: Sequence[Stage], at: str) -> None:
-    """Raise `DataError` for a stage that cannot be, by itself or beside the others."""
+    """Raise `DataError` for a stage that is impossible, by itself or beside the others."""
     engines = [stage.engine for stage in stages]
     for i, stage in enumerate(stages):
         inside = place(f"{at}: stages", i, {"engine": stage.engine}, "engine")

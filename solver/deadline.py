@@ -1,9 +1,9 @@
 """Time as a value: a clock, a deadline, a budget.
 
-Every function that can take long receives a `Deadline` and asks it, down in its innermost
-loop. The clock is injected, so a 12-hour schedule is tested in milliseconds. Times are
-monotonic seconds: a wall clock that jumps changes nothing. On Linux the monotonic clock is
-shared by all processes, so a `Deadline` can be sent to a worker.
+Every function that can take long receives a `Deadline` and asks it in the innermost loop. The
+clock is injected, so a 12-hour schedule is tested in milliseconds. Times are monotonic seconds:
+a wall clock that jumps changes nothing. On Linux all processes share the monotonic clock, so a
+`Deadline` can be sent to a worker.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from solver.grid import DataError
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 MAX_DURATION_S = 366 * 86400.0
-STEP_S = 0.001  # that a step counts as, where a run in steps meets seconds
+STEP_S = 0.001  # seconds that a step counts as, where a run in steps needs seconds
 
 
 class Clock(Protocol):
-    """What a deadline needs of time."""
+    """The clock that a deadline needs."""
 
     def now(self) -> float:
         """Monotonic seconds."""
@@ -43,7 +43,7 @@ class RealClock:
 
 @dataclass(frozen=True)
 class CpuClock:
-    """CPU seconds of this process: for benchmarks on a machine that others use too."""
+    """CPU seconds of this process, for benchmarks on a machine that is also used otherwise."""
 
     def now(self) -> float:
         return time.process_time()
@@ -66,12 +66,12 @@ class FakeClock:
 
 
 class WorkClock(FakeClock):
-    """A clock that only work moves: whoever books a piece of work adds what that took."""
+    """A clock that only work moves: code that books a piece of work adds the time of this work."""
 
 
 @dataclass
 class StepClock:
-    """A clock that every look at it moves by one step: a budget in steps, the same on any machine.
+    """A clock that moves by one step at every look: a budget in steps, the same on any machine.
 
     `step_s`: seconds that a step counts as.
     """
@@ -128,15 +128,17 @@ class Deadline:
 
 @dataclass
 class Watch:
-    """Looks at a deadline whenever so much work (`every`, in any unit) was done since the last
-    look: small work is never held up by it."""
+    """A rare look at a deadline, so that looking does not slow down small pieces of work.
+
+    A look happens when `every` units of work (any unit) were done since the last look.
+    """
 
     deadline: Deadline
     every: int
     done: int = 0
 
     def look(self, work: int) -> None:
-        """Count work that is about to be done. Raises `OutOfTimeError` if time is up at a look."""
+        """Count work that is about to be done. Raises `OutOfTimeError` if a look finds time up."""
         self.done += work
         if self.done >= self.every:
             self.done = 0
@@ -145,15 +147,18 @@ class Watch:
 
 @dataclass(frozen=True)
 class Budget:
-    """What the user gives (`total` seconds) and what is kept back to end cleanly."""
+    """The seconds that the user gives (`total`) and the seconds kept back to end cleanly."""
 
     total: float
     reserve: float
 
     @classmethod
     def of(cls, total: float) -> Budget:
-        """Derive the reserve: killing workers takes well under a second, but the longer the run
-        the more a late end would cost, so long budgets keep more (60 s at most)."""
+        """Derive the reserve from the total.
+
+        Killing workers takes well under a second. A late end costs more the longer the run was,
+        so long budgets keep more (60 s at most).
+        """
         return cls(total, min(60.0, 0.05 + 0.008 * total))
 
     @property

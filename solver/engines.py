@@ -1,9 +1,9 @@
-"""Engines: what can propose candidates for a task.
+"""Engines: functions that propose candidates for a task.
 
-An engine is a function `(task, deadline, context) -> iterator of Candidate`. It yields what
-it finds as soon as it finds it and returns when it has nothing left or its deadline passed.
-The engine of a stage that is one job over all tasks gets them all and yields nothing.
-`module:function` names an engine of your own, for any command that takes `--engines`.
+An engine is a function `(task, deadline, context) -> iterator of Candidate`. An engine yields
+each candidate as soon as it is found. An engine returns when nothing is left or its deadline has
+passed. The engine of a stage with one job over all tasks gets all tasks and yields nothing.
+`module:function` names a user's engine, for any command that takes `--engines`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,15 @@ from solver.settings import nearest
 
 @dataclass(frozen=True)
 class Context:
-    """What an engine may know besides the task: the pass (0 first), its own seed, the folder
-    where the run's workers leave things for one another, how far to spare memory, its stage's
-    settings, and what earlier jobs found for the task: distinct grids, the best first."""
+    """The facts that an engine may know besides the task.
+
+    pass_: number of the pass, 0 for the first.
+    seed: the engine's own seed.
+    folder: the place where the run's workers leave things for one another.
+    rung: how far to spare memory.
+    settings: the settings of the engine's stage.
+    known: distinct grids that earlier jobs found for the task, the best first.
+    """
 
     pass_: int
     seed: int
@@ -38,7 +44,7 @@ class Context:
 
 Engine = Callable[[Task, Deadline, Context], Iterator[Candidate]]
 
-# Named by where they live, so that only the worker that runs one imports what it needs.
+# Engines are named by their place: only a worker that runs an engine imports its libraries.
 ENGINES = {
     "synth": "solver.synth.engine:synth",
     "joint": "solver.lm.pair.joint:joint",
@@ -48,9 +54,10 @@ ENGINES = {
     "induce": "solver.lm.induce.engine:induce",
 }
 OVER_ALL = ("joint", "llm-joint")  # one job over all tasks
-TAKE_A_MODEL = ("llm-joint", "llm", "induce")  # whose setting `model` is a folder of one's own
-# What reads an engine's settings from a profile, and what looks whether it could run with them.
-# Both are called in the process of the run, and import no heavy library.
+TAKE_A_MODEL = ("llm-joint", "llm", "induce")  # their setting `model` is a user's folder
+# SETTINGS: functions that read an engine's settings from a profile. READY: functions that check
+# that the engine could run with these settings. Both are called in the process of the run, and
+# import no heavy library.
 SETTINGS = {
     "joint": "solver.lm.pair.settings:read",
     "model": "solver.lm.pair.settings:read",
@@ -68,7 +75,7 @@ READY = {
 
 
 def check_name(name: str, at: str) -> None:
-    """Raise `DataError`, beginning with `at`, unless `name` is an engine or may be one's own."""
+    """Raise `DataError`, beginning with `at`, unless `name` is an engine or may be a user's own."""
     if name not in ENGINES and not all(map(str.isidentifier, _parts(name))):
         words = nearest(name, ENGINES)
         raise DataError(f"{at}: no such engine; {words}, or module:function")
@@ -78,8 +85,8 @@ def check_engine(name: str, at: str) -> None:
     """Raise `DataError`, beginning with `at`, unless `name` is an engine or `module:function` of a
     module on the path.
 
-    A notebook leaves out the modules of other engines than its own. The module is only looked
-    for: importing it is a worker's business.
+    A notebook leaves out the modules of engines that its run does not use. This function looks
+    for the module but does not import it; only a worker imports it.
     """
     check_name(name, at)
     if not _on_path(ENGINES.get(name, name).partition(":")[0]):
@@ -88,8 +95,10 @@ def check_engine(name: str, at: str) -> None:
 
 
 def check_settings(name: str, settings: Mapping[str, Any], at: str = "") -> None:
-    """Raise `DataError` unless the engine takes these settings; any, if it is one's own. Those of
-    an engine that this notebook has left out are not looked at."""
+    """Raise `DataError` unless the engine takes these settings; a user's engine takes any.
+
+    Settings of an engine that this notebook has left out are not checked.
+    """
     if name in SETTINGS and _on_path(SETTINGS[name].partition(":")[0]):
         _function(SETTINGS[name])(settings, at)
     elif name in ENGINES and name not in SETTINGS and settings:
@@ -97,17 +106,20 @@ def check_settings(name: str, settings: Mapping[str, Any], at: str = "") -> None
 
 
 def check_ready(name: str, settings: Mapping[str, Any], memory_mb: int) -> None:
-    """Raise `DataError` for what would end the engine's first job: a file that is missing or
-    torn, a library, too little memory. Nothing is loaded; `memory_mb` is a worker's limit."""
+    """Raise `DataError` for a fault that would end the engine's first job.
+
+    Such a fault is a missing or torn file, a library, or too little memory. Nothing is loaded.
+    `memory_mb` is a worker's limit.
+    """
     if name in READY:
         _function(READY[name])(settings, memory_mb)
 
 
 def load_engine(name: str, context: Context) -> Engine:
-    """Import an engine and let its module `prepare(context)`, if it has that: compile, load a
-    model. What the context says of a pass means nothing then.
+    """Import an engine and call `prepare(context)` of its module, if the module has one.
 
-    That time is not charged to any task. Raises whatever the module raises.
+    `prepare` compiles or loads a model, and ignores what the context says of a pass. The time of
+    loading is not charged to any task. Raises whatever the module raises.
     """
     place, _, function = ENGINES.get(name, name).partition(":")
     module = importlib.import_module(place)
@@ -123,14 +135,17 @@ def _function(place: str) -> Callable[..., None]:
 
 
 def _parts(name: str) -> list[str]:
-    """The names that `module:function` is made of."""
+    """The names in `module:function`."""
     module, colon, function = name.partition(":")
     return [*module.split("."), function if colon else ""]
 
 
 def _on_path(module: str) -> bool:
-    """True if the module has a file; a folder of its name alone is none. Its parent packages, which
-    may be an own engine's, are not imported to look for it."""
+    """True if the module has a file; a folder with its name is not enough.
+
+    The module's parent packages are not imported for this check, since they may belong to a
+    user's engine.
+    """
     first, *rest = module.split(".")
     try:
         spec = importlib.util.find_spec(first)

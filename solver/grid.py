@@ -1,7 +1,7 @@
 """The domain types: Grid, Pair, Task, Candidate, Attempt, and their validation.
 
 A `Grid` is a read-only `np.uint8` array of shape (H, W), 1..30 a side, values 0..9.
-A `Task` holds demonstrations and test inputs; it has no place for test outputs, so no
+A `Task` contains demonstrations and test inputs. A `Task` has no place for test outputs, so no
 solver can ever see one.
 """
 
@@ -29,8 +29,8 @@ class DataError(ValueError):
 def as_grid(value: object) -> Grid:
     """Check nested lists (or an array) and freeze them into a `Grid`.
 
-    Raises `DataError` saying what is wrong: no rows, ragged rows, a side over 30,
-    or a cell that is not an integer 0..9 (booleans and floats are refused).
+    Raises `DataError` that names the fault: no rows, ragged rows, a side over 30, or a cell that is
+    not an integer 0..9. Booleans and floats are refused.
     """
     if isinstance(value, np.ndarray):
         value = value.tolist()
@@ -44,8 +44,10 @@ _COLORS = bytes(range(COLORS))
 
 
 def _legal_cells(value: object) -> bytes | None:
-    """The cells of a legal grid, None for anything else, at the speed of built-ins: files hold
-    millions of cells."""
+    """The cells of a legal grid; None for anything else.
+
+    Only built-ins look at cells, for their speed: files hold millions of cells.
+    """
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_SIDE:
         return None
     if set(map(type, value)) != {list} or len(set(map(len, value))) != 1:
@@ -61,7 +63,7 @@ def _legal_cells(value: object) -> bytes | None:
 
 
 def _complaint(value: object) -> str:
-    """What is wrong with a value that is no grid, at the first place that is."""
+    """The first fault of a value that is no grid, with its place."""
     if not isinstance(value, list) or not value:
         return f"expected a non-empty list of rows, got {_short(value)}"
     if len(value) > MAX_SIDE:
@@ -155,14 +157,17 @@ class Task:
 class Candidate:
     """One predicted output grid and the evidence behind it.
 
-    `view` names the view it was decoded under, `program` is the readable program that
-    made it, `logprob` the model's log-likelihood; each is None where it does not apply.
-    `cost_s` is the seconds from the start of the job to this candidate. `scores` are the
-    grid's log-likelihoods under views that are the same for all candidates of a test input
-    (empty where it was not measured); `votes` counts the draws that gave this grid: none where
-    an engine only measured what another job had found. `unlearned` is what the model still lost on
-    the demonstrations after learning them, in nats a token; 0 where nothing is known of that.
-    A `provisional` report was sent before its job had weighed what it found: see `settled`.
+    view: name of the view under which the grid was decoded, or None.
+    program: the readable program that made the grid, or None.
+    logprob: the model's log-likelihood of the grid, or None.
+    cost_s: seconds from the start of the job to this candidate.
+    scores: log-likelihoods of the grid under views that are the same for all candidates of a
+    test input; empty where the grid was not measured.
+    votes: number of draws that gave this grid; 0 where an engine only measured a grid that
+    another job had found.
+    unlearned: loss of the model on the demonstrations after learning them, in nats a token; 0
+    where this loss is unknown.
+    provisional: the report was sent before its job had weighed its candidates (see `settled`).
     """
 
     task: str
@@ -180,23 +185,26 @@ class Candidate:
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """Equal for two reports of one and the same piece of evidence (a repeated job's)."""
+        """A value that is equal for two reports of the same evidence (by a repeated job)."""
         measured = None if self.votes else self.scores
         grid = key(self.grid)
         return (self.task, self.test, self.engine, self.view, self.program, grid, measured)
 
 
 def settled(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates without each provisional report that a final one of the same evidence
-    replaces, whichever job sent it: a job that ends leaves what it would have left without
-    provisional reports, and one that is cut off leaves these."""
+    """The candidates without the provisional reports that a final report replaces.
+
+    A final report of the same evidence replaces a provisional one, whichever job sent it. A job
+    that ends therefore leaves the same candidates as a job without provisional reports. A job
+    that is cut off leaves its provisional reports.
+    """
     final = {c.identity for c in candidates if not c.provisional}
     return [c for c in candidates if not c.provisional or c.identity not in final]
 
 
 @dataclass(frozen=True, eq=False)
 class Attempt:
-    """One of the two grids handed in for a test input, and where it came from."""
+    """One of the two grids handed in for a test input, and its source."""
 
     grid: Grid
     source: str

@@ -23,7 +23,10 @@ def package_files(root: Path = ROOT) -> Iterator[tuple[str, Path]]:
 
 
 def files_digest(files: Iterable[tuple[str, Path]] | None = None) -> str:
-    """Equal for equal files under the same names: those of the solver if left out."""
+    """A hash that is equal for equal files under the same names.
+
+    Left out, `files` are the files of the solver.
+    """
     digest = hashlib.sha256()
     for name, file in package_files() if files is None else files:
         digest.update(f"{name}\0{sha256(file)}\n".encode())
@@ -31,8 +34,11 @@ def files_digest(files: Iterable[tuple[str, Path]] | None = None) -> str:
 
 
 def settle_times(root: Path = ROOT) -> None:
-    """Give every file the same date. Compiled kernels are kept by the contents of their sources,
-    but numba looks at the date, too, and would compile them anew for each copy of the kit."""
+    """Give every file the same date.
+
+    Compiled kernels are kept by the contents of their sources. But numba also looks at the date,
+    and would compile the kernels again for each copy of the kit.
+    """
     for _, file in package_files(root):
         os.utime(file, (0, 0))
 
@@ -46,8 +52,11 @@ def link_model(source: Path, place: Path = MODEL) -> None:
 
 
 def weights_fault(model: Path = MODEL) -> str | None:
-    """What is wrong with a model's files, in one line; None if nothing is. Weights must have the
-    hash that the provenance beside them names; without one they are only looked for."""
+    """The fault of a model's files, in one line; None if there is none.
+
+    Weights must have the hash that the provenance beside them names. Without a provenance, the
+    weights only have to exist.
+    """
     if not (model / CONFIG).is_file() or not any(model.glob("*.safetensors")):
         return f"no model in {model}"
     try:
@@ -59,8 +68,11 @@ def weights_fault(model: Path = MODEL) -> str | None:
 
 
 def fits_provenance(model: Path) -> bool:
-    """False for weights with another hash than the provenance beside them names; without one
-    there is nothing to compare. Raises `DataError` or `OSError` for what cannot be read."""
+    """False for weights with another hash than the provenance beside them names.
+
+    True without a provenance: there is no hash to compare with. Raises `DataError` or `OSError`
+    for a file that cannot be read.
+    """
     if not (model / PROVENANCE).is_file():
         return True
     written = load_json(model / PROVENANCE)
@@ -69,6 +81,6 @@ def fits_provenance(model: Path) -> bool:
 
 
 def sha256(file: Path) -> str:
-    """Of a file's bytes, in hexadecimal. Raises `OSError`."""
+    """The SHA-256 hash of a file's bytes, in hexadecimal. Raises `OSError`."""
     with open(file, "rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -1,7 +1,6 @@
-"""Running a command from the notebook: its lines are passed on, its end is certain.
+"""A command run from the notebook: its lines are passed on, its end is certain.
 
-The kernel stays small and does no work of its own, so nothing the run does can take the
-notebook down.
+The kernel stays small and does no work, so nothing that the run does can end the notebook.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ GRACE_S = 20.0  # from SIGTERM to SIGKILL
 LOOK_S = 1.0
 TIME_OVER = "its time was over: it is being ended"
 READ_BYTES, LAST_READS = 64 * 1024, 32
-OOM_SCORE = 500  # where memory runs out, the kernel of the notebook is not what is killed
+OOM_SCORE = 500  # so that the system, out of memory, kills the command, not the notebook's kernel
 
 
 def follow(
@@ -31,8 +30,9 @@ def follow(
 ) -> int:
     """Run a command to its end, passing on every line it prints.
 
-    At the deadline it gets SIGTERM, `GRACE_S` later SIGKILL, with its process group. Returns the
-    exit code, minus the signal's number if one ended it. Raises `OSError` if it cannot start.
+    At the deadline the command gets SIGTERM; `GRACE_S` later its process group gets SIGKILL.
+    Returns the exit code, or minus the number of the signal that ended the command. Raises
+    `OSError` if the command cannot start.
     """
     process = subprocess.Popen(
         command,
@@ -50,7 +50,7 @@ def follow(
             say(TIME_OVER)
             process.terminate()
             _attend(process, lines, Deadline.after(GRACE_S, deadline.clock))
-    finally:  # an interrupted cell must not leave it running
+    finally:  # an interrupted cell must not leave the command running
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -59,7 +59,7 @@ def follow(
 
 
 class _Lines:
-    """What a process prints, in whole lines."""
+    """The output of a process, in whole lines."""
 
     def __init__(self, process: subprocess.Popen[bytes], say: Callable[[str], None]) -> None:
         assert process.stdout
@@ -70,7 +70,7 @@ class _Lines:
         self.open = True
 
     def pass_on(self, timeout: float) -> None:
-        """What arrives within `timeout` seconds."""
+        """Pass on the output that arrives within `timeout` seconds."""
         if not self._selector.select(timeout):
             return
         try:
@@ -83,8 +83,8 @@ class _Lines:
             self._say(line.decode("utf-8", "replace"))
 
     def close(self) -> None:
-        """The last words, and the end."""
-        for _ in range(LAST_READS):  # something it left behind may print for ever
+        """Pass on the last output, and close the pipe."""
+        for _ in range(LAST_READS):  # a process that it left behind may print for ever
             if self.open:
                 self.pass_on(0)
         if self._rest:

@@ -16,8 +16,8 @@ from pathlib import Path
 from solver.deadline import Deadline
 from solver.launch import follow, last_words
 
-STAND_INS = "ARC_KIT_GPUS"  # how many processes on the processor a rehearsal has for GPUs
-STAND_IN = "cpu"  # and what their names begin with
+STAND_INS = "ARC_KIT_GPUS"  # number of processes on the CPU that stand in for GPUs in a rehearsal
+STAND_IN = "cpu"  # the beginning of their names
 LIBRARIES = (
     *("numpy", "numba", "torch", "transformers", "peft"),
     *("torchao", "bitsandbytes", "unsloth"),
@@ -27,8 +27,8 @@ _MULTIPLY = (
     "assert (a @ a).float().mean().item() == 256, 'it multiplies wrongly'"
 )
 
-# Processor flags of Linux for products in bfloat16, and values of the switches that keep oneDNN
-# (both of its names) and ATen from using them.
+# Processor flags of Linux for products in bfloat16, and values of the switches that keep the
+# libraries oneDNN (which has two names) and ATen from using such products.
 BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16")
 _LESS = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
 SWITCHES_OFF = {
@@ -39,8 +39,10 @@ SWITCHES_OFF = {
 
 
 def multiplies_bfloat16(flags: Collection[str], environment: Mapping[str, str]) -> bool:
-    """True if a processor with these flags multiplies bfloat16 in hardware, and no switch of
-    oneDNN or ATen in the environment keeps the libraries from it."""
+    """True if a processor with these flags multiplies bfloat16 in hardware.
+
+    False if a switch of oneDNN or ATen in the environment keeps these libraries from doing so.
+    """
     switched_off = any(
         environment.get(name, "").upper() in values for name, values in SWITCHES_OFF.items()
     )
@@ -48,7 +50,7 @@ def multiplies_bfloat16(flags: Collection[str], environment: Mapping[str, str]) 
 
 
 def cpu_flags() -> frozenset[str]:
-    """What Linux says the processor can do; nothing where the system does not tell."""
+    """The processor's flags as Linux lists them; empty where the system lists none."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -58,7 +60,7 @@ def cpu_flags() -> frozenset[str]:
 
 
 def versions() -> dict[str, str]:
-    """Python and the libraries that engines use, as far as they are installed; none is imported."""
+    """Versions of Python and of the installed libraries that engines use; none is imported."""
     found = {"python": platform.python_version()}
     for name in LIBRARIES:
         with suppress(PackageNotFoundError):
@@ -67,7 +69,7 @@ def versions() -> dict[str, str]:
 
 
 def available_mb() -> int:
-    """Memory free for use; 0 where the system does not tell."""
+    """Memory free for use, in MB; 0 where the system does not tell."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
@@ -84,8 +86,8 @@ def address_limit() -> int:
 def give_back_memory() -> None:
     """Return freed memory to the system, where the C library can be asked to (glibc).
 
-    It keeps what was freed for the next who asks: 8 GB after 500 steps of training on tensors of
-    ever other sizes that need two.
+    The C library keeps freed memory for the next request. After 500 steps of training on tensors
+    of changing sizes it keeps 8 GB, where the tensors need 2 GB.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
@@ -93,11 +95,11 @@ def give_back_memory() -> None:
 
 
 def gpus() -> tuple[str, ...]:
-    """The GPUs that the driver names and this process may use, as `CUDA_VISIBLE_DEVICES` names
-    them.
+    """The GPUs that the driver lists and this process may use, under their names in
+    `CUDA_VISIBLE_DEVICES`.
 
-    A rehearsal's stand-ins for GPUs come in their place: names of none, so that a worker finds no
-    GPU and computes on the processor.
+    In a rehearsal, the names of stand-ins replace the names of GPUs. No GPU has such a name, so a
+    worker finds no GPU and computes on the CPU.
     """
     if stand_ins := os.environ.get(STAND_INS):
         return tuple(f"{STAND_IN}{number}" for number in range(int(stand_ins)))
@@ -114,8 +116,11 @@ def gpus() -> tuple[str, ...]:
 
 
 def gpu_fault(device: str, deadline: Deadline) -> str | None:
-    """What is wrong with a GPU, None if it multiplies. A driver that lists a GPU may still have
-    no code for it; asked in a process of its own, since that may hang or crash."""
+    """The fault of a GPU; None if the GPU multiplies.
+
+    A driver that lists a GPU may still have no code for this GPU. The test runs in a separate
+    process, since it may hang or crash.
+    """
     words: list[str] = []
     only = {"CUDA_VISIBLE_DEVICES": device}
     multiply = _MULTIPLY.format(device="cpu" if device.startswith(STAND_IN) else "cuda")

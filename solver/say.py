@@ -1,6 +1,6 @@
-"""Lines for whoever started a command, who may have stopped listening.
+"""Lines for the user who started a command and may have stopped listening.
 
-A closed pipe, a full device or a terminal that is gone costs the lines, never the run.
+A closed pipe, a full device or a terminal that is gone loses lines, but never ends the run.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from typing import TextIO
 
 
 def say(text: str, *, error: bool = False) -> None:
-    """Print to standard output, or to standard error. A stream that cannot be written is silent
-    from then on; characters that it does not know are written as escapes."""
+    """Print to standard output, or to standard error.
+
+    A stream that cannot be written is silent from then on. Characters that the stream's encoding
+    lacks are written as escapes.
+    """
     stream = sys.stderr if error else sys.stdout
     if stream is None:  # the command was started without it
         return
@@ -25,8 +28,10 @@ def say(text: str, *, error: bool = False) -> None:
 
 
 def _silence(stream: TextIO) -> None:
-    """Let what waits in a stream, and what is written to it later, go nowhere: the interpreter
-    would otherwise fail on it at its end."""
+    """Send the waiting and the later output of a stream nowhere.
+
+    Otherwise the interpreter would fail on this output when it ends.
+    """
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -34,8 +39,10 @@ def _silence(stream: TextIO) -> None:
 
 
 def hold_standard_streams() -> None:
-    """Open descriptors 0 to 2 where the command was started without: the run's own files would
-    otherwise get these numbers, and with them whatever a library prints."""
+    """Open those of the descriptors 0 to 2 that the command was started without.
+
+    Otherwise the run's own files would get these numbers, and a library would print into them.
+    """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)

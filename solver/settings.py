@@ -1,8 +1,8 @@
-"""The reader of all that a user sets in TOML: profiles, engines' settings, `kaggle.toml`.
+"""The reader of all settings in TOML: profiles, engines' settings, `kaggle.toml`.
 
-A dataclass describes a table: its fields are the settings, and their annotations say what each
-may be, as in `share: Annotated[float, Range(above=0)]`. What is something else is refused in one
-line that names file, table and key.
+A dataclass describes a table. Its fields are the settings, and their annotations are the allowed
+values, as in `share: Annotated[float, Range(above=0)]`. Any other value is refused in one line
+that names file, table and key.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from solver.grid import DataError
 
 LARGEST = 1e9  # no number that a user may set is larger
-DEPTH = 20  # of tables and lists within each other, in what is not looked into
+DEPTH = 20  # of tables and lists within each other, in a table without a dataclass
 INTEGER_BITS = 64
 
 Filled = TypeVar("Filled")
@@ -32,7 +32,7 @@ Filled = TypeVar("Filled")
 
 @dataclass(frozen=True)
 class Range:
-    """A number within bounds; an infinite one only where it is `endless`."""
+    """A number within bounds; infinity is allowed only where `endless` is true."""
 
     above: float = float("-inf")
     least: float = -LARGEST
@@ -41,7 +41,7 @@ class Range:
     endless: bool = False
 
     def complaint(self, value: float) -> str:
-        """What is wrong with a number, if anything."""
+        """The fault of a number; empty without a fault."""
         if self.endless and value == float("inf"):
             return ""
         bounds = (
@@ -57,12 +57,12 @@ class Range:
 
 @dataclass(frozen=True)
 class OneOf:
-    """A name of a table."""
+    """A name from a table of names."""
 
     names: tuple[str, ...]
 
     def complaint(self, value: str) -> str:
-        """What is wrong with a name, if anything."""
+        """The fault of a name; empty without a fault."""
         return (
             ""
             if value in self.names
@@ -72,7 +72,10 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Text:
-    """A text of some length and, where there is a pattern, of a form that `form` describes."""
+    """A text of `least` to `most` characters that matches `pattern`, if there is one.
+
+    `form` describes the pattern in words.
+    """
 
     least: int = 1
     most: int = 200
@@ -80,7 +83,7 @@ class Text:
     form: str = ""
 
     def complaint(self, value: str) -> str:
-        """What is wrong with a text, if anything."""
+        """The fault of a text; empty without a fault."""
         if not self.least <= len(value) <= self.most:
             return f"must have {self.least} to {self.most} characters, has {len(value)}"
         if self.pattern and not re.fullmatch(self.pattern, value):
@@ -90,10 +93,10 @@ class Text:
 
 @dataclass(frozen=True)
 class NotEmpty:
-    """A list that holds something."""
+    """A list with at least one item."""
 
     def complaint(self, value: Collection[Any]) -> str:
-        """What is wrong with a list, if anything."""
+        """The fault of a list; empty without a fault."""
         return "" if value else "must not be empty"
 
 
@@ -102,7 +105,7 @@ class ByName:
     """Tables as `[datasets.NAME]`: the name is the first field of each."""
 
     def complaint(self, value: Collection[Any]) -> str:
-        """Nothing: how it is read says all."""
+        """Nothing: reading the tables finds all faults."""
         return ""
 
 
@@ -110,8 +113,10 @@ class ByName:
 
 
 def read_toml(file: Path | Traversable, name: str, hint: str = "") -> dict[str, Any]:
-    """The tables of a file, which errors call by `name`; `hint` helps who has none. Raises
-    `DataError`."""
+    """The tables of a file.
+
+    Errors call the file `name`; `hint` helps users without such a file. Raises `DataError`.
+    """
     try:
         return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
     except OSError as error:
@@ -123,9 +128,11 @@ def read_toml(file: Path | Traversable, name: str, hint: str = "") -> dict[str, 
 
 
 def fill(kind: type[Filled], table: Any, at: str = "", **given: Any) -> Filled:
-    """A dataclass from a table that a user wrote `at` a place; `given` are its fields that are
-    not the user's to set. Raises `DataError` for a key that there is not, one that is missing, or
-    a value that it may not have."""
+    """A dataclass from a table that a user wrote.
+
+    `at` is the table's place, for errors. `given` are the fields that the user may not set.
+    Raises `DataError` for an unknown key, a missing key, or a value that is not allowed.
+    """
     _be(isinstance(table, Mapping), "a table", table, at)
     about: Any = kind
     known = {field.name: field for field in fields(about) if field.name not in given}
@@ -141,7 +148,7 @@ def fill(kind: type[Filled], table: Any, at: str = "", **given: Any) -> Filled:
 
 
 def nearest(name: str, known: Collection[str]) -> str:
-    """The name that was probably meant, or all that there are."""
+    """The known name that was probably meant, or all known names, in words."""
     close = difflib.get_close_matches(name, known, 1)
     return f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
 
@@ -152,12 +159,12 @@ class _Short(reprlib.Repr):
         self.maxstring = self.maxother = 60
 
     def repr_int(self, x: int, level: int) -> str:
-        """Integers of any size: Python itself prints none of over 4,300 digits."""
+        """An integer of any size: Python itself prints none of over 4,300 digits."""
         return str(x) if x.bit_length() <= INTEGER_BITS else f"a number of {x.bit_length()} bits"
 
 
 def shown(value: Any) -> str:
-    """A value as an error shows it: in one short line."""
+    """A value as an error shows it, in one short line."""
     return _Short().repr(value)
 
 
@@ -178,7 +185,7 @@ def _be(right: bool, what: str, value: Any, at: str) -> None:
 
 
 def _value(hint: Any, value: Any, at: str) -> Any:
-    """A value of the type that a field's annotation says, checked by what else it says."""
+    """A value of the type in a field's annotation, checked by the annotation's other parts."""
     checks = getattr(hint, "__metadata__", ())
     kind = hint.__origin__ if checks else hint
     if get_origin(kind) is tuple:
@@ -220,7 +227,7 @@ def _listed(kind: Any, value: Any, at: str) -> tuple[Any, ...]:
 
 
 def place(at: str, i: int, table: Any, first: str) -> str:
-    """How errors name a table of a list: its number, and its first setting where that is good."""
+    """The name of a table of a list in errors: its number, and its first setting if legible."""
     name = table.get(first) if isinstance(table, Mapping) else None
     good = isinstance(name, str) and name.isprintable() and 0 < len(name) <= 60
     return f"{at}[{i}] ({name})" if good else f"{at}[{i}]"
@@ -238,7 +245,7 @@ def _named(kind: Any, value: Any, at: str) -> tuple[Any, ...]:
 
 
 def _is_json(value: Any, depth: int) -> bool:
-    """True for what a journal can hold: it records the settings of every run."""
+    """True for a value that a journal can hold: a journal records the settings of its run."""
     if isinstance(value, Mapping):
         return depth > 0 and all(_is_json(item, depth - 1) for item in value.values())
     if isinstance(value, list | tuple):

@@ -1,9 +1,9 @@
 """Views of a task: the same puzzle turned, recoloured and with its demonstrations reordered.
 
 A view is one of the eight symmetries of the square (D8), a permutation of the ten colours
-and an order of the demonstrations. `apply` stands next to `undo`: whatever is predicted in a
-view is brought back by the view that made it. Averaging predictions over views is test-time
-augmentation as in arXiv:2411.07279 and arXiv:2505.07859.
+and an order of the demonstrations. `undo` reverses `apply`: a prediction in a view is brought
+back by the same view. Averaging predictions over views is test-time augmentation as in
+arXiv:2411.07279 and arXiv:2505.07859.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ IDENTITY_COLORS = tuple(range(COLORS))
 class View:
     """D8 element, colour map and demonstration order.
 
-    `d8`: bit 0..1 quarter turns counter-clockwise, then bit 2 a transposition.
-    `colors[c]` is what colour c becomes. `order[i]` is the demonstration shown at place i;
-    an empty order keeps them as they are.
+    `d8`: bits 0..1 are quarter turns counter-clockwise; bit 2 is a transposition after them.
+    `colors[c]` is the colour that replaces colour c. `order[i]` is the demonstration shown at
+    place i; an empty order keeps the demonstrations as they are.
     """
 
     d8: int = 0
@@ -35,7 +35,7 @@ class View:
 
     @property
     def name(self) -> str:
-        """Short and parseable: `d3.c0213456789.o10`."""
+        """A short name that `parse_view` reads: `d3.c0213456789.o10`."""
         order = "-".join(map(str, self.order))
         return f"d{self.d8}.c{''.join(map(str, self.colors))}.o{order}"
 
@@ -100,7 +100,7 @@ def parse_view(name: str) -> View:
 
 
 def output_only_colors(task: Task) -> frozenset[int]:
-    """Colours that some demonstration output holds and no input of the task does."""
+    """Colours that some demonstration output contains and no input of the task contains."""
     seen_in: set[int] = set()
     seen_out: set[int] = set()
     for pair in task.train:
@@ -120,14 +120,14 @@ def sample_views(
     keep_output_only: bool = False,
     shuffle: bool = True,
 ) -> list[View]:
-    """`n` distinct views (fewer if there are not that many), the same for the same seed.
+    """`n` distinct views (fewer if there are fewer), the same for the same seed.
 
-    The first is the identity. The D8 elements are balanced: among the first 8k views each
-    element stands k times, so a prefix of the list is as even as the whole.
+    The first view is the identity. The D8 elements are balanced: the first 8k views contain each
+    element k times. A prefix of the list is therefore as even as the whole list.
 
     Args:
         keep_background: colour 0 stays 0.
-        keep_output_only: colours that only outputs hold stay as they are.
+        keep_output_only: colours that only outputs contain stay as they are.
         shuffle: permute the order of the demonstrations too.
     """
     fixed = {0} if keep_background else set()
@@ -140,7 +140,7 @@ def sample_views(
     views = {View(order=tuple(range(demos))): None}  # a set that keeps its order
     for d8 in itertools.islice(_balanced_d8(rng), max(0, n - 1)):
         view = _random_view(rng, d8, free, demos)
-        while view in views:  # ends: every element still has a view to give
+        while view in views:  # the loop ends: every element still has an unused view
             view = _random_view(rng, d8, free, demos)
         views[view] = None
     return list(views)[:n]
