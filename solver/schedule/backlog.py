@@ -1,6 +1,6 @@
-"""The work that is left: the tasks that wait, stage by stage, and what jobs have shown.
+"""The work that is left: the waiting tasks of each stage, and the facts that jobs have shown.
 
-Here is booked how jobs end; what runs next is decided in `schedule.py`.
+This module books how jobs end; `schedule.py` decides what runs next.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from solver.schedule.first_passes import (
     scales,
 )
 
-WHOLE = -1  # the task of a job that is about all of them
+WHOLE = -1  # the task of a job over all tasks
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A decision: this pass of this engine over this task (or `WHOLE`), for so many seconds,
-    so many rungs down the stage's ladder."""
+    """A decision: one pass of a stage's engine over a task (or `WHOLE`).
+
+    The pass lasts `slice_s` seconds, `rung` rungs down the stage's ladder.
+    """
 
     task: int
     stage: int
@@ -35,18 +37,19 @@ class Slot:
 
     @property
     def name(self) -> tuple[int, int]:
-        """Tells it from all others that run at the same time."""
+        """A name that no other slot running at the same time has."""
         return self.task, self.stage
 
 
 class Backlog:
-    """Every task's progress, and what waits: first passes, further ones, jobs over all tasks.
+    """Every task's progress, and the waiting work: first passes, further passes, whole jobs.
 
-    `first` and `further` are by stage, `whole` has the stages that are one job over all tasks.
+    `first` and `further` have one entry for each stage. `whole` contains the stages that are one
+    job over all tasks.
     """
 
     def __init__(self, works: Sequence[Work], stages: Sequence[Stage]) -> None:
-        """`works`: what each task amounts to."""
+        """`works`: the work of a pass over each task."""
         self.stages = tuple(stages)
         self.tasks = [Progress(scale) for scale in scales(works)]
         self.whole = {i: Progress() for i, stage in enumerate(stages) if stage.whole}
@@ -66,32 +69,35 @@ class Backlog:
         return len(self.first[stage]) > 0
 
     def begun(self, task: int, stage: int) -> int:
-        """A job begins; the number of passes before it."""
+        """Book the start of a job. Returns the number of passes before this job."""
         progress = self._progress(task, stage)
         progress.running += 1
         return progress.passes.get(stage, 0)
 
     def best(self, stage: int) -> tuple[float, int] | None:
-        """The further pass of a stage that gains most, and what; None if none may find more."""
+        """The highest gain rate among a stage's further passes, and its task.
+
+        None if no further pass may find more.
+        """
         further = self.further[stage]
         while (top := further.best()) and not self.tasks[top[1]].open(stage):
             further.leave_out(top[1])
         return top
 
     def next_task(self, stage: int) -> int:
-        """The task whose turn in a stage that has work is next, or `WHOLE`."""
+        """The next task, or `WHOLE`, in a stage that has work."""
         task = self.first[stage].longest()
         if task is None and (top := self.best(stage)):
             task = top[1]
         return WHOLE if task is None else task
 
     def put_off(self, task: int, stage: int) -> None:
-        """Let a first pass come after all others, where time is left."""
+        """Move a first pass behind all other passes, to run only if time is left."""
         self.first[stage].leave_out(task)
         self._put_further(task, stage)
 
     def put_off_all(self, stage: int) -> None:
-        """Let all first passes of a stage come after those of others; its whole job never."""
+        """Move all first passes of a stage behind those of others, and drop its whole job."""
         for task in self.first[stage].waiting():
             self.put_off(task, stage)
         if stage in self.whole:
@@ -127,7 +133,7 @@ class Backlog:
     def record(self, slot: Slot, outcome: str, cost_s: float) -> None:
         """Book how a job ended (`JobRecord.outcome`), in this process or an earlier one.
 
-        A job that its run's end stopped, or that ran out of memory, was no pass.
+        A job is not a pass if the run's end stopped the job, or if the job ran out of memory.
         """
         progress, stage = self._progress(slot.task, slot.stage), slot.stage
         if outcome == "stopped":
@@ -147,15 +153,17 @@ class Backlog:
         progress.last_slice[stage] = slot.slice_s if outcome == "sliced" else cost_s
         if outcome == "died":
             progress.deaths += 1
-            # Tried again, but not for longer: what hung once is likely to hang again.
+            # The next try gets no more time: a job that hung once is likely to hang again.
             progress.last_slice[stage] = slot.slice_s / self.stages[stage].growth
         once = slot.task == WHOLE and outcome != "died"
         if once or outcome == "error" or (outcome == "finished" and not self.stages[stage].repeats):
             progress.exhausted.add(stage)
 
     def resume(self, confidences: Iterable[float]) -> None:
-        """After `record`ing the jobs of an earlier process: leave out its passes, and queue
-        the further ones that are still open."""
+        """Leave out the passes of an earlier process, and queue the open further passes.
+
+        Call this method after a `record` of each job of the earlier process.
+        """
         for stage, queue in enumerate(self.first):
             queue.keep(i for i, p in enumerate(self.tasks) if stage not in p.passes)
         for task, confidence in enumerate(confidences):
@@ -177,8 +185,11 @@ class Backlog:
         self.further[stage].put(task, rate)
 
     def _reconsider(self, task: int) -> None:
-        """With another confidence, what waits for a task gets another part of the time, or waits in
-        another place: behind all others, where a stage is for tasks that are less sure."""
+        """Change the waiting passes of a task after a change of its confidence.
+
+        A first pass gets another part of the time. Where the task counts as settled for a stage,
+        its pass waits behind all others.
+        """
         for stage, queue in enumerate(self.first):
             queue.weigh(task, self.tasks[task].confidence)
             settled = self.tasks[task].confidence >= self.stages[stage].settled
@@ -194,8 +205,11 @@ class Backlog:
         return float("inf") if task == WHOLE else PRIOR.seconds(self._works[task])
 
     def rung(self, task: int, stage: int) -> int:
-        """Below what was too much for this task, and where a task that is no larger fitted in
-        the end. What fitted nowhere says nothing about others."""
+        """The rung for a task: below each rung on which the task ran out of memory.
+
+        The rung is also no higher than the rung on which a task of at most the same size fitted in
+        the end. A task that fitted on no rung says nothing about others.
+        """
         cost = self._cost(task)
         fitted = (rung for other, rung in self._fitted[stage] if other <= cost)
         mine = self._progress(task, stage).rungs.get(stage, 0)
@@ -204,13 +218,16 @@ class Backlog:
     # --- what it has learned ------------------------------------------------------
 
     def least_s(self, stage: int) -> float:
-        """Seconds below which a slice is of no use: as the stage says, or what overruns of jobs
-        show that an engine does between two looks at the clock."""
+        """Seconds below which a slice is of no use.
+
+        The larger of two numbers: the stage's setting, and the time between two looks of the
+        engine at the clock. Overruns of jobs show this time.
+        """
         count, late_s = self._late[stage]
         shown_s = MIN_OVERRUNS * late_s / count if count >= CALIBRATE_AT else 0.0
         return max(self.stages[stage].min_slice_s, shown_s)
 
     def calibrated(self) -> list[tuple[str, Rates]]:
-        """The engines whose costs were learned anew since the last call, and their rates."""
+        """The engines whose costs were learned again since the last call, and their rates."""
         fresh, self._calibrated = sorted(self._calibrated), set()
         return [(self.stages[stage].engine, self.first[stage].rates) for stage in fresh]

@@ -1,8 +1,8 @@
-"""The cost model: how many seconds a pass over a task takes, learned from the jobs of the run.
+"""The cost model: the seconds of a pass over a task, learned from the jobs of the run.
 
-A pass reads the task's tokens and writes its output cells, so its seconds are taken as
-`fixed + token * tokens + cell * area`. Before anything is measured only the proportions are
-guessed (`PRIOR`); each stage has rates of its own, since engines differ by orders of magnitude.
+A pass reads the task's tokens and writes its output cells. Its seconds are therefore modelled as
+`fixed + token * tokens + cell * area`. Before anything is measured, only the proportions are
+guessed (`PRIOR`). Each stage has separate rates, since engines differ by orders of magnitude.
 """
 
 from __future__ import annotations
@@ -17,17 +17,21 @@ from numpy.typing import NDArray
 from solver.data.template import predict_size
 from solver.grid import Grid, Task
 
-CALIBRATE_AT = 4  # jobs; then each time that their number has doubled
-_TRUST = 2.0  # the prior weighs as much as so many jobs
-_ROUNDS = 4  # of guessing what jobs that were cut would have taken
+CALIBRATE_AT = 4  # jobs; then each time that the number of jobs has doubled
+_TRUST = 2.0  # weight of the prior, in jobs
+_ROUNDS = 4  # of guessing the full seconds of jobs that were cut
 
 Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a pass has to do: tokens to read (a cell or the end of a row is one) in the
-    demonstrations and test inputs, and the area of the outputs to write, in cells."""
+    """The work of a pass.
+
+    tokens: tokens to read in the demonstrations and test inputs; a cell and the end of a row are
+    one token each.
+    area: area of the outputs to write, in cells.
+    """
 
     tokens: int
     area: int = 0
@@ -35,8 +39,10 @@ class Work:
 
 @dataclass(frozen=True)
 class Rates:
-    """Seconds of a pass: in any case, for each token read and for each cell written; and the
-    number of jobs that say so."""
+    """Seconds of a pass: in any case, for each token read, and for each cell written.
+
+    jobs: number of jobs that the rates were learned from.
+    """
 
     fixed: float
     token: float
@@ -44,7 +50,7 @@ class Rates:
     jobs: int = 0
 
     def seconds(self, work: Work) -> float:
-        """What a pass over a task is expected to take; more than nothing."""
+        """Expected seconds of a pass over a task; always more than 0."""
         return max(1e-6, self.fixed + self.token * work.tokens + self.cell * work.area)
 
     def __str__(self) -> str:
@@ -52,13 +58,13 @@ class Rates:
         return f"{parts} + {1e3 * self.cell:.3g} ms an output cell, from {self.jobs} jobs"
 
 
-# A cell is written one at a time and in several views, a token read with all others.
+# Cells are written one at a time and in several views; tokens are all read at once.
 PRIOR = Rates(0.0, 1.0, 4.0)
 
 
 @dataclass(frozen=True)
 class Observed:
-    """A job's seconds. `cut`: it was stopped by its slice and would have taken longer."""
+    """A job's seconds. `cut`: its slice stopped the job, which would have taken longer."""
 
     work: Work
     seconds: float
@@ -66,7 +72,7 @@ class Observed:
 
 
 def work_of(task: Task) -> Work:
-    """What the grids of a task amount to; output sizes are predicted from demonstrations."""
+    """The work in the grids of a task; output sizes are predicted from demonstrations."""
     shown = [grid for pair in task.train for grid in (pair.input, pair.output)]
     tokens = sum(map(_tokens, [*shown, *task.tests]))
     sizes = [predict_size(task, grid) for grid in task.tests]
@@ -80,9 +86,10 @@ def _tokens(grid: Grid) -> int:
 def calibrate(observed: Sequence[Observed]) -> Rates:
     """The rates that explain measured jobs best.
 
-    Least squares of relative errors, over rates of at least zero, held to the proportions of
-    `PRIOR` as if some jobs had shown those: a handful of jobs sets the scale, many the shape. A job
-    that was cut counts as what it is expected to take, but at least as long as it ran.
+    The rates are least squares of relative errors, over rates of at least zero. The proportions of
+    `PRIOR` count as if some jobs had shown them. A handful of jobs therefore sets the scale; many
+    jobs set the shape. A job that was cut counts with its expected seconds, but at least with the
+    seconds that it ran.
     """
     features = np.array([[1.0, job.work.tokens, job.work.area] for job in observed])  # (N, 3)
     seconds = np.array([max(1e-6, job.seconds) for job in observed])
@@ -90,7 +97,7 @@ def calibrate(observed: Sequence[Observed]) -> Rates:
     guess = np.array([PRIOR.seconds(job.work) for job in observed])
     scale = seconds.sum() / guess.sum()
     prior = scale * np.array([PRIOR.fixed, PRIOR.token, PRIOR.cell])
-    # In these units a rate is the part of an average job that it accounts for.
+    # In these units, a rate is the part of an average job that the rate accounts for.
     unit = np.maximum(features.mean(0), 1e-9) / (scale * guess.mean())
     rates, wanted = prior, seconds
     for _ in range(_ROUNDS):
@@ -104,7 +111,7 @@ def calibrate(observed: Sequence[Observed]) -> Rates:
 
 
 def _non_negative(rows: Vector, target: Vector) -> Vector:
-    """Least squares over coefficients of at least zero: the best of all choices of zeros."""
+    """Least squares over coefficients of at least zero, as the best of all choices of zeros."""
     best, least = np.zeros(rows.shape[1]), float("inf")
     for size in range(1, rows.shape[1] + 1):
         for free in map(list, itertools.combinations(range(rows.shape[1]), size)):

@@ -1,7 +1,7 @@
-"""The division of time over tasks: pure functions of what the policy knows of each.
+"""The division of time over tasks: pure functions of the policy's knowledge about each task.
 
-The aim is compute-optimal: a first look at everything, more for tasks whose candidates
-disagree, and nothing before all others have had theirs for tasks that are settled or hopeless.
+The aim is the best use of compute. Every task gets a first look. Tasks whose candidates disagree
+get more time. Settled and hopeless tasks get nothing more before all others have had their time.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from solver.schedule.cost import CALIBRATE_AT, PRIOR, Observed, Work, calibrate
 MAX_DEATHS = 3
 MIN_SLICE_S = 0.02
 LEAST_GRACE_S = 0.25  # of any job
-HOPELESS_CONFIDENCE = 0.2  # below it hardly two views agree
+HOPELESS_CONFIDENCE = 0.2  # below this confidence, hardly two views agree
 HOPELESS_SCALE = 2.0  # times the cost of the median task
-MIN_COST_SHARE = 0.1  # of the mean cost is expected of any task
-MIN_SETTLED_SHARE = 0.25  # of its time that a flexible engine has for a task that is settled
-LAST_CHANCE = 1e-3  # what comes after all else still comes, where time is left
-MIN_OVERRUNS = 2.0  # times that jobs overrun their slices, a slice must have to be of use
-LOAD_FACTOR = 2.0  # times what loading is expected to take, it may take without being too late
+MIN_COST_SHARE = 0.1  # of the mean cost: the least expected cost of a task
+MIN_SETTLED_SHARE = 0.25  # of a task's time: the part that a flexible engine has once settled
+LAST_CHANCE = 1e-3  # gain factor of the last passes: above 0, so that they run if time is left
+MIN_OVERRUNS = 2.0  # least useful slice, as a multiple of the mean overrun of jobs
+LOAD_FACTOR = 2.0  # loading may take this many times its expected seconds without being too late
 
 
 @dataclass
 class Progress:
-    """What the policy knows of one task."""
+    """The policy's knowledge about one task."""
 
-    scale: float = 1.0  # expected cost of a pass over that of the median task
+    scale: float = 1.0  # expected cost of a pass, divided by the cost for the median task
     confidence: float = 0.0
     deaths: int = 0
     passes: dict[int, int] = field(default_factory=dict)  # stage -> passes ended
     last_slice: dict[int, float] = field(default_factory=dict)
-    rungs: dict[int, int] = field(default_factory=dict)  # stage -> after memory ran out
+    rungs: dict[int, int] = field(default_factory=dict)  # stage -> rung after memory ran out
     exhausted: set[int] = field(default_factory=set)  # stages with nothing left to find
     running: int = 0
 
@@ -42,7 +42,7 @@ class Progress:
         return self.deaths < MAX_DEATHS and stage not in self.exhausted
 
     def hopeless(self, stage: int) -> bool:
-        """True for a large task that a pass over has left without two views that agree."""
+        """True for a large task for which a pass has found no two views that agree."""
         tried = self.passes.get(stage, 0) > 0
         return tried and self.confidence < HOPELESS_CONFIDENCE and self.scale > HOPELESS_SCALE
 
@@ -52,10 +52,11 @@ def gain_rate(
 ) -> float:
     """Expected gain of a further pass, per second.
 
-    The chance that the task is still unsolved, thinned by each pass that did not settle it,
-    over the seconds the next pass takes. Next to nothing where the first look was hopeless, or
-    was put off because another engine had settled the task; `first_s` is the least that it takes
-    where it was put off for lack of time.
+    The gain is the chance that the task is still unsolved, reduced by each pass that did not
+    settle the task. The rate is this gain divided by the seconds of the next pass. The rate is
+    almost 0 where the first look was hopeless. The rate is also almost 0 where the first look was
+    put off because another engine had settled the task. `first_s` is the least number of seconds
+    of a first look that was put off for lack of time.
     """
     passes, chance = progress.passes.get(stage, 0), 1.0 - progress.confidence
     if passes == 0:
@@ -65,19 +66,20 @@ def gain_rate(
 
 
 def slice_for(weight: float, open_weight: float, part_s: float) -> float:
-    """A task's seconds of the worker-seconds that are left to its stage.
+    """A task's part, in seconds, of the worker-seconds that are left to its stage.
 
-    Time is divided in proportion to weights; recomputed for every job, so that what quick tasks
-    leave over goes to the rest.
+    Time is divided in proportion to weights. The part is computed again for every job, so that
+    time left over by quick tasks goes to the other tasks.
     """
     return part_s * weight / max(open_weight, weight)
 
 
 def useful_slice_s(fair_s: float, least_s: float, part_s: float, waiting: int) -> float | None:
-    """A slice of at least `least_s` that leaves as much to each other task that waits.
+    """A slice of at least `least_s` that leaves `least_s` to each other waiting task.
 
-    `fair_s` is the task's share of the `part_s` that is left to its stage, `waiting` the number of
-    tasks that divide it. None if that is not enough for all of them: then one has to be left out.
+    `part_s` is the time that is left to the stage, `waiting` the number of tasks that divide it,
+    and `fair_s` the task's share of `part_s`. None if `part_s` is not enough for all these tasks:
+    then one task has to be left out.
     """
     spare_s = part_s - least_s * (waiting - 1)
     if spare_s < least_s * (1 - 1e-9):
@@ -88,31 +90,34 @@ def useful_slice_s(fair_s: float, least_s: float, part_s: float, waiting: int) -
 def grace_s(slice_s: float, longest_s: float, replacement_s: float) -> float:
     """Seconds that a job may overrun its slice before it is killed.
 
-    Half of the slice within bounds, but no less than a replacement takes to load: a kill that is
-    dearer than waiting gains nothing.
+    The grace is half of the slice within bounds, but no less than a replacement takes to load. A
+    kill that costs more than waiting gains nothing.
     """
     return max(min(longest_s, max(LEAST_GRACE_S, 0.5 * slice_s)), replacement_s)
 
 
 def worth_loading(loading_s: float, least_s: float, left_s: float) -> bool:
-    """True if an engine can be loaded and still be of use in what is left of the run, even if
-    loading takes longer than expected."""
+    """True if an engine can still be of use after loading, in the time that is left of the run.
+
+    Loading may take longer than expected, up to `LOAD_FACTOR` times.
+    """
     return LOAD_FACTOR * loading_s + least_s <= left_s
 
 
 def scales(works: Sequence[Work]) -> list[float]:
-    """Each task's expected cost over that of the median task."""
+    """Each task's expected cost, divided by the expected cost of the median task."""
     costs = [PRIOR.seconds(work) for work in works]
     median = sorted(costs)[len(costs) // 2] if costs else 1.0
     return [cost / median for cost in costs]
 
 
 class FirstPasses:
-    """The tasks that wait for a stage's first pass, the longest first by what jobs have shown.
+    """The tasks that wait for a stage's first pass, longest expected pass first.
 
-    Time is divided in proportion to expected costs. A `flexible` engine uses whatever it gets, so
-    that its jobs show nothing of what they need: there it goes by the square root of the cost that
-    was guessed before, and by the doubt that is left about the task's answer.
+    Jobs that have ended set the expected costs. Time is divided in proportion to these costs. A
+    `flexible` engine uses whatever time it gets, so its jobs do not show their needs. For such an
+    engine, a task's weight is the square root of the cost guessed before any job, times the
+    remaining doubt about its answer.
     """
 
     def __init__(self, works: Sequence[Work], flexible: bool = False) -> None:
@@ -122,46 +127,48 @@ class FirstPasses:
         self._observed: list[Observed] = []
         self._expected: list[float] = []
         self._least_s = 0.0  # of any task
-        self._heap: list[tuple[float, int]] = []  # may hold tasks that wait no more
+        self._heap: list[tuple[float, int]] = []  # may contain tasks that no longer wait
         self._roots = [PRIOR.seconds(work) ** 0.5 for work in works]
         self._weights = list(self._roots)
-        self._open = 0.0  # of the weights that wait
+        self._open = 0.0  # sum of the weights of waiting tasks
         self._sort()
 
     def __contains__(self, task: int) -> bool:
         return task in self._waiting
 
     def expected(self, task: int) -> float:
-        """Seconds of a pass over a task; only proportions count before jobs have ended. Costs
-        that were fitted to other tasks leave none with next to nothing."""
+        """Seconds of a pass over a task; before jobs have ended, only proportions count.
+
+        A least value holds for every task, since costs fitted to other tasks may be almost 0.
+        """
         return max(self._expected[task], self._least_s)
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def slice_s(self, task: int, part_s: float) -> float:
-        """A waiting task's part of worker-seconds that it divides with the others that wait."""
+        """A waiting task's part of worker-seconds that all waiting tasks divide."""
         weight = self._weights[task]
         mine = weight if self._flexible else self.expected(task)
         return slice_for(mine, self._open - weight + mine, part_s)
 
     @property
     def expected_s(self) -> float:
-        """Of all that wait."""
+        """Expected seconds of all waiting tasks."""
         return sum(self._expected[task] for task in self._waiting)
 
     def longest(self) -> int | None:
-        """The longest that waits."""
+        """The waiting task with the longest expected pass; None if no task waits."""
         while self._heap and self._heap[0][1] not in self._waiting:
             heapq.heappop(self._heap)
         return self._heap[0][1] if self._heap else None
 
     def waiting(self) -> list[int]:
-        """All that wait."""
+        """All waiting tasks."""
         return sorted(self._waiting)
 
     def leave_out(self, task: int) -> None:
-        """Let a task wait no more."""
+        """Let a task no longer wait."""
         if task in self._waiting:
             self._waiting.remove(task)
             self._open = self._open - self._weights[task] if self._waiting else 0.0
@@ -174,7 +181,7 @@ class FirstPasses:
             heapq.heappush(self._heap, (-self._expected[task], task))
 
     def weigh(self, task: int, confidence: float) -> None:
-        """Heed what is known of a task's answer."""
+        """Change a task's weight by the confidence in its answer."""
         if self._flexible:
             before, weight = (
                 self._weights[task],
@@ -184,12 +191,12 @@ class FirstPasses:
             self._open += weight - before if task in self._waiting else 0.0
 
     def keep(self, tasks: Iterable[int]) -> None:
-        """Let no others wait."""
+        """Let only these tasks wait."""
         self._waiting &= set(tasks)
         self._sort()
 
     def observe(self, task: int, seconds: float, *, cut: bool) -> bool:
-        """Learn from a first pass. True if the expected costs are new now."""
+        """Learn from a first pass. True if the expected costs have changed."""
         self._observed.append(Observed(self._works[task], seconds, cut))
         count = len(self._observed)
         if count < CALIBRATE_AT or count & (count - 1):
@@ -210,11 +217,11 @@ class FirstPasses:
 
 
 class FurtherPasses:
-    """The tasks that wait for another pass of a stage, that which gains most first."""
+    """The tasks that wait for another pass of a stage, the highest expected gain first."""
 
     def __init__(self) -> None:
         self._rates: dict[int, float] = {}
-        self._heap: list[tuple[float, int]] = []  # may hold what a task's rate was before
+        self._heap: list[tuple[float, int]] = []  # may contain a task's earlier rates
 
     def __contains__(self, task: int) -> bool:
         return task in self._rates
@@ -223,12 +230,12 @@ class FurtherPasses:
         return len(self._rates)
 
     def put(self, task: int, rate: float) -> None:
-        """Let a task wait, with this expected gain per second, now and no other."""
+        """Let a task wait with this expected gain per second, which replaces an earlier one."""
         self._rates[task] = rate
         heapq.heappush(self._heap, (-rate, task))
 
     def leave_out(self, task: int) -> None:
-        """Let a task wait no more."""
+        """Let a task no longer wait."""
         self._rates.pop(task, None)
 
     def best(self) -> tuple[float, int] | None:

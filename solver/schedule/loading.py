@@ -1,7 +1,7 @@
-"""Loading of engines as part of the plan: its cost, and which worker holds which engine.
+"""Loading of engines as part of the plan: the cost of loading, and the engines of each worker.
 
-A worker loads an engine before its first job of that stage, as a step of its own. What that takes
-is expected from the stage's setting until the run has seen it.
+A worker loads an engine before its first job of the engine's stage, as a separate step. Until the
+run has seen the seconds of loading, the stage's setting is expected.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from solver.config import Stage
 
 @dataclass(frozen=True, eq=False)
 class Load:
-    """A decision: this worker loads the stage's engine, so far down the stage's ladder."""
+    """A decision: a worker loads the stage's engine, `rung` rungs down the stage's ladder."""
 
     stage: int
     rung: int = 0
 
 
 class Loading:
-    """What the policy knows of loading, by stage."""
+    """The policy's knowledge about loading, by stage."""
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         self._expected = [stage.loading_s for stage in stages]
@@ -29,7 +29,7 @@ class Loading:
         self._failed: set[int] = set()
 
     def expected_s(self, stage: int) -> float:
-        """Seconds of loading the engine: as the last time, or as its stage says."""
+        """Seconds of loading the engine: the last measured number, or the stage's setting."""
         return self._expected[stage]
 
     def ready(self, stage: int) -> int:
@@ -37,8 +37,11 @@ class Loading:
         return self._ready[stage]
 
     def failed(self, stage: int) -> bool:
-        """True if loading has failed: then each job loads by itself, so that a failure costs a
-        task and walks the ladder like any other."""
+        """True if loading has failed.
+
+        From then on each job loads the engine itself. A failure then costs one task, and goes down
+        the ladder like any other failure.
+        """
         return stage in self._failed
 
     def record(self, stage: int, outcome: str, seconds: float) -> None:
@@ -49,14 +52,14 @@ class Loading:
             self._failed.add(stage)
 
     def gained(self, stage: int) -> None:
-        """One more worker has the engine."""
+        """Book that one more worker has the engine."""
         self._ready[stage] += 1
 
     def lost(self, stages: Iterable[int]) -> None:
-        """The process of a worker that had these engines has ended."""
+        """Book the end of a worker's process that had these engines."""
         for stage in stages:
             self._ready[stage] -= 1
 
     def replacement_s(self, stages: Iterable[int]) -> float:
-        """Seconds until another process could do what one with these engines does."""
+        """Seconds until another process could replace a process with these engines."""
         return sum(self._expected[stage] for stage in stages)

@@ -1,15 +1,16 @@
-"""The allocation policy: which task gets which engine next, and for how long.
+"""The allocation policy: the next task for an engine, and the length of its slice.
 
-What it decides by are pure functions (`allocation.py`) of what jobs have cost (`cost.py`), of
-what stages have used (`shares.py`), of what loading takes (`loading.py`) and of how sure a task's
-answer is. What waits is ranked in heaps (`backlog.py`) so that each decision costs O(log n); the
+Pure functions (`allocation.py`) decide. Their inputs are the cost of jobs (`cost.py`), the time
+used by stages (`shares.py`), the time of loading (`loading.py`) and the confidence in answers.
+Waiting tasks are ranked in heaps (`backlog.py`) so that each decision costs O(log n). The
 supervisor and the simulator (`simulate.py`) drive the same `Plan`.
 
-Order of work: for each stage a first pass over all tasks, longest expected first, so that no
-long task is left alone at the end; then further passes wherever another second is expected to
-gain most, until the deadline. A stage may be one job over all tasks (`Stage.whole`), which
-others can wait for. Stages of devices and stages of cores divide the same time beside each
-other. A worker loads an engine before its first job with it.
+Order of work: each stage first gives a first pass to all tasks. The longest expected pass comes
+first, so that no long task is left over at the end. Then further passes run, until the deadline,
+wherever another second is expected to gain most. A stage may be one job over all tasks
+(`Stage.whole`), and other stages can wait for this job. Stages of devices and stages of cores
+divide the same time beside each other. A worker loads an engine before its first job with this
+engine.
 """
 
 from __future__ import annotations
@@ -25,21 +26,27 @@ from solver.schedule.shares import Account, Used
 
 
 class Policy:
-    """The policy's state over a run: heaps of what waits, `take` and `done`."""
+    """The policy's state over a run: heaps of waiting work, `take` and `done`."""
 
     def __init__(
         self, works: Sequence[Work], stages: Sequence[Stage], workers: int, devices: int = 0
     ) -> None:
-        """`works`: what each task amounts to. `workers` run on cores, one more on each device."""
+        """`works`: the work of a pass over each task.
+
+        `workers` processes run on cores, and one more on each of `devices`.
+        """
         self.stages = tuple(stages)
         self.backlog = Backlog(works, stages)
         self.loading = Loading(stages)
-        self._places = {False: workers, True: devices}  # by whether it is a device
+        self._places = {False: workers, True: devices}  # True: the places are devices
         self._orders = {kind: self._order(kind) for kind in self._places}
         self._account = Account(self.stages, self._orders, self._places)
 
     def _order(self, device: bool) -> list[int]:
-        """What others wait for begins at once where there is another place for the rest."""
+        """The order of the stages of devices or of cores.
+
+        Whole jobs come first where another place is free for the other stages.
+        """
         mine = [i for i, stage in enumerate(self.stages) if stage.device == device]
         first = [i for i in mine if i in self.backlog.whole and self._places[device] > 1]
         return first + [i for i in mine if i not in first]
@@ -49,9 +56,9 @@ class Policy:
     def take(
         self, left_s: float, device: bool = False, loaded: Collection[int] | None = None
     ) -> Slot | Load | None:
-        """The next step of a worker on a core or a device, or None if none could start there now.
+        """The next step of a worker on a core or a device, or None if no step could start now.
 
-        `loaded`: the stages whose engines its process has (all, if left out).
+        `loaded`: the stages whose engines the worker's process has (all stages, if left out).
         """
         have = range(len(self.stages)) if loaded is None else loaded
         for stage in self._orders[device]:
@@ -60,7 +67,7 @@ class Policy:
         return self._take_further(left_s, device, have)
 
     def _take_stage(self, stage: int, left_s: float, have: Collection[int]) -> Slot | Load | None:
-        """The whole job or a first pass of a stage, or loading for that."""
+        """The whole job or a first pass of a stage, or loading the engine for this job."""
         if not self.backlog.waiting(stage) or self._waits(stage):
             return None
         part_s = self._parts_s(self.stages[stage].device, left_s)[stage]
@@ -107,7 +114,7 @@ class Policy:
     def _take_further(
         self, left_s: float, device: bool, have: Collection[int]
     ) -> Slot | Load | None:
-        """Another pass where it is expected to gain most, or loading for that."""
+        """The further pass with the highest expected gain, or loading the engine for this pass."""
         best = []
         for stage in self._orders[device]:
             if self.backlog.least_s(stage) <= left_s and (top := self.backlog.best(stage)):
@@ -122,7 +129,7 @@ class Policy:
         return None
 
     def _further_s(self, task: int, stage: int, left_s: float) -> float:
-        """The slice of a further pass, or of a first one that others had to come before."""
+        """The slice of a further pass, or of a first pass that was put off behind others."""
         about, last_s = self.stages[stage], self.backlog.tasks[task].last_slice.get(stage)
         if last_s is not None:
             slice_s = max(MIN_SLICE_S, last_s) * about.growth
@@ -156,8 +163,10 @@ class Policy:
     def _load_ahead(
         self, stage: int, part_s: float, left_s: float, have: Collection[int]
     ) -> Load | None:
-        """The engine of the next stage, for one worker while the others are still at this one:
-        so the first answers come early, and what loading takes is known before all need it."""
+        """Loading of the next stage's engine by one worker, while the others work at this stage.
+
+        So the first answers come early, and the time of loading is known before all workers load.
+        """
         device = self.stages[stage].device
         places, order = self._places[device], self._orders[device]
         after = order[order.index(stage) + 1 :]
@@ -183,8 +192,10 @@ class Policy:
             self.loading.gained(load.stage)
 
     def too_late(self, left_s: float) -> list[tuple[str, float, float]]:
-        """The engines that cannot be loaded in time, as far as is known; for each the seconds that
-        it would have, and those that loading takes."""
+        """The engines that cannot be loaded in time, as far as is known.
+
+        Each comes with the seconds that the engine would have, and the seconds that loading takes.
+        """
         found = []
         for device, order in self._orders.items():
             parts = self._parts_s(device, left_s)
@@ -202,22 +213,24 @@ class Policy:
     ) -> bool:
         """Book a job's end (`JobRecord.outcome`). True if the task has no work left.
 
-        `loading_s`: what the job took before that to load its engine by itself.
+        `loading_s`: seconds before `cost_s` in which the job itself loaded its engine.
         """
         self._account.free(slot.name, cost_s, loading_s)
         return self.backlog.done(slot, outcome, cost_s, confidence)
 
     def used(self) -> list[Used]:
-        """What each stage has used."""
+        """The time that each stage has used."""
         return self._account.used
 
     def give_up(self, device: bool) -> None:
-        """One place fewer: no worker could be started there again and again."""
+        """Remove one place, after starting a worker there has failed again and again."""
         self._places[device] -= 1
 
     def first_passes_s(self, left_s: float) -> float:
-        """Seconds until no first pass waits, if the rest cost what the cost model expects: all
-        that is left, as long as a stage that has work has shown too few costs."""
+        """Seconds until no first pass waits, at the costs that the cost model expects.
+
+        All seconds that are left, as long as a stage with work has shown too few costs.
+        """
         longest = 0.0
         for kind, places in self._places.items():
             waiting = [q for i, q in enumerate(self.backlog.first) if self.stages[i].device == kind]

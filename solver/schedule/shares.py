@@ -1,9 +1,9 @@
-"""The account of a run's time: what each stage may use, and what it has used.
+"""The account of a run's time: the time that each stage may use, and the time it has used.
 
-Time is counted in worker-seconds, for cores and for devices apart. A stage's part is its share of
-what the stages before it do not use, so it does not shrink while the stage uses it, and what the
-stage leaves over goes on to the stages after it. Loading an engine counts as its stage's time.
-Further passes count for no part: first passes come before them.
+Time is counted in worker-seconds, separately for cores and for devices. A stage's part is its
+share of the time that the stages before it do not use. The part therefore does not shrink while
+the stage uses time. Time that the stage leaves over goes to the stages after it. Loading an engine
+counts as its stage's time. Further passes count for no part, since first passes come before them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from solver.config import Stage
 
 @dataclass
 class Used:
-    """Worker-seconds of a stage: in first passes, in further ones, and loading its engine."""
+    """Worker-seconds of a stage: in first passes, in further passes, and in loading its engine."""
 
     first_s: float = 0.0
     further_s: float = 0.0
@@ -34,7 +34,7 @@ class Used:
 
 @dataclass(frozen=True)
 class _Held:
-    """What occupies a worker: begun when `left_s` of the run were left, for so many seconds."""
+    """A worker's occupation: begun when `left_s` of the run were left, for `seconds` seconds."""
 
     stage: int
     seconds: float
@@ -42,16 +42,16 @@ class _Held:
     first: bool
 
     def reserved_s(self, left_s: float) -> float:
-        """Worker-seconds it will have taken in the end, as far as that is known."""
+        """Worker-seconds that the occupation will take in all, as far as is known."""
         return max(self.seconds, self.left_s - left_s)
 
     def rest_s(self, left_s: float) -> float:
-        """Worker-seconds that it still needs."""
+        """Worker-seconds that the occupation still needs."""
         return max(0.0, self.seconds - (self.left_s - left_s))
 
 
 class Account:
-    """Worker-seconds by stage. `left_s` is always the run's time that is left."""
+    """Worker-seconds by stage. `left_s` is always the time left of the run, in seconds."""
 
     def __init__(
         self,
@@ -59,7 +59,10 @@ class Account:
         orders: Mapping[bool, Sequence[int]],
         places: Mapping[bool, int],
     ) -> None:
-        """`orders` and `places` are by whether they are of devices; `places` may change later."""
+        """`orders` and `places` have the keys True for devices and False for cores.
+
+        `places` may change later.
+        """
         self.used = [Used() for _ in stages]
         self._stages, self._orders, self._places = stages, orders, places
         self._held: dict[object, _Held] = {}
@@ -67,11 +70,11 @@ class Account:
     def hold(
         self, what: object, stage: int, seconds: float, left_s: float, *, first: bool = True
     ) -> None:
-        """A worker begins on something (a hashable name of it) that takes so long."""
+        """Book that a worker begins something that takes `seconds`; `what` is its hashable name."""
         self._held[what] = _Held(stage, seconds, left_s, first)
 
     def free(self, what: object, seconds: float, loading_s: float = 0.0) -> None:
-        """The worker has ended that; it took so long, and before that so long to load."""
+        """Book the end of `what`, after `loading_s` of loading and then `seconds` of work."""
         held = self._held.pop(what, None)
         if held:
             used = self.used[held.stage]
@@ -86,9 +89,9 @@ class Account:
     def parts_s(
         self, device: bool, left_s: float, waiting: Callable[[int], bool]
     ) -> dict[int, float]:
-        """What is left of each stage's part, in worker-seconds; negative where it took more.
+        """Worker-seconds left of each stage's part; negative where the stage took more.
 
-        `waiting`: whether a stage has first passes to give.
+        `waiting(stage)` is true if a stage has first passes to give.
         """
         order = self._orders[device]
         held = [one for one in self._held.values() if one.stage in order]
@@ -106,7 +109,7 @@ class Account:
         return {stage: part - taken[stage] for stage, part in zip(order, parts, strict=True)}
 
     def _limit(self, stage: int) -> float:
-        """The fraction of a stage's part that it can use: a job over all tasks has one worker."""
+        """The fraction that a stage can use of its part: a job over all tasks has one worker."""
         whole, places = self._stages[stage].whole, self._places[self._stages[stage].device]
         return 1 / max(1, places) if whole else 1.0
 
@@ -118,9 +121,9 @@ def divide(
     limits: Sequence[float],
     total_s: float,
 ) -> list[float]:
-    """Each stage's part of a total, in order: its share of what those before it do not use.
+    """Each stage's part of a total, in order: its share of the time that earlier stages leave.
 
-    A stage that waits for its part keeps it; one that does not uses what it has taken.
+    A stage that waits keeps its part; a stage that does not wait uses only the time it has taken.
     """
     parts, rest_s = [], total_s
     for i, share in enumerate(shares):

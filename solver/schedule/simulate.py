@@ -1,7 +1,7 @@
-"""Play a run without running it: the real policy against a model of what jobs cost.
+"""Simulate a run: the real policy against a model of the cost of jobs.
 
-A 12-hour run of 240 tasks on 4 workers takes milliseconds, so the policy can be tested on
-every commit and budgets compared before a day is spent on one.
+A 12-hour run of 240 tasks on 4 workers takes milliseconds. The policy can therefore be tested on
+every commit, and budgets can be compared before a day is spent on one budget.
 """
 
 from __future__ import annotations
@@ -24,13 +24,16 @@ _ROUNDING_S = 1e-9
 
 @dataclass(frozen=True)
 class Simulation:
-    """What a simulated run did.
+    """The course of a simulated run.
 
-    ended_s: when the last job ended. busy: fraction of worker time spent in jobs, of the
-    workers that were alive. attempts[task]: jobs that ran on a task. jobs: (worker, start, end)
-    of each, in the order of their ends, and `slots` what they were. loads: (worker, stage, start,
-    end) of each engine that was loaded. used: what each stage used. Workers on devices have
-    numbers after those on cores.
+    ended_s: moment at which the last job ended.
+    busy: fraction of worker time spent in jobs, of the workers that were alive.
+    attempts: for each task, the number of jobs that ran on it.
+    jobs: (worker, start, end) of each job, in the order of their ends.
+    slots: the slot of each job, in the same order.
+    loads: (worker, stage, start, end) of each loading of an engine.
+    used: worker-seconds that each stage used.
+    Workers on devices have numbers after the numbers of workers on cores.
     """
 
     ended_s: float
@@ -44,13 +47,14 @@ class Simulation:
 
 @dataclass(frozen=True)
 class World:
-    """What a simulated run meets.
+    """The conditions of a simulated run.
 
-    cost: seconds that a job needs; it is cut at its slice, as the supervisor would. confidence:
-    in the task's answer once a job has ended. fits: whether there is memory enough for a job on
-    its rung of the ladder. load: seconds that loading a stage's engine takes. late: seconds that
-    a job which is cut goes on after its slice. lost: worker -> the moment at which it dies for
-    good, its job with it.
+    cost: seconds that a job needs; a longer job is cut at its slice, as by the supervisor.
+    confidence: confidence in the task's answer once a job has ended.
+    fits: true if memory is enough for a job on its rung of the ladder.
+    load: seconds that loading a stage's engine takes.
+    late: seconds that a job continues after its slice, if the job is cut.
+    lost: worker -> moment at which the worker dies for good, together with its job.
     """
 
     cost: Cost
@@ -63,7 +67,7 @@ class World:
 
 @dataclass(frozen=True)
 class _Step:
-    """What a worker is at, from its start to its end, and how that ends."""
+    """A job or a loading of a worker, with start, end and outcome."""
 
     end: float
     worker: int
@@ -81,12 +85,12 @@ def simulate(
     *,
     devices: int = 0,
 ) -> Simulation:
-    """Run the policy to its deadline. `works`: what each task amounts to."""
+    """Run the policy to its deadline. `works`: the work of a pass over each task."""
     plan, lost = Policy(works, stages, workers, devices), world.lost
     ended: list[_Step] = []
     idle = list(range(workers + devices))
     have: list[set[int]] = [set() for _ in idle]
-    running: list[tuple[float, int, _Step]] = []  # by the moment of their end
+    running: list[tuple[float, int, _Step]] = []  # a heap by the moment of the end
     now = 0.0
     while True:
         for worker in [w for w in idle if lost.get(w, usable_s) <= now]:
@@ -133,7 +137,10 @@ def _summary(
 
 
 def _step(what: Slot | Load, worker: int, now: float, usable_s: float, world: World) -> _Step:
-    """When and how it ends: by itself, at its slice, with its worker or with the run."""
+    """A step with its end and outcome.
+
+    A step ends by itself, at its slice, with its worker or with the run.
+    """
     if isinstance(what, Load):
         seconds, outcome = world.load(what.stage), "finished"
     elif not world.fits(what):
