@@ -1,1 +1,1 @@
-"""A run: one supervisor, its workers, and what they leave on disk."""
+"""A run: one supervisor, its workers, and the files that they leave on disk."""

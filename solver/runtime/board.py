@@ -1,8 +1,7 @@
-"""The state of a run: candidates and answers of every task, journal and submission kept up.
+"""The state of a run: candidates and answers of every task, with journal and submission.
 
-Everything that happens goes to the journal first, then into the answers; the submission on
-disk is replaced whenever it has fallen behind, but never so often that writing it would
-cost the workers' time.
+Every event goes to the journal first, then into the answers. The submission on disk is replaced
+whenever it is out of date, but never so often that writing would cost the workers' time.
 """
 
 from __future__ import annotations
@@ -23,16 +22,23 @@ from solver.schedule.backlog import WHOLE
 from solver.schedule.cost import Rates
 
 WRITE_EVERY_S = 1.0
-WRITE_SHARE = 0.005  # of one core, at most, goes into rewriting the submission
-MAX_KNOWN_GRIDS = 8  # grids for a test input, at most, that a later job is told of
+WRITE_SHARE = 0.005  # of one core: the most that rewriting the submission may take
+MAX_KNOWN_GRIDS = 8  # the most grids for a test input that a later job gets
 
 log = logging.getLogger("solver")
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Progress at a moment: tasks in all, attempted, finished, answers by kind, the tasks that
-    each engine has tried, what each worker is at, and what the user should know of the run."""
+    """Progress at a moment.
+
+    total, attempted, ended: numbers of tasks in all, of attempted tasks, of finished tasks.
+    states: number of answers by kind.
+    left_s: seconds that are left.
+    tried: number of tasks that each engine has tried.
+    doing: each worker's present work, in words.
+    notes: facts about the run that the user should know.
+    """
 
     total: int
     attempted: int
@@ -45,7 +51,7 @@ class Snapshot:
 
 
 def by_task(tasks: Sequence[Task], candidates: Iterable[Candidate]) -> list[list[Candidate]]:
-    """The candidates of each task; those that answer none of its test inputs are left out."""
+    """The candidates of each task, without candidates for a test input that the task lacks."""
     index = {task.id: i for i, task in enumerate(tasks)}
     found: list[list[Candidate]] = [[] for _ in tasks]
     for candidate in candidates:
@@ -89,7 +95,7 @@ class Board:
     # --- what happens -------------------------------------------------------------
 
     def restore(self, replayed: Replay) -> None:
-        """Take over what an earlier process of this run found."""
+        """Take over the candidates and jobs of an earlier process of this run."""
         self._found = by_task(self.tasks, replayed.candidates)
         self._stale = {i for i, found in enumerate(self._found) if found}
         index = {task.id: i for i, task in enumerate(self.tasks)}
@@ -98,13 +104,13 @@ class Board:
                 self._book(index[record.task], record)
 
     def candidate(self, task: int, found: Candidate) -> None:
-        """A new candidate: journal it and count it."""
+        """Journal and count a new candidate."""
         self.record(candidate_record(found))
         self._found[task].append(found)
         self._stale.add(task)
 
     def job(self, task: int, record: JobRecord) -> float:
-        """A job's end. Returns the confidence in the task's answer as it now stands."""
+        """Book a job's end. Returns the present confidence in the task's answer."""
         self.record({"kind": "job", **asdict(record)})
         if task == WHOLE:
             self._warn(record)
@@ -113,7 +119,7 @@ class Board:
         return self.answer(task).confidence
 
     def load(self, record: LoadRecord) -> None:
-        """An engine that a worker has loaded, or tried to."""
+        """Book an engine that a worker has loaded or tried to load."""
         self.record({"kind": "load", **asdict(record)})
         took = format_duration(record.cost_s)
         if record.outcome == "stopped":
@@ -137,20 +143,22 @@ class Board:
                 self._note(f"{engine} tried no task")
 
     def _note(self, text: str) -> None:
-        """Something of the whole run that the user should know."""
+        """Keep and log a fact about the whole run that the user should know."""
         self.notes.append(text)
         log.warning("%s", text)
 
     def calibrated(self, engine: str, rates: Rates, first_s: float) -> None:
-        """What an engine's passes cost by now, and when every first pass will have ended, in
-        seconds from the start of the work."""
+        """Book and log the present cost of an engine's passes.
+
+        `first_s`: expected end of all first passes, in seconds from the start of the work.
+        """
         about = {"kind": "cost", "engine": engine, **asdict(rates), "first_s": round(first_s, 1)}
         self.record(about)
         ends = format_duration(first_s)
         log.info("a pass of %s takes %s; first passes end at %s", engine, rates, ends)
 
     def end(self, task: int) -> None:
-        """A task's terminal state: nothing more will be tried."""
+        """Book a task's terminal state: nothing more will be tried."""
         if task in self._ended:
             return
         self._ended.add(task)
@@ -182,7 +190,7 @@ class Board:
             )
 
     def record(self, line: dict[str, object]) -> None:
-        """Journal a line. A disk that takes no more costs the journal, not the run."""
+        """Journal a line. A full disk loses the journal, not the run."""
         self._keep(lambda: self._journal.append(line))
 
     def _keep(self, write: Callable[[], None]) -> None:
@@ -190,12 +198,12 @@ class Board:
             write()
             self._journaled = True
         except OSError as error:
-            if self._journaled:  # once is enough
+            if self._journaled:  # one message is enough
                 reason = error.strerror
                 log.error("the journal cannot be written (%s); the run goes on without", reason)
             self._journaled = False
 
-    # --- what it amounts to -------------------------------------------------------
+    # --- answers ------------------------------------------------------------------
 
     def answer(self, task: int) -> Answer:
         """The task's answer from all its candidates so far."""
@@ -205,7 +213,7 @@ class Board:
             try:
                 now = answer(self.tasks[task], found, two, self._selector, self._rule)
             except Exception:
-                # What cannot be weighed costs one task: the others are still to be written.
+                # Candidates that cannot be weighed cost one task; other tasks are still written.
                 log.exception("task %s: its answer stays as it is", self.tasks[task].id)
                 return self._answers[task]
             self._answers[task] = now
@@ -214,7 +222,7 @@ class Board:
         return self._answers[task]
 
     def known(self, task: int) -> list[Candidate]:
-        """The best grids so far for each test input, programs' and guesses by turns."""
+        """The best grids so far for each test input, programs' grids and guesses in turn."""
         found = by_test(self.tasks[task], self._found[task])
         weighed = [Evidence(some, self._selector) for some in found]
         return [ranked.support[0] for each in weighed for ranked in fused(each)[:MAX_KNOWN_GRIDS]]
@@ -244,12 +252,14 @@ class Board:
 
     @property
     def changed(self) -> bool:
-        """True if the submission on the disk is not what would be written now."""
+        """True if a write now would change the submission on disk."""
         return bool(self._stale or self._unwritten) or not self.path.exists()
 
     def write_if_due(self) -> None:
-        """Replace the submission if something changed and the last write is long enough ago.
-        A write that fails is logged and tried again; the old submission stands."""
+        """Replace the submission if an answer changed and the last write is long enough ago.
+
+        A write that fails is logged and tried again; the old submission stays on disk.
+        """
         if self.changed and self._clock.now() >= self._next_write:
             try:
                 self.write()
@@ -262,8 +272,8 @@ class Board:
         start = self._clock.now()
         for task in sorted(self._stale):
             self.answer(task)
-        self._keep(self._journal.sync)  # never less durable than the submission it explains
-        self.path.parent.mkdir(parents=True, exist_ok=True)  # somebody may have deleted it
+        self._keep(self._journal.sync)  # the journal must be as durable as the submission
+        self.path.parent.mkdir(parents=True, exist_ok=True)  # the folder may have been deleted
         write_submission(self.path, self._entries, self.tasks)
         self._unwritten = False
         self.write_cost_s = self._clock.now() - start
@@ -271,7 +281,7 @@ class Board:
         self._next_write = self._clock.now() + pause
 
     def close(self) -> None:
-        """Book every task's terminal state, all that are left in one write: time is over."""
+        """Book the terminal state of all remaining tasks in one write, since time is over."""
         left = [task for task in range(len(self.tasks)) if task not in self._ended]
         self._ended.update(left)
         self._keep(lambda: self._journal.extend([self._terminal(task) for task in left]))

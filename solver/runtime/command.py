@@ -27,13 +27,13 @@ from solver.runtime.board import Snapshot
 from solver.runtime.run import Result, RunError, solve, stop_on_signals
 from solver.say import hold_standard_streams, say
 
-BUDGET = "5m"  # where none is given
+BUDGET = "5m"  # the budget if no budget is given
 MAX_STEPS = round(MAX_DURATION_S / STEP_S)
 
 
 @dataclass(frozen=True)
 class SolveRequest:
-    """What the user asked for; the fields are the command's options."""
+    """The user's request; the fields are the command's options."""
 
     source: str
     solutions: str | None = None
@@ -53,7 +53,7 @@ class SolveRequest:
 
 @dataclass(frozen=True)
 class Report:
-    """What a finished command has to say."""
+    """The report of a finished command."""
 
     result: Result
     source: Source
@@ -62,7 +62,7 @@ class Report:
     score: Score | None
 
     def lines(self) -> list[str]:
-        """The summary: how tasks were answered, the score and its circumstances, the files."""
+        """The summary: the kinds of answers, the score and its circumstances, the files."""
         states = Counter(answer.state for answer in self.result.answers.values())
         answered = ", ".join(f"{n} {state}" for state, n in states.most_common())
         lines = [f"answered  {len(self.source.tasks)} tasks: {answered}"]
@@ -133,7 +133,10 @@ def run_solve(request: SolveRequest, started: float, watch: Callable[[Snapshot],
 
 
 def exit_code(name: str, action: Callable[[], None]) -> int:
-    """Run a command: 0, or one line on standard error and 2 for bad input, 1 for a failed end."""
+    """Run a command and return its exit code: 0, 2 for bad input, or 1 for a failed end.
+
+    An exit code other than 0 comes with one line on standard error.
+    """
     try:
         action()
     except DataError as error:
@@ -154,7 +157,10 @@ def _source(request: SolveRequest) -> Source:
 
 
 def engine_names(text: str | None) -> tuple[str, ...]:
-    """The engines named, each once; none means those of the profile."""
+    """The named engines, each once; no names mean the engines of the profile.
+
+    Raises `DataError` for a text without a name.
+    """
     if text is None:
         return ()
     engines = tuple(dict.fromkeys(filter(None, map(str.strip, text.split(",")))))
@@ -172,7 +178,7 @@ def _steps(steps: int | None) -> int:
 def _guarded(
     stop: Callable[[], bool], request: SolveRequest, started: float, budget_s: float
 ) -> Callable[[], bool]:
-    """In a run in steps, a time that was given too ends it as the user would."""
+    """`stop`, which is also true at the end of the budget in a run in steps with a time budget."""
     if request.steps is None or request.budget is None:
         return stop
     end = Deadline(started + Budget.of(budget_s).usable)
@@ -180,8 +186,10 @@ def _guarded(
 
 
 def new_folder(request: SolveRequest) -> Path:
-    """`runs/<source>`, or `runs/<source>-2` and so on where that is taken. Raises `DataError`
-    if the request is to go on with a run."""
+    """`runs/<source>`, or `runs/<source>-2` and so on if the folder before contains a run.
+
+    Raises `DataError` if the request is to continue a run.
+    """
     if request.resume:
         raise DataError("--resume needs --run, the folder of the run to go on with")
     stem = re.sub(r"[^\w.-]+", "-", Path(request.source).stem)[:80].strip("-.") or "run"

@@ -15,7 +15,7 @@ from solver.grid import DataError
 
 log = logging.getLogger("solver")
 
-# How file systems without a call say so; any other error of flock means that it is held.
+# Errors of flock on file systems without locks; any other error means that the lock is taken.
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOLCK)
 
 
@@ -36,12 +36,15 @@ def run_folder(folder: Path, resume: bool) -> Iterator[Journal]:
                 log.warning("%s: no lock against a second run: %s", folder, unlocked)
             yield journal
     finally:
-        os.close(lock)  # frees the lock; a killed process frees it too
+        os.close(lock)  # frees the lock; the end of a killed process also frees the lock
 
 
 def _take(lock: int, folder: Path) -> str:
-    """Lock the folder; what keeps its file system from it, if anything. Raises `DataError` if
-    another run has it."""
+    """Lock the folder.
+
+    Returns the reason why its file system cannot lock; empty if the folder is locked. Raises
+    `DataError` if another run uses the folder.
+    """
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

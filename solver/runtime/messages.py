@@ -16,10 +16,12 @@ from solver.grid import Candidate, Pair, Task
 
 @dataclass(frozen=True)
 class LoadOrder:
-    """An engine to make ready, ahead of its jobs.
+    """An order to load an engine ahead of its jobs.
 
-    number: of the order; every report about the order carries it. folder: where workers leave
-    files for one another. settings: the engine's own. without: rungs of the ladder of memory.
+    number: number of the order, in every report about the order.
+    folder: place where workers leave files for one another.
+    settings: the engine's own settings.
+    without: rungs of the ladder of memory that the engine gives up.
     """
 
     number: int
@@ -33,7 +35,7 @@ class LoadOrder:
 class JobOrder(LoadOrder):
     """An engine's work on one task for `slice_s` seconds, or on all tasks of the run (`whole`).
 
-    step_s: seconds that one look at the clock stands for in a run in steps, else 0.
+    step_s: seconds that one look at the clock counts as in a run in steps, else 0.
     known: candidates of earlier jobs.
     """
 
@@ -67,7 +69,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Started:
-    """The engine of a `JobOrder` is loaded: its slice counts from now."""
+    """The engine of a `JobOrder` is loaded: the job's slice counts from now."""
 
     number: int
 
@@ -114,7 +116,7 @@ _TYPES = {"int": (int,), "str": (str,), "bool": (bool,), "float": (float, int)}
 
 
 def order_line(order: LoadOrder) -> bytes:
-    """An order as a line that ends."""
+    """An order as one line with its line end."""
     record = {field.name: getattr(order, field.name) for field in fields(order)}
     if isinstance(order, JobOrder):
         record["tasks"] = [_task_record(task) for task in order.tasks]
@@ -134,7 +136,7 @@ def read_order(line: str) -> LoadOrder:
 
 
 def report_line(report: Report) -> str:
-    """A report as a line that ends."""
+    """A report as one line with its line end."""
     name = {"kind": _NAMES[type(report)]}
     if isinstance(report, Found):
         return _line(name | candidate_record(report.candidate) | {"number": report.number})

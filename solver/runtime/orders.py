@@ -1,4 +1,4 @@
-"""The orders for what the policy decides: a job, or an engine to load ahead of its jobs."""
+"""The orders for the policy's decisions: a job, or an engine to load ahead of its jobs."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def job_order(
     config: Config,
     folder: Path,
 ) -> JobOrder:
-    """The order for a slot of the plan; `folder` is where workers leave files for one another."""
+    """The order for a slot of the plan; in `folder` workers leave files for one another."""
     mine, name = about(slot, tasks)
     stage = config.stages[slot.stage]
-    # A job over all tasks is one job however often it is begun: it goes on where it was.
+    # A job over all tasks keeps its seed however often it is begun: the job continues its work.
     again = 0 if slot.task == WHOLE else slot.pass_
     return JobOrder(
         *_engine(number, stage, slot.rung, folder),
@@ -62,7 +62,7 @@ def _engine(
 
 
 def doing(worker: Worker, config: Config, tasks: tuple[Task, ...], now: float) -> str:
-    """What a worker is at, in words."""
+    """A worker's present work, in words."""
     for_s = format_duration(now - worker.since)
     if worker.load:
         return f"loading the {config.stages[worker.load.stage].engine} {for_s}"

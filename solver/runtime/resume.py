@@ -1,7 +1,7 @@
-"""The plan of a run that goes on: it knows what earlier processes have done.
+"""The plan of a resumed run: the plan knows the jobs of earlier processes.
 
-A run by the wall clock books their jobs. A run in steps lets a fresh plan decide all of it again,
-job by job, so that what it decides next is what it would have decided had nothing cut the run off.
+A run by the wall clock books the jobs of earlier processes. A run in steps lets a fresh plan decide
+all these jobs again, one by one. The plan's next decisions are then the same as without the cut.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from solver.schedule.policy import Policy
 def plan_of(
     tasks: Sequence[Task], config: Config, board: Board, replayed: Replay, left_s: float
 ) -> Policy:
-    """The policy as it stands at the start: no finished work is repeated. Tells the board of tasks
-    that have no work left, and of engines that come too late."""
+    """The policy at the start of a process: no finished work is repeated.
+
+    Tells the board of tasks that have no work left, and of engines that come too late.
+    """
     plan = _fresh(tasks, config)
     if not config.steps or not _repeat(plan, tasks, config, replayed):
         plan = _fresh(tasks, config)
@@ -63,10 +65,10 @@ def _book(
 
 
 def _repeat(plan: Policy, tasks: Sequence[Task], config: Config, replayed: Replay) -> bool:
-    """Let a fresh plan take the decisions of a run in steps again, and hear how each job ended.
+    """Let a fresh plan take the decisions of a run in steps again, and book the end of each job.
 
-    False where it decides otherwise, as it does with other steps or settings: its state then
-    means nothing.
+    False if the plan decides otherwise, as with other steps or settings. The state of the plan is
+    then of no use.
     """
     deadline = Deadline(config.budget_s, WorkClock())
     loads = {load.engine: load.outcome for load in replayed.loads if load.outcome != "stopped"}
@@ -85,10 +87,10 @@ def _repeat(plan: Policy, tasks: Sequence[Task], config: Config, replayed: Repla
             found[job.task] += mine
         deadline.clock.sleep(job.cost_s)
         plan.done(slot, job.outcome, job.cost_s, _confidence(slot, tasks, found, config))
-        if job.outcome in ("died", "memory") or slot.task == WHOLE:  # its process has ended
+        if job.outcome in ("died", "memory") or slot.task == WHOLE:  # the job's process has ended
             plan.loading.lost(have)
             have.clear()
-    plan.backlog.calibrated()  # which has been said
+    plan.backlog.calibrated()  # the earlier process has already logged the new rates
     plan.loading.lost(have)
     return True
 
@@ -96,8 +98,8 @@ def _repeat(plan: Policy, tasks: Sequence[Task], config: Config, replayed: Repla
 def _decided(
     plan: Policy, config: Config, left_s: float, have: set[int], loads: Mapping[str, str]
 ) -> Slot | None:
-    """The next job, after what has to be loaded for it."""
-    device = config.stages[0].device  # the one worker's
+    """The next job, after the loading of its engine."""
+    device = config.stages[0].device  # a run in steps has only one worker
     while isinstance(step := plan.take(left_s, device, have), Load):
         outcome = loads.get(config.stages[step.stage].engine, "finished")
         plan.loaded(step, outcome, 0.0)
@@ -115,7 +117,7 @@ def _same(slot: Slot, job: JobRecord, tasks: Sequence[Task], config: Config) -> 
 def _confidence(
     slot: Slot, tasks: Sequence[Task], found: Mapping[str, list[Candidate]], config: Config
 ) -> float:
-    """In the task's answer, as it stood when the job had ended."""
+    """Confidence in the task's answer after the end of the job."""
     if slot.task == WHOLE:
         return 0.0
     task = tasks[slot.task]

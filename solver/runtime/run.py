@@ -1,4 +1,4 @@
-"""solve(): the recipe. Template first, then work until the deadline, then a last write."""
+"""The recipe of `solve()`: template first, then work until the deadline, then a last write."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from solver.runtime.supervisor import Supervisor
 from solver.runtime.worker_process import Seat
 from solver.runtime.workers import NoWorkerError
 
-SHARED = "shared"  # what workers leave for one another, in the run's folder
+SHARED = "shared"  # folder in the run's folder for files that workers leave for one another
 
 log = logging.getLogger("solver")
 
-# From users and systems; the last three from batch systems whose limit is near.
+# Signals from users and systems; the last three come from batch systems whose limit is near.
 STOP = (
     *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP),
     *(signal.SIGXCPU, signal.SIGUSR1, signal.SIGUSR2),
@@ -44,15 +44,15 @@ STOP = (
 
 
 class RunError(Exception):
-    """A run that ended badly; the message says what stands on disk."""
+    """A run that ended badly; the message says which files are on disk."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run leaves: the submission's path, every task's answer, and what went wrong.
+    """The result of a run: the submission's path, every task's answer, errors and notes.
 
-    `errors` holds a line for each failed job, by the id of its task; `notes` what the user should
-    know of the whole run.
+    `errors` contains a line for each failed job, by the id of its task. `notes` are facts about
+    the whole run that the user should know.
     """
 
     submission: Path
@@ -80,7 +80,8 @@ def solve(
         watch: told the progress several times a second.
 
     Raises `DataError` if the folder cannot be used. Raises `RunError` if no worker served the run,
-    if it broke, or if its last answers could not be written; what is known is written all the same.
+    if the run broke, or if its last answers could not be written. Known answers are written even
+    then.
     """
     clock = clock or RealClock()
     begun = clock.now() if started is None else started
@@ -108,19 +109,22 @@ def solve(
 def _work_end(
     config: Config, begun: float, clock: Clock, write_cost_s: float, replayed: Replay
 ) -> Deadline:
-    """When the work ends. In a run in steps that is by a clock which its jobs move, those of
-    earlier processes too: so a run that was cut off and goes on does no more than another."""
+    """The end of the work.
+
+    In a run in steps, the deadline's clock is moved by jobs, including those of earlier processes.
+    A run that was cut off and resumed therefore does no more than any other run.
+    """
     if config.steps:
         worked = WorkClock()
         for job in replayed.jobs:
             worked.sleep(0.0 if job.outcome == "stopped" else job.cost_s)
         return Deadline(config.budget_s, worked)
-    # A slow disk must not make the last write late: keep twice what the first one took.
+    # A slow disk must not make the last write late: keep twice the time of the first write.
     return Deadline(begun + Budget.of(config.budget_s).usable - 2 * write_cost_s, clock)
 
 
 def _fault(work: Callable[[], None], *, too_late: bool) -> str:
-    """What ended the work before its time, or let it not begin; nothing if all went well."""
+    """The reason why the work ended early or did not begin; empty if all went well."""
     if too_late:
         return "no worker ever started (reading the tasks took the whole budget)"
     try:
@@ -129,7 +133,7 @@ def _fault(work: Callable[[], None], *, too_late: bool) -> str:
         log.error("%s", error)
         return str(error)
     except Exception as error:
-        # A broken run still owes what it has found: it is told of after the last write.
+        # A broken run must still write its answers: the error is raised after the last write.
         log.exception("the run broke")
         return f"the run broke, see run.log: {type(error).__name__}: {error}"
     return ""
@@ -179,7 +183,10 @@ def _first_write(board: Board) -> None:
 
 
 def _last_write(board: Board) -> Result:
-    """The submission first: what else there is to book may wait."""
+    """Write the submission first, since all other bookings may wait.
+
+    Raises `RunError` if the submission cannot be written.
+    """
     try:
         if board.changed or not board.path.exists():
             board.write()
@@ -221,8 +228,10 @@ def task_digest(tasks: Sequence[Task]) -> str:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Turn the signals that ask a program to end, or say that it soon will be, into a flag that
-    `solve` asks, so that it ends cleanly. `nohup` stays what it is."""
+    """Turn the signals of `STOP` into a flag that `solve` asks, so that the run ends cleanly.
+
+    These signals ask a program to end, or say that its end is near. `nohup` keeps its effect.
+    """
     received: list[int] = []
     nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     signals = [number for number in STOP if not (nohup and number == signal.SIGHUP)]

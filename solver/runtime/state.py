@@ -1,7 +1,6 @@
 """The state of a run as its supervisor sees it: the policy decides, the board keeps every find.
-found.
 
-In a run in steps the deadline's clock is moved by the jobs that end.
+In a run in steps, jobs that end move the deadline's clock.
 """
 
 from __future__ import annotations
@@ -37,28 +36,28 @@ class RunState:
         self._in_steps = config.steps > 0
         self._began = deadline.clock.now()
 
-    # --- what a supervisor asks ---------------------------------------------------
+    # --- questions of a supervisor ------------------------------------------------
 
     def take(self, device: bool, loaded: Collection[int]) -> Slot | Load | None:
         """The next job, or the next engine to load, for a worker that has these stages' engines."""
         return self._policy.take(self.deadline.left(), device, loaded)
 
     def known(self, slot: Slot) -> Sequence[Candidate]:
-        """The candidates that a job is told of."""
+        """The known candidates for a job."""
         return [] if slot.task == WHOLE else self._board.known(slot.task)
 
     def replacement_s(self, loaded: Iterable[int]) -> float:
-        """Seconds until another process could do what one with these engines does."""
+        """Seconds until another process could replace a process with these engines."""
         return self._policy.loading.replacement_s(loaded)
 
-    # --- what a supervisor reports ------------------------------------------------
+    # --- reports of a supervisor --------------------------------------------------
 
     def found(self, slot: Slot, candidate: Candidate) -> None:
-        """A job has found a candidate."""
+        """Book a candidate that a job has found."""
         self._board.candidate(slot.task, candidate)
 
     def job_ended(self, slot: Slot, record: JobRecord) -> None:
-        """A job has ended, whatever its outcome."""
+        """Book the end of a job, whatever its outcome."""
         if self._in_steps:
             self.deadline.clock.sleep(record.cost_s)
         confidence = self._board.job(slot.task, record)
@@ -71,27 +70,27 @@ class RunState:
             self._board.calibrated(engine, rates, past_s + first_s)
 
     def load_ended(self, load: Load, record: LoadRecord) -> None:
-        """An engine is loaded, or could not be."""
+        """Book the end of an engine's loading, whatever its outcome."""
         self._board.load(record)
         self._policy.loaded(load, record.outcome, record.cost_s)
 
     def process_ended(self, loaded: Iterable[int]) -> None:
-        """The process of a worker that had these engines is gone."""
+        """Book the end of a worker's process that had these engines."""
         self._policy.loading.lost(loaded)
 
     def given_up(self, device: bool) -> None:
-        """A worker never became ready, and none will follow it."""
+        """Book that a worker never became ready, and that no other worker will follow."""
         self._policy.give_up(device)
 
     def log(self, line: str) -> None:
-        """Something that a reader of the run's log should know."""
+        """Log a line for readers of the run's log."""
         log.info(line)
 
     def tick(self, doing: tuple[str, ...]) -> None:
-        """Some time has passed: write what is due, and show the progress."""
+        """Write the submission if a write is due, and show the progress."""
         self._board.write_if_due()
         self.show(doing)
 
     def show(self, doing: tuple[str, ...]) -> None:
-        """Tell whoever watches how the run stands, and what its workers are doing."""
+        """Show the watching function the run's progress and the work of its workers."""
         self._watch(self._board.snapshot(self.deadline.left(), doing))

@@ -1,8 +1,8 @@
 """The supervisor: worker processes, jobs with slices, and kills.
 
-A worker that overruns its slice and grace, outgrows its memory, dies or talks nonsense is
-killed and replaced; what it had found counts, and its task is told. The supervisor imports
-no engine and holds no model: nothing a task does can take it down.
+A worker that overruns its slice and grace, exceeds its memory, dies or sends garbage is killed
+and replaced. The worker's candidates count, and its task gets the error. The supervisor imports no
+engine and has no model, so nothing that a task does can end the supervisor.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MAX_LOG_LINES, LOG_CHARS = 100, 500  # of one worker process
 
 
 class Supervisor:
-    """Runs the jobs that a run's state decides on worker processes, until its deadline."""
+    """Runs jobs on worker processes until the deadline; the run's state decides the jobs."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Supervisor:
         clock: Clock,
         folder: Path,
     ) -> None:
-        """`folder` is where workers leave things for one another."""
+        """`folder` is the place where workers leave things for one another."""
         self._config, self._tasks, self._folder = config, tasks, folder
         self._state, self._clock = state, clock
         self._workers = places(config, len(tasks))
@@ -62,10 +62,11 @@ class Supervisor:
         self._began = clock.now()
 
     def run(self, stop: Callable[[], bool]) -> None:
-        """Work until the deadline, until `stop()`, or until no work is left. No worker
-        process outlives this call, and no slice reaches past the deadline.
+        """Work until the deadline, until `stop()`, or until no work is left.
 
-        Raises `NoWorkerError` if, with nobody stopping it, no worker was to be had."""
+        No worker process outlives this call, and no slice reaches past the deadline. Raises
+        `NoWorkerError` if there was no worker in a run that nobody stopped.
+        """
         deadline, next_tick = self._state.deadline, self._clock.now()
         try:
             while not deadline.passed() and not stop():
@@ -83,12 +84,15 @@ class Supervisor:
         check_service(self._workers, stopped=stop() or used_up)
 
     def _active(self, worker: Worker) -> bool:
-        """True if more will come of it. Where another found no work there is none to wait for."""
+        """True if the worker may still do work.
+
+        Where another worker of its kind is ready but found no work, there is no work to wait for.
+        """
         idle = (other.ready for other in self._workers if other.device == worker.device)
         return worker.busy or worker.starting or (worker.waiting and not any(idle))
 
     def doing(self) -> tuple[str, ...]:
-        """What each worker is at, in words."""
+        """Each worker's present work, in words."""
         given = (self._config, self._tasks, self._clock.now())
         return tuple(doing(worker, *given) for worker in self._workers)
 
@@ -174,7 +178,7 @@ class Supervisor:
             self._lose(worker, f"sent garbage: {error}")
 
     def _listen(self, worker: Worker, report: Report) -> None:
-        """Act on a report. Raises `GarbageError` for one of another order, or out of turn."""
+        """Act on a report. Raises `GarbageError` for a report of another order or out of turn."""
         if isinstance(report, Log):
             self._log(worker, report.line)
         elif isinstance(report, Ready) and not worker.busy:
@@ -201,19 +205,19 @@ class Supervisor:
         elif isinstance(report, Done):
             worker.worked_s = report.worked_s
             self._end(worker, "finished" if report.finished else "sliced")
-            if slot.task == WHOLE and not worker.device:  # all tasks' memory stays in its process
+            if slot.task == WHOLE and not worker.device:  # its process keeps memory of all tasks
                 self._remove(worker)
         else:
             raise GarbageError("a Loaded for a job")
 
     def _fail(self, worker: Worker, error: str, *, memory: bool) -> None:
-        """The worker's engine raised."""
+        """Book an exception of the worker's engine."""
         if memory and (worker.slot is None or self._stage(worker.slot).ladder):
             last = error.rpartition("\n")[2]
             self._lose(worker, f"ran out of memory: {last}", memory=True, printed=error)
             return
         self._end(worker, "error", error[-ERROR_CHARS:])
-        if worker.device:  # after most errors of a device its process can compute no more
+        if worker.device:  # after most errors of a device, its process can no longer compute
             self._remove(worker)
 
     def _log(self, worker: Worker, line: str) -> None:
@@ -232,13 +236,13 @@ class Supervisor:
         self._state.found(slot, candidate)
 
     def _enforce(self, worker: Worker, process: WorkerProcess) -> None:
-        """Kill what is overdue or too big; notice what is dead."""
+        """Kill a process that is overdue or too big, and notice a process that is dead."""
         limit_mb = worker.place.memory_mb
         if how := process.ended():
             process.pump()
-            self._hear(worker)  # its last words
+            self._hear(worker)  # the last reports of the process
             if worker.process:
-                # A signal that was not ours comes from a system that has run out of memory.
+                # A SIGKILL that the kit did not send comes from a system without memory left.
                 memory = how == "signal SIGKILL" or says_out_of_memory(process.printed())
                 self._lose(worker, f"died: {how}", memory=memory)
         elif (used := process.memory_mb()) > limit_mb:
@@ -248,8 +252,10 @@ class Supervisor:
             self._lose(worker, f"killed: did not end within {over}")
 
     def _lose(self, worker: Worker, why: str, *, memory: bool = False, printed: str = "") -> None:
-        """The worker is of no more use: free its place for another, and book its job as died or,
-        where its stage can do with less memory, as out of that."""
+        """Free the place of a useless worker for another one, and book its job as died.
+
+        If memory ran out and the stage can do with less, the job is booked as out of memory.
+        """
         if worker.process is None:
             return
         printed = (printed or worker.process.printed())[-ERROR_CHARS:]
@@ -266,7 +272,7 @@ class Supervisor:
             self._start_failed(worker, why + said)
 
     def _end(self, worker: Worker, outcome: str, error: str | None = None) -> None:
-        """The worker's job or loading has ended."""
+        """Book the end of the worker's job or loading."""
         slot, load, worker.slot, worker.load = worker.slot, worker.load, None, None
         now = None if self._config.steps else self._clock.now()
         cost_s, started_s, given_s = worker.times(now, self._began)
@@ -288,7 +294,7 @@ class Supervisor:
 
     def _remove(self, worker: Worker) -> None:
         if worker.process:
-            with suppress(KeyError):  # it never was registered
+            with suppress(KeyError):  # the process was never registered
                 self._selector.unregister(worker.process)
             worker.process.kill()
             worker.process, worker.ready = None, False
@@ -296,7 +302,7 @@ class Supervisor:
             worker.have.clear()
 
     def _close(self) -> None:
-        """Hear what has arrived, then kill every worker; their jobs end as stopped."""
+        """Read the arrived reports, then kill every worker; their jobs end as stopped."""
         for worker in self._workers:
             if worker.process:
                 self._hear(worker)

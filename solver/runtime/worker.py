@@ -1,7 +1,7 @@
-"""The worker process: takes orders from standard input, reports on a pipe of its own.
+"""The worker process: takes orders from standard input, reports on a separate pipe.
 
-What an engine prints goes to the parent's log, not into the reports. A worker ends with its parent,
-however the parent ends.
+The output of an engine goes to the parent's log, not into the reports. A worker ends with its
+parent, however the parent ends.
 """
 
 from __future__ import annotations
@@ -40,30 +40,32 @@ from solver.runtime.messages import (
     report_line,
 )
 
-MAX_CANDIDATES = 2000  # a job that yields more is cut: nobody reads ten thousand guesses
-LAST_WORDS_S = 0.1  # what a job has found by its deadline is sent, as long as that takes no longer
+MAX_CANDIDATES = 2000  # a job with more is cut: ten thousand guesses are of no use
+LAST_WORDS_S = 0.1  # the most time after the deadline for sending candidates found before
 
 
 def main() -> None:
-    """Serve jobs until standard input ends. Arguments: message fd, limit of the address space
-    in MB (or 0), core to run on (or -1), parent process id, and the folders in which engines of
-    one's own are looked for."""
+    """Serve jobs until standard input ends.
+
+    Arguments: message fd, limit of the address space in MB (or 0), core to run on (or -1), parent
+    process id. All further arguments are folders to look in for a user's engines.
+    """
     fd, addresses_mb, core, parent = map(int, sys.argv[1:5])
     sys.path += [folder for folder in sys.argv[5:] if folder not in sys.path]
     _die_with(parent)
     _limit(addresses_mb, core)
-    # The descriptor stays open to the end of the process: its end is how the parent hears of that.
+    # The descriptor stays open to the end of the process: its closing tells the parent of the end.
     with open(fd, "w", encoding="utf-8", buffering=1, closefd=False) as messages:
         logging.getLogger("solver").addHandler(_LogHandler(messages))
         logging.getLogger("solver").setLevel(logging.INFO)
         _send(messages, Ready())
         for line in sys.stdin:
             _serve(read_order(line), messages)
-            give_back_memory()  # the next job may be another engine's, beside what stays of this
+            give_back_memory()  # another engine may need the memory for the next job
 
 
 class _LogHandler(logging.Handler):
-    """What engines log goes to the run's log."""
+    """A handler that sends the log lines of engines to the run's log."""
 
     def __init__(self, messages: TextIO) -> None:
         super().__init__()
@@ -86,7 +88,7 @@ def _serve(order: LoadOrder, messages: TextIO) -> None:
         finished = _run(engine, order, clock, messages)
         _send(messages, Done(order.number, finished, round(clock.now() - start, 4)))
     except Exception as error:  # noqa: BLE001
-        # The one broad catch of a worker: an engine's exception costs its task, no more.
+        # The one broad catch of a worker: an engine's exception costs only its task.
         memory, text = is_out_of_memory(error), traceback.format_exc(-8)
         _send(messages, Failed(order.number, text, memory, round(clock.now() - start, 4)))
 
@@ -123,8 +125,10 @@ def _check(candidate: object, task: Task) -> None:
 
 
 def _engine(order: LoadOrder) -> Engine:
-    """The order's engine, made ready for its rung: what is too large for memory must not be
-    loaded first."""
+    """The order's engine, loaded for the order's rung.
+
+    A version that is too large for memory must not be loaded first.
+    """
     name, rung = order.engine, rung_of(order.without)
     if name not in _engines or _engines[name][0] != rung:
         context = Context(0, 0, Path(order.folder), rung, order.settings)
@@ -132,7 +136,7 @@ def _engine(order: LoadOrder) -> Engine:
     return _engines[name][1]
 
 
-_engines: dict[str, tuple[Rung, Engine]] = {}  # as they were made ready last
+_engines: dict[str, tuple[Rung, Engine]] = {}  # with the rung of their last loading
 
 
 def _send(messages: TextIO, report: Report) -> None:
@@ -140,8 +144,10 @@ def _send(messages: TextIO, report: Report) -> None:
 
 
 def _limit(addresses_mb: int, core: int) -> None:
-    """One core, and an address space that no single allocation can blow. The parent watches
-    the memory really used. A limit that the system has set already is never raised."""
+    """Bind the process to one core, and limit its address space against a huge allocation.
+
+    The parent watches the memory really used. A limit that the system has set is never raised.
+    """
     if core >= 0 and hasattr(os, "sched_setaffinity"):
         with suppress(OSError):  # the core may have been taken away since the run began
             os.sched_setaffinity(0, {core})
@@ -153,11 +159,11 @@ def _limit(addresses_mb: int, core: int) -> None:
 
 def _die_with(parent: int) -> None:
     """End this process when its parent ends, even by SIGKILL."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the parent handles Ctrl-C
     if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-    with suppress(RuntimeError):  # no more threads are allowed: the signal has to do
+    with suppress(RuntimeError):  # no more threads are allowed: the signal must be enough
         threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 

@@ -1,7 +1,7 @@
 """One worker process as the parent sees it: started, fed, read without ever blocking, killed.
 
-Nothing here waits for a worker: pipes are non-blocking, so a worker that stops in the middle
-of a line, floods its output or never reads its input can hold up nobody but itself.
+Nothing here waits for a worker, since pipes are non-blocking. A worker that stops in the middle of
+a line, floods its output or never reads its input therefore delays only itself.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from solver.runtime.messages import LoadOrder, Report, order_line, read_report
 
 READ_BYTES = 256 * 1024  # of messages, at a time
 MAX_LINE = 4 * 2**20
-PRINTED_BYTES = 64 * 1024  # of what an engine prints, a tick: more waits in its own pipe
+PRINTED_BYTES = 64 * 1024  # of an engine's output, in a tick: the rest waits in the pipe
 TAIL_BYTES = 4000
-SPARE_DESCRIPTORS = 4  # a submission is written and read back with fewer
-# Libraries read these when they are imported: nothing may wait for a network that is not there.
+SPARE_DESCRIPTORS = 4  # more than writing and reading back a submission needs
+# Libraries read these variables at import: no library may wait for a network that is not there.
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -31,21 +31,23 @@ OFFLINE = {
     "WANDB_DISABLED": "true",
     "TOKENIZERS_PARALLELISM": "false",
 }
-# oneDNN compiles products for each shape and keeps a thousand, and so does what torch calls it by:
-# for grids of ever other sizes that is more than a gigabyte that brings no speed.
+# oneDNN compiles products for each shape and keeps a thousand; the layer by which torch calls it
+# does the same. For grids of changing sizes, both keep more than a gigabyte without any speed-up.
 SPARING = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "64"}
 
 
 class GarbageError(Exception):
-    """A worker sent something that is no report of its order."""
+    """A worker sent bytes that are no report of its order."""
 
 
 @dataclass(frozen=True)
 class Seat:
-    """Where a worker runs: pinned to a core (-1: to none), with so much memory, and with the
-    devices that `CUDA_VISIBLE_DEVICES` names (None: whatever the parent sees).
+    """The place in which a worker runs.
 
-    `path`: folders in which it looks for engines of one's own, after all others.
+    core: the core that the worker is pinned to; -1 for none.
+    memory_mb: the worker's memory.
+    visible: the worker's devices as in `CUDA_VISIBLE_DEVICES`; None for all that the parent sees.
+    path: folders in which the worker looks for a user's engines, after all other folders.
     """
 
     core: int
@@ -55,18 +57,23 @@ class Seat:
 
     @property
     def addresses_mb(self) -> int:
-        """The limit of the address space: wider than the memory, since libraries reserve more
-        than they touch. 0 where there is a device: its driver reserves more than any machine has.
+        """The limit of the address space in MB, or 0 for no limit.
+
+        The limit is wider than the memory, since libraries reserve more than they touch. A worker
+        with a device has no limit, since its driver reserves more than any machine has.
         """
         return 0 if self.visible else 2 * self.memory_mb + 2048
 
 
 class WorkerProcess:
-    """A `solver.runtime.worker` in a process group of its own."""
+    """A `solver.runtime.worker` in a separate process group."""
 
     def __init__(self, place: Seat) -> None:
-        """Start it. It says `ready` once it can take a job. Raises `OSError` or `MemoryError`
-        if the system has no room for it, or no descriptors left for the submission besides."""
+        """Start the worker, which says `ready` once it can take a job.
+
+        Raises `OSError` or `MemoryError` if the system has no room for the worker, or would have
+        no descriptors left for the submission.
+        """
         with _spare_descriptors():
             self._messages, child_end = os.pipe()
             try:
@@ -83,25 +90,25 @@ class WorkerProcess:
             os.set_blocking(fd, False)
         self._outbox = b""
         self._inbox = b""
-        self.closed = False  # it will send no more
-        self.tail = b""  # of what it printed
+        self.closed = False  # True: the worker will send nothing more
+        self.tail = b""  # the end of its output
 
     def fileno(self) -> int:
         """The message pipe, for a selector."""
         return self._messages
 
     def send(self, order: LoadOrder) -> None:
-        """Queue an order; `pump` writes what the pipe takes."""
+        """Queue an order; `pump` writes as much as the pipe takes."""
         self._outbox += order_line(order)
         self.pump()
 
     def pump(self) -> None:
-        """Move bytes both ways as far as that goes without waiting."""
+        """Move bytes both ways, as far as possible without waiting."""
         try:
             while self._outbox:
                 self._outbox = self._outbox[os.write(self._stdin.fileno(), self._outbox) :]
         except (BlockingIOError, BrokenPipeError):
-            pass  # full, or about to be found dead
+            pass  # the pipe is full, or the process is dead, as `ended` will soon show
         try:
             printed = os.read(self._stdout.fileno(), PRINTED_BYTES)
             self.tail = (self.tail + printed)[-TAIL_BYTES:]
@@ -109,7 +116,7 @@ class WorkerProcess:
             pass
 
     def receive(self) -> Iterator[Report]:
-        """The reports that have arrived. Raises `GarbageError` for what is none."""
+        """The reports that have arrived. Raises `GarbageError` for bytes that are no report."""
         try:
             chunk = os.read(self._messages, READ_BYTES)
         except BlockingIOError:
@@ -126,11 +133,11 @@ class WorkerProcess:
                 raise GarbageError(f"no report: {line[:80]!r} ({error})") from None
 
     def ended(self) -> str | None:
-        """How the process ended, or None while it runs."""
+        """The way in which the process ended, in words; None while the process runs."""
         code = self._process.poll()
         if code is None and self.closed:
             try:
-                code = self._process.wait(timeout=0.2)  # it is most likely just ending
+                code = self._process.wait(timeout=0.2)  # the process is most likely just ending
             except subprocess.TimeoutExpired:
                 return "closed its messages"
         if code is None:
@@ -138,7 +145,7 @@ class WorkerProcess:
         return f"signal {_signal_name(-code)}" if code < 0 else f"exit code {code}"
 
     def memory_mb(self) -> float:
-        """Resident memory; 0 where the system does not tell."""
+        """Resident memory in MB; 0 where the system does not tell."""
         try:
             resident = Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]
         except (OSError, IndexError):
@@ -146,20 +153,20 @@ class WorkerProcess:
         return int(resident) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     def printed(self) -> str:
-        """The last of what it printed."""
+        """The end of the process's output."""
         return self.tail.decode("utf-8", "replace").strip()
 
     def kill(self) -> None:
-        """End the process and all it started, now, and free the pipes."""
+        """End the process and all processes it started at once, and free the pipes."""
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
-        except OSError:  # it is gone, or one of the group has become another user's
+        except OSError:  # the group is gone, or one of its processes now belongs to another user
             with suppress(OSError):
                 self._process.kill()
         try:
             self._process.wait(timeout=1.0)
         except subprocess.TimeoutExpired:
-            pass  # stuck in the kernel (a hung device): it cannot be waited for, only left
+            pass  # a process stuck in the kernel (by a hung device) can only be left behind
         os.close(self._messages)
         for pipe in (self._stdin, self._stdout):
             try:
@@ -170,7 +177,10 @@ class WorkerProcess:
 
 @contextmanager
 def _spare_descriptors() -> Iterator[None]:
-    """Keep a few descriptors free of what is opened inside. Raises `OSError` if there are none."""
+    """Keep `SPARE_DESCRIPTORS` descriptors unused while others are opened inside.
+
+    Raises `OSError` if there are too few.
+    """
     with ExitStack() as spare:
         for _ in range(SPARE_DESCRIPTORS):
             spare.callback(os.close, os.open(os.devnull, os.O_RDONLY))
@@ -191,7 +201,7 @@ def _popen(place: Seat, messages: int) -> subprocess.Popen[bytes]:
 
 
 def _signal_name(number: int) -> str:
-    """`SIGKILL`, or the number of one that has no name (those for real time)."""
+    """A signal's name, such as `SIGKILL`, or the number of a signal without a name (real time)."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -199,9 +209,12 @@ def _signal_name(number: int) -> str:
 
 
 def _environment(place: Seat) -> dict[str, str]:
-    """The parent's environment with one thread a library, no network for libraries that would
-    look for one, little memory for what they compiled, nothing imported from the current folder,
-    and the devices of the place: they must be named before the first library that looks."""
+    """The parent's environment with the changes for a worker.
+
+    Each library has one thread, does not look for a network, and keeps little memory for compiled
+    code. Nothing is imported from the current folder. Only the devices of the place are visible;
+    these must be set before the first library looks for devices.
+    """
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
     path = start.import_path(os.environ.get("PYTHONPATH"))
     visible = {} if place.visible is None else {"CUDA_VISIBLE_DEVICES": place.visible}

@@ -13,13 +13,13 @@ from solver.runtime.worker_process import Seat, WorkerProcess
 from solver.schedule.backlog import Slot
 from solver.schedule.loading import Load
 
-MAX_FAILED_STARTS = 3  # in a row, of processes that end before they can take a job
-PAUSE_S, LONGEST_PAUSE_S = 0.25, 10.0  # before the next start: doubled each time
+MAX_FAILED_STARTS = 3  # in a row; the process ended each time before it could take a job
+PAUSE_S, LONGEST_PAUSE_S = 0.25, 10.0  # pause before the next start, doubled each time
 
 
 @dataclass
 class Worker:
-    """A place for a worker: the process in it now, and its job."""
+    """A place for a worker, with its present process and job."""
 
     index: int
     place: Seat
@@ -27,19 +27,19 @@ class Worker:
     process: WorkerProcess | None = None
     ready: bool = False
     slot: Slot | None = None
-    load: Load | None = None  # what it is loading ahead of its jobs
+    load: Load | None = None  # the present loading ahead of jobs
     have: set[int] = field(default_factory=set)  # the stages whose engines its process has
-    job: int = 0  # its number: a message about any other job is garbage
-    given: float = 0.0  # when it got its job
-    since: float = 0.0  # when the present phase (start, load, run) began
-    running: bool = False  # the engine has started, the slice counts
-    worked_s: float = 0.0  # what its job has used by its own clock, as far as it has said
-    before_s: float = 0.0  # what its jobs before that have
+    job: int = 0  # the number of the job: a message about any other job is garbage
+    given: float = 0.0  # moment at which the job was given
+    since: float = 0.0  # moment at which the present phase (start, load, run) began
+    running: bool = False  # True: the engine has started, the slice counts
+    worked_s: float = 0.0  # seconds that the job has used by its own clock, as last reported
+    before_s: float = 0.0  # seconds that earlier jobs have used by their own clocks
     candidates: int = 0
-    lines: int = 0  # that its process logged
-    served: bool = False  # one of its processes could take a job
-    failed_starts: int = 0  # since then, as are the next ones
-    refused: int = 0  # starts for which the system had no room
+    lines: int = 0  # number of lines that its process logged
+    served: bool = False  # True: one of its processes could take a job
+    failed_starts: int = 0  # since a process could last take a job
+    refused: int = 0  # starts for which the system had no room, since the same moment
     failing_since: float = 0.0
     retry_at: float = 0.0
     given_up: bool = False
@@ -51,12 +51,12 @@ class Worker:
 
     @property
     def starting(self) -> bool:
-        """True from the start of the process until it can take a job."""
+        """True from the start of the process until the process can take a job."""
         return self.process is not None and not self.ready
 
     @property
     def waiting(self) -> bool:
-        """True while it has no process and another start is to be tried."""
+        """True while the place has no process and another start is to be tried."""
         return self.process is None and not self.given_up
 
     def became_ready(self) -> None:
@@ -64,8 +64,11 @@ class Worker:
         self.failed_starts = self.refused = 0
 
     def start_failed(self, now: float, patience_s: float, why: str, *, refused: bool) -> None:
-        """Wait before the next start, or give the place up: a process that ends is tried
-        `MAX_FAILED_STARTS` times, room for one is waited for `patience_s` seconds."""
+        """Wait before the next start, or give the place up.
+
+        A process that ends is tried `MAX_FAILED_STARTS` times. If the system has no room for a
+        process (`refused`), starts are tried for `patience_s` seconds.
+        """
         tries = self.failed_starts + self.refused
         if not tries:
             self.failing_since = now
@@ -78,9 +81,10 @@ class Worker:
             self.given_up = self.failed_starts >= MAX_FAILED_STARTS
 
     def times(self, now: float | None, began: float) -> tuple[float, float, float]:
-        """What its job or loading took, when that began, and when it was given, since `began`.
+        """The length, start and order time of the job or loading, in seconds since `began`.
 
-        Without a `now`, by what its jobs have used: loading uses nothing.
+        Without `now`, the times are those that jobs have used by their own clocks; loading uses
+        none.
         """
         if now is None:
             took, start = self.worked_s, self.before_s
@@ -96,12 +100,15 @@ class Worker:
 
 
 class NoWorkerError(Exception):
-    """A run that no worker served, or none to its end; the message says why."""
+    """A run that no worker served, or no worker until its end; the message says why."""
 
 
 def check_service(workers: Sequence[Worker], *, stopped: bool) -> None:
-    """At the end of a run: raise `NoWorkerError` if none of its workers could ever take a job, or
-    if all were given up. A run that somebody stopped early has nothing to explain."""
+    """Raise `NoWorkerError` at the end of a run without workers.
+
+    In such a run no worker could ever take a job, or all workers were given up. A run that
+    somebody stopped early raises nothing.
+    """
     served = any(worker.served for worker in workers)
     if stopped or (served and not all(worker.given_up for worker in workers)):
         return
@@ -116,9 +123,9 @@ def check_service(workers: Sequence[Worker], *, stopped: bool) -> None:
 def places(config: Config, tasks: int) -> list[Worker]:
     """A worker for each core and device that a stage of the run can use, none started yet.
 
-    Workers that fill all cores are pinned to one each; fewer are not, since another run's may be
-    there. Workers of cores see no device in a run that has workers for devices. Raises `DataError`
-    if there are fewer devices than the configuration says.
+    Workers that fill all cores are pinned to one core each. Fewer workers are not pinned, since
+    another run's workers may use a core. Workers of cores see no device in a run that has workers
+    for devices. Raises `DataError` if there are fewer devices than the configuration says.
     """
     kinds = {stage.device for stage in config.stages}
     hidden = "" if config.devices else None
@@ -136,8 +143,10 @@ def places(config: Config, tasks: int) -> list[Worker]:
 
 
 def _own_path(config: Config) -> tuple[str, ...]:
-    """Where this process looks for modules, if the run has an engine of one's own; without, a
-    worker needs nothing but the kit and what is installed."""
+    """The folders in which this process looks for modules, if the run has a user's engine.
+
+    Otherwise empty: a worker then needs only the kit and the installed packages.
+    """
     if all(stage.engine in ENGINES for stage in config.stages):
         return ()
     return tuple(os.path.abspath(folder) for folder in sys.path)
