@@ -1,1 +1,1 @@
-"""From candidates to the two attempts: how far each is trusted, and which are chosen."""
+"""The step from candidates to the two attempts: confidence in each candidate, and the choice."""

@@ -1,9 +1,12 @@
-"""Confidence in an answer, from 0 to 1: it decides the attempts and where further time goes.
+"""Confidence in an answer, from 0 to 1: it decides the attempts and the use of further time.
 
-A program is believed for its shortness, a model's prediction for the views that agree on it (by
-Laplace's rule: one lone voice is no certainty, many that agree nearly are), for its likelihood
-beside the next best, and for what the model has learned: one that does not know the demonstrations
-yet is as sure of its guesses as one that does.
+A program is believed for its shortness. A model's guess is believed for three reasons:
+
+- the views that agree on the guess, by Laplace's rule: one view is not a certainty, many views that
+  agree nearly are;
+- its likelihood compared with the next best guess;
+- the model's learning: a model that does not know the demonstrations yet is as sure of its guesses
+  as a model that knows them.
 """
 
 from __future__ import annotations
@@ -18,18 +21,18 @@ from solver.grid import Candidate, key
 
 # Measured on training tasks, with demonstrations hidden from the synthesizer (docs/synth.md).
 EVEN_BITS = 30.0  # a program of this length is as likely right as wrong
-HALVING_BITS = 8.0  # so many more halve its odds
-NEXT_PROGRAM_CHANCE = 0.25  # the chance of the next best program's grid, of the one's before it
-# Measured on training tasks that the model never saw (docs/experiments.md): the part that counts of
-# the nats which an output of a guess's size would still cost among the demonstrations.
+HALVING_BITS = 8.0  # this many more bits halve a program's odds
+NEXT_PROGRAM_CHANCE = 0.25  # chance of a program's grid, as a part of the chance of the one before
+# Measured on training tasks that the model never saw (docs/experiments.md). An output of a guess's
+# size would still cost some nats among the demonstrations; this part of these nats counts.
 UNLEARNED = 0.3
 
 
 def program_chances(ranked: Sequence[Ranked]) -> list[float]:
-    """The chance of each of some grids that programs gave, the best first.
+    """The chances of the grids that programs gave, best grid first.
 
-    The first one's follows from the length of the shortest program behind it. Beside length,
-    it adds nothing how many programs or kinds of search agree.
+    The chance of the first grid follows from the length of its shortest program. Given this
+    length, the number of programs or kinds of search that agree adds nothing.
     """
     if not ranked:
         return []
@@ -38,15 +41,18 @@ def program_chances(ranked: Sequence[Ranked]) -> list[float]:
 
 
 def guess_chances(ranked: Sequence[Ranked]) -> list[float]:
-    """The chance of each of some grids that a model gave: agreement over views, times the margin
-    in likelihood, times what the model has learned.
+    """The chances of the grids that a model gave, in the selector's order.
 
-    Each view votes for what it found most often, the likeliest first; a view that was only
-    measured, since it found nothing itself, votes for nothing. The margin is a grid's part of the
-    probability (the geometric mean over views) that it and the strongest other measured grid have
-    together. What has been learned is the probability that the model would give an output of this
-    size among the demonstrations, to the power of `UNLEARNED`. No grid has more than the one before
-    it: their order is the selector's.
+    A chance is agreement over views, times the margin in likelihood, times learning.
+
+    Agreement: each view votes for the grid that it found most often, and for the likeliest among
+    equals. A view that found no grid itself, and was only measured, does not vote.
+    Margin: the grid and the strongest other measured grid have a probability together (a geometric
+    mean over views). The margin is the grid's part of this probability.
+    Learning: the probability that the model would give an output of this size among the
+    demonstrations, to the power of `UNLEARNED`.
+
+    No grid gets a higher chance than the grid before it.
     """
     found = [candidate for grid in ranked for candidate in grid.support]
     votes: dict[str | None, Candidate] = {}
@@ -68,23 +74,31 @@ def guess_chances(ranked: Sequence[Ranked]) -> list[float]:
 
 
 def _learned(ranked: Ranked) -> float:
-    """By the model that had learned most of those that found or measured a grid."""
+    """The learning factor of a grid, by the model with the most learning.
+
+    Only models that found or measured the grid count.
+    """
     height, width = ranked.grid.shape
     left = min(candidate.unlearned for candidate in ranked.support)
     return math.exp(-UNLEARNED * left * height * (width + 1))
 
 
 def _margin(score: float, rival: float) -> float:
-    """1 where there is nothing to compare, 0 for what was not measured beside what was."""
+    """The margin in likelihood: 1 without a measured rival.
+
+    0 for a grid that was not measured beside a rival that was measured.
+    """
     if not math.isfinite(rival):
         return 1.0
     return 1.0 / (1.0 + math.exp(min(700.0, rival - score))) if math.isfinite(score) else 0.0
 
 
 def of_both(program: float, guess: float, *, agree: bool) -> float:
-    """Confidence in a program's grid that the model was asked about too, as two witnesses that
-    know nothing of each other: either may be right where they agree, at most one where they
-    do not."""
+    """Confidence in a program's grid for which the model gave a guess too.
+
+    Program and model count as two independent witnesses. Where they agree, either may be right;
+    otherwise at most one is right.
+    """
     if agree:
         return 1.0 - (1.0 - program) * (1.0 - guess)
     return program * (1.0 - guess) / (1.0 - program * guess)

@@ -1,8 +1,8 @@
 """The two attempts for every test input, from all candidates of a task.
 
-Programs reproduce every demonstration, a model's predictions were voted for and measured; the
-two fail for different reasons. `RULES` holds the ways to bring both into one order; by default
-the likeliest grids are handed in, whoever found them.
+Programs reproduce every demonstration. A model's guesses were voted for and measured. Programs and
+guesses fail for different reasons. `RULES` contains the ways to bring both into one order. By
+default the likeliest grids are handed in, whichever engine found them.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from solver.answers.confidence import guess_chances, of_both, program_chances
 from solver.answers.select import SELECTORS, Ranked
 from solver.grid import Attempt, Attempts, Candidate, Task, key, same
 
-# From the weakest to the strongest: where the first attempts of a task come from.
+# Sources of the first attempts of a task, from the weakest to the strongest.
 STATES = ("fallback", "model", "program", "agreement")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a task is answered with.
+    """The answer to a task.
 
-    `state` is one of `STATES`, that of the weakest first attempt: `agreement` of a program and
-    the model, a `program`, the `model` alone, or the template as `fallback`.
-    `confidence` (0..1) is how sure the least sure of the first attempts is (`confidence.py`).
+    `state` is one of `STATES`, by the weakest first attempt. The states are `agreement` of a
+    program and the model, a `program`, only the `model`, or the template as `fallback`.
+    `confidence` (0..1) is the confidence in the least sure of the first attempts
+    (`confidence.py`).
     """
 
     attempts: tuple[Attempts, ...]
@@ -35,9 +36,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The candidates for one test input, and what a selector makes of them.
+    """The candidates for one test input, and their rankings by a selector.
 
-    `selector` ranks what is no program's output: a model's guesses, and what else it measured.
+    `selector` ranks a model's guesses, and other grids that the model measured.
     """
 
     found: tuple[Candidate, ...]
@@ -49,7 +50,7 @@ class Evidence:
 
     @cached_property
     def guesses(self) -> list[Ranked]:
-        """The grids that a model knows, those of programs that it only measured among them."""
+        """The grids that a model knows, including programs' grids that the model only measured."""
         return SELECTORS[self.selector]([c for c in self.found if c.program is None or not c.votes])
 
     @cached_property
@@ -62,7 +63,7 @@ class Evidence:
 
     @cached_property
     def together(self) -> list[Ranked]:
-        """Programs and guesses in one list, by the selector."""
+        """Programs and guesses in one list, ranked by the selector."""
         return SELECTORS[self.selector](self.found)
 
     @cached_property
@@ -81,8 +82,8 @@ def answer(
 ) -> Answer:
     """Fill two distinct attempts for every test input, best supported first.
 
-    `selector` (a name in `SELECTORS`) ranks what is no program's output, `rule` (in `RULES`)
-    says what of it and of the programs' comes first.
+    `selector` (a name in `SELECTORS`) ranks grids that are no program's output. `rule` (a name in
+    `RULES`) brings these grids and the programs' grids into one order.
     """
     return decide(
         [Evidence(found, selector) for found in by_test(task, candidates)], fallback, rule
@@ -90,14 +91,18 @@ def answer(
 
 
 def unanswered(fallback: Sequence[Attempts]) -> Answer:
-    """`answer` where there is no candidate, without weighing anything: there may be thousands of
-    tasks before the first write."""
+    """`answer` for a task without candidates.
+
+    Nothing is weighed, since there may be thousands of tasks before the first write.
+    """
     return Answer(tuple(fallback), "fallback", 0.0)
 
 
 def by_test(task: Task, candidates: Sequence[Candidate]) -> list[tuple[Candidate, ...]]:
-    """A task's candidates for each of its test inputs; what nobody found, whoever measured it, is
-    left out."""
+    """A task's candidates for each of its test inputs.
+
+    Grids that were only measured, and that no engine found, are left out.
+    """
     there = {(c.test, key(c.grid)) for c in candidates if c.votes}
     found: list[list[Candidate]] = [[] for _ in task.tests]
     for candidate in candidates:
@@ -109,7 +114,7 @@ def by_test(task: Task, candidates: Sequence[Candidate]) -> list[tuple[Candidate
 def decide(
     evidence: Sequence[Evidence], fallback: Sequence[Attempts], rule: str = "likeliest"
 ) -> Answer:
-    """The answer that the evidence for each test input of a task amounts to."""
+    """The answer to a task by the evidence for each of its test inputs."""
     orders = [RULES[rule](each) for each in evidence]
     attempts = tuple(_fill(order, two) for order, two in zip(orders, fallback, strict=True))
     pairs = list(zip(evidence, orders, strict=True))
@@ -117,22 +122,24 @@ def decide(
     return Answer(attempts, state, min(map(_confidence, evidence)))
 
 
-# --- rules: in which order grids are handed in ----------------------------------------
+# --- rules: the order in which grids are handed in ------------------------------------
 
 
 def each_first(evidence: Evidence) -> list[Ranked]:
     """The best program, then the best guess: an attempt for each.
 
-    Where they agree the next best has the second (the rule of arXiv:2411.07279, with no attempt
-    wasted on a grid that the other attempt already holds).
+    Where both agree, the next best grid gets the second attempt. This is the rule of
+    arXiv:2411.07279, except that no attempt is wasted on the grid of the other attempt.
     """
     programs, guesses = evidence.programs, evidence.guesses
     return _distinct([*programs[:1], *guesses[:1], *programs[1:], *guesses[1:]])
 
 
 def likeliest(evidence: Evidence) -> list[Ranked]:
-    """By the chance that a grid is right, of which programs and model are two witnesses: a short
-    program is believed, a long one gives way to guesses that views agree on."""
+    """Grids by the chance that they are right, with programs and model as two witnesses.
+
+    A short program comes first; a long program comes after guesses that views agree on.
+    """
     wrong: dict[bytes, float] = {}
     grids = [key(ranked.grid) for ranked in (*evidence.programs, *evidence.guesses)]
     chances = [*evidence.program_chances, *evidence.guess_chances]
@@ -152,18 +159,21 @@ def guesses_first(evidence: Evidence) -> list[Ranked]:
 
 
 def lone_program(evidence: Evidence) -> list[Ranked]:
-    """A program's answer first if no other program contradicts it, otherwise the guesses.
+    """A program's grid first if no other program contradicts this grid, otherwise the guesses.
 
-    arXiv:2411.07279: where the best of both agree, take it; programs are believed where they
-    are of one mind.
+    arXiv:2411.07279: a grid that is the best program's and the best guess is taken. Programs are
+    believed where they all agree.
     """
     certain = len(evidence.programs) == 1 or evidence.agree
     return each_first(evidence) if certain else guesses_first(evidence)
 
 
 def fused(evidence: Evidence) -> list[Ranked]:
-    """By the sum of 1 / place in the two lists, programs first among equals (reciprocal rank
-    fusion, doi:10.1145/1571941.1572114, without its constant, which is for long lists)."""
+    """Grids by the sum of 1 / place in the two lists, programs first among equals.
+
+    This is reciprocal rank fusion (doi:10.1145/1571941.1572114) without its constant, which is for
+    long lists.
+    """
     points: dict[bytes, float] = {}
     for ranking in (evidence.programs, evidence.guesses):
         for place, ranked in enumerate(ranking, start=1):
@@ -173,7 +183,7 @@ def fused(evidence: Evidence) -> list[Ranked]:
 
 
 def together(evidence: Evidence) -> list[Ranked]:
-    """One list of all: the selector judges programs like any other candidate."""
+    """One list of all grids: the selector ranks programs like any other candidate."""
     return evidence.together
 
 
@@ -197,7 +207,7 @@ def _distinct(order: Sequence[Ranked]) -> list[Ranked]:
 
 
 def _state(evidence: Evidence, order: Sequence[Ranked]) -> str:
-    """Where the first attempt comes from."""
+    """The source of the first attempt."""
     if not order:
         return "fallback"
     first = order[0].grid
@@ -207,8 +217,10 @@ def _state(evidence: Evidence, order: Sequence[Ranked]) -> str:
 
 
 def _confidence(evidence: Evidence) -> float:
-    """How sure the answer is, whatever rule orders it: what is believed is the best program and
-    the best guess, and whether they agree."""
+    """Confidence in an answer, whatever rule orders its grids.
+
+    The confidence depends on the best program, the best guess, and their agreement.
+    """
     programs, guesses = evidence.program_chances, evidence.guess_chances
     if not guesses:
         return programs[0] if programs else 0.0
@@ -218,7 +230,7 @@ def _confidence(evidence: Evidence) -> float:
 
 
 def _fill(ranked: list[Ranked], fallback: Attempts) -> Attempts:
-    """The two best grids; free places go to template grids that are not there yet."""
+    """The two best grids; free places go to template grids that are not among them."""
     chosen = [Attempt(r.grid, r.support[0].engine) for r in ranked[:2]]
     for spare in fallback:
         if len(chosen) < 2 and not any(same(spare.grid, a.grid) for a in chosen):

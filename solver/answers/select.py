@@ -1,7 +1,7 @@
 """Selection: many candidates for one test input in, a ranked list of distinct grids out.
 
-Each selector is a pure function in `SELECTORS`; ties are broken by the grid itself, so the
-order in which candidates arrive never matters.
+Each selector is a pure function in `SELECTORS`. Ties are broken by the grid itself, so the order
+in which candidates arrive never matters.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from solver.grid import Candidate, Grid, key, settled
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """A distinct grid, how strongly it is supported, and the candidates behind it, likeliest
-    first."""
+    """A distinct grid, the strength of its support, and its candidates, likeliest first."""
 
     grid: Grid
     score: float
@@ -33,10 +32,10 @@ def majority(candidates: Sequence[Candidate]) -> list[Ranked]:
 def hierarchical(candidates: Sequence[Candidate]) -> list[Ranked]:
     """Rank grids by the number of transformations that have them among their best three.
 
-    arXiv:2411.07279: first a vote within each transformation (a view's turn of the grid), ties
-    by likelihood, then one among them all; ties there by all votes, then by
-    likelihood. So a turn under which many
-    candidates were drawn has no more weight than another.
+    arXiv:2411.07279: the first vote is within each transformation (a view's turn of the grid), with
+    ties by likelihood. The second vote is among all transformations, with ties by all votes, then
+    by likelihood. A turn under which many candidates were drawn therefore has no more weight than
+    any other turn.
     """
     by_turn: dict[str, list[Candidate]] = {}
     for candidate in candidates:
@@ -55,8 +54,8 @@ def weighted(candidates: Sequence[Candidate]) -> list[Ranked]:
     """Rank grids by the total probability of the candidates that agree on them.
 
     Weighted best-of-N (arXiv:2408.03314): the weight of a vote is exp(mean score) where the
-    grid was measured, else exp(logprob). A program's logprob is minus its description length,
-    so short programs and agreement both count.
+    grid was measured, else exp(logprob). A program's logprob is minus its description length.
+    Short programs and agreement therefore both count.
     """
     return _rank(candidates, lambda group: (_logsumexp(group), _votes(group)))
 
@@ -64,21 +63,28 @@ def weighted(candidates: Sequence[Candidate]) -> list[Ranked]:
 def experts(candidates: Sequence[Candidate]) -> list[Ranked]:
     """Rank grids by the product of their likelihoods under all views (arXiv:2505.07859).
 
-    The score is its logarithm for each view (the mean, not the sum), which lets grids that
-    were measured under fewer views stand beside others. What was never measured comes last.
+    The score is the logarithm of this product for each view (the mean, not the sum). Grids that
+    were measured under fewer views can therefore be compared with others. Grids that were never
+    measured come last.
     """
     return _rank(candidates, lambda group: (_over_views(group, _mean), _best(group)))
 
 
 def median(candidates: Sequence[Candidate]) -> list[Ranked]:
-    """Rank grids by the median of their log-likelihoods over views: one view that fails to see
-    the rule does not condemn a grid. What was never measured comes last."""
+    """Rank grids by the median of their log-likelihoods over views.
+
+    One view that fails to see the rule does not exclude a grid. Grids that were never measured
+    come last.
+    """
     return _rank(candidates, lambda group: (_over_views(group, statistics.median), _best(group)))
 
 
 def kgmon(candidates: Sequence[Candidate]) -> list[Ranked]:
-    """Rank grids by their votes less their mean negative log-likelihood over views (the
-    selection of the ARC Prize 2025 winner). The likelihood where found stands in for scores."""
+    """Rank grids by their votes less their mean negative log-likelihood over views.
+
+    This is the selection of the ARC Prize 2025 winner. Without scores, the likelihood under the
+    view that found the grid counts.
+    """
 
     def score(group: list[Candidate]) -> tuple[float, float]:
         beliefs = [_belief(candidate) for candidate in group]
@@ -88,16 +94,16 @@ def kgmon(candidates: Sequence[Candidate]) -> list[Ranked]:
 
 
 def programs(candidates: Sequence[Candidate]) -> list[Ranked]:
-    """Rank grids by the shortest program behind them, and by who else agrees.
+    """Rank grids by their shortest program, and by the agreement of other programs.
 
-    A candidate's logprob is minus its program's description length, its view names the kind
-    of search that found it. Kinds that agree count more than programs of one kind, because
-    unrelated searches rarely make the same mistake.
+    A candidate's logprob is minus its program's description length. A candidate's view names the
+    kind of search that found the program. Kinds that agree count more than programs of one kind,
+    because unrelated searches rarely make the same mistake.
     """
     return _rank(candidates, lambda group: (_program_bits(group), float(len(group))))
 
 
-AGREEMENT_BITS = 12.0  # what another kind's agreement is worth, measured on training tasks
+AGREEMENT_BITS = 12.0  # value of the agreement of another kind, measured on training tasks
 
 
 def _program_bits(group: list[Candidate]) -> float:
@@ -124,7 +130,7 @@ def _rank(
     unique: dict[object, Candidate] = {}
     for candidate in sorted(
         settled(candidates), key=_strength
-    ):  # so that float sums come out the same
+    ):  # in a fixed order, so that float sums are always the same
         if unique.setdefault(candidate.identity, candidate) is candidate:
             groups.setdefault(key(candidate.grid), []).append(candidate)
     scored = [(score(group), grid_key, group) for grid_key, group in groups.items()]
@@ -133,8 +139,11 @@ def _rank(
 
 
 def _strength(candidate: Candidate) -> tuple[object, ...]:
-    """Sorts who found it before who measured it, the likeliest first, then by name, then the one
-    with more evidence."""
+    """A sort key for candidates.
+
+    Candidates that were found come before measured ones, the likeliest first, then by name, then
+    those with more evidence first.
+    """
     texts = (candidate.engine, candidate.view or "", candidate.program or "")
     evidence = (-len(candidate.scores), candidate.scores, -candidate.votes)
     return (not candidate.votes, -_logprob(candidate), *texts, *evidence)
@@ -153,17 +162,17 @@ def _votes(group: list[Candidate]) -> float:
 
 
 def _belief(candidate: Candidate) -> float:
-    """Log-likelihood of the grid: measured where it was, else where it was found."""
+    """Log-likelihood of the grid: the mean of its scores if measured, else its logprob."""
     return _mean(candidate.scores) if candidate.scores else _logprob(candidate)
 
 
 def _over_views(group: Sequence[Candidate], average: Callable[[Sequence[float]], float]) -> float:
-    """The best of the group's averages, each over one measurement; -inf without any."""
+    """The best average among a group's measured candidates; -inf without any."""
     return max((average(c.scores) for c in group if c.scores), default=-math.inf)
 
 
 def bits(ranked: Ranked) -> float:
-    """Description length of the shortest program behind a grid."""
+    """Description length, in bits, of the shortest program behind a grid."""
     return _length(ranked.support)
 
 
@@ -172,7 +181,7 @@ def _length(group: Sequence[Candidate]) -> float:
 
 
 def mean_score(ranked: Ranked) -> float:
-    """A grid's log-likelihood for each view, as `experts` ranks by it; -inf if not measured."""
+    """A grid's mean log-likelihood over views, the score of `experts`; -inf if not measured."""
     return _over_views(ranked.support, _mean)
 
 
