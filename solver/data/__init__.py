@@ -1,1 +1,1 @@
-"""Tasks, submissions and journals as they stand on disk, and grids as pictures."""
+"""Tasks, submissions and journals on disk, and grids as pictures."""

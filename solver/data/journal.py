@@ -1,10 +1,16 @@
-"""The journal: what a run has found out, appended line by line, and its replay.
+"""The journal: the findings of a run, appended line by line, and their replay.
 
-`candidates.jsonl` holds one JSON object a line: `run` (config, versions, seed, tasks) when
-a process starts, `candidate` for each prediction, `job` when a job ends, `load` when a worker has
-loaded an engine, `cost` when the cost model was calibrated, `task` when a task reaches its
-terminal state. The parent alone writes it. It is the resume point: whatever a crash leaves of it
-can be replayed, a broken line costs that line.
+`candidates.jsonl` contains one JSON object a line:
+
+- `run` (config, versions, seed, tasks) when a process starts;
+- `candidate` for each prediction;
+- `job` when a job ends;
+- `load` when a worker has loaded an engine;
+- `cost` when the cost model was calibrated;
+- `task` when a task reaches its terminal state.
+
+Only the parent writes the journal. A run resumes from its journal: any journal that a crash leaves
+can be replayed, and a broken line loses only itself.
 """
 
 from __future__ import annotations
@@ -21,22 +27,28 @@ import numpy as np
 from solver.data.jsonio import sync
 from solver.grid import Candidate, DataError, Grid, freeze, is_grid
 
-FORMAT = 1  # a line may gain fields without a new format: readers take defaults for the old
+FORMAT = 1  # new fields of a line need no new format: old lines get defaults
 READABLE = range(1, FORMAT + 1)
 JOURNAL_FILE = "candidates.jsonl"
-ALL_TASKS = "*"  # stands for the task in the record of a job over all of them
+ALL_TASKS = "*"  # in place of the task in the record of a job over all tasks
 
 
 @dataclass(frozen=True)
 class JobRecord:
-    """How one job ended.
+    """The end of one job.
 
-    `outcome`: `finished` (the engine had no more to say), `sliced` (its time was up),
-    `stopped` (the whole run ended), `memory` (it ran out of that and can be tried with less),
-    `error` (it raised), `died` (its process ended, or was ended). `rung`: how far down its
-    stage's ladder it was.
-    `started_s` is when its engine began, in seconds since the workers did; before that, from
-    `given_s` on, its worker was loading for this job. Older journals do not say.
+    outcome, one of:
+    - `finished`: the engine had nothing left to find;
+    - `sliced`: the job's time was up;
+    - `stopped`: the whole run ended;
+    - `memory`: the job ran out of memory and can be tried with less;
+    - `error`: the engine raised;
+    - `died`: the job's process ended, or was ended.
+
+    started_s: moment at which the engine began, in seconds since the workers began.
+    given_s: moment at which the worker began to load for this job, in the same seconds. Older
+    journals lack this field.
+    rung: number of rungs that the job was down its stage's ladder.
     """
 
     task: str
@@ -54,11 +66,12 @@ class JobRecord:
 
 @dataclass(frozen=True)
 class LoadRecord:
-    """How a worker loaded an engine ahead of its jobs; older journals have none.
+    """The loading of an engine by a worker ahead of its jobs; older journals have no such record.
 
-    `outcome`: `finished`, `stopped` (the whole run ended), `memory` (it ran out of that), `error`
-    (it raised) or `died` (its process ended, or was ended). `started_s` counts from when the
-    workers began. `rung`: how far down its stage's ladder it was.
+    outcome: `finished`, `stopped` (the whole run ended), `memory` (memory ran out), `error` (the
+    engine raised) or `died` (the worker's process ended, or was ended).
+    started_s: start of the loading, in seconds since the workers began.
+    rung: number of rungs that the engine was down its stage's ladder.
     """
 
     engine: str
@@ -72,13 +85,16 @@ class LoadRecord:
 
 @dataclass
 class Replay:
-    """What a journal says: candidates, job records and cost models in order, and lines lost.
+    """The contents of a journal: candidates, job records and cost models in order, and lost lines.
 
-    `heard[i]` of the candidates stood before `jobs[i]`, so each candidate can be given to the
-    job that found it; `begun[i]` of them stood before `runs[i]`.
-    `runs` has a header for each process that worked on the run, `processes[i]` says which of
-    them job i belongs to, `load_processes[i]` the same of loads, and `terminal` holds what the
-    last of them has booked.
+    runs: a header for each process that worked on the run.
+    heard: `heard[i]` is the number of candidates before `jobs[i]`, so that each candidate can be
+    given to the job that found it.
+    begun: `begun[i]` is the number of candidates before `runs[i]`.
+    processes: `processes[i]` is the index in `runs` of the process of job i.
+    load_processes: the same for `loads`.
+    terminal: the terminal states of tasks that the last process has booked.
+    broken: number of lost lines.
     """
 
     runs: list[dict[str, Any]] = field(default_factory=list)
@@ -94,7 +110,10 @@ class Replay:
     begun: list[int] = field(default_factory=list)
 
     def by_ended_jobs(self) -> Replay:
-        """Without what jobs found that were cut off, which a run of one worker does again."""
+        """The journal without candidates of jobs that were cut off.
+
+        A run of one worker does these jobs again.
+        """
         candidates: list[Candidate] = []
         heard, since = [], 0
         for job, until, process in zip(self.jobs, self.heard, self.processes, strict=True):
@@ -109,18 +128,21 @@ class Journal:
     """An append-only file of JSON lines, written by one process."""
 
     def __init__(self, path: Path) -> None:
-        """Open for appending. A last line that a crash cut off is ended first."""
+        """Open for appending, after ending a last line that a crash cut off."""
         torn = path.exists() and path.stat().st_size > 0 and not _ends_with_newline(path)
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         self._torn = torn
 
     def append(self, line: dict[str, Any]) -> None:
-        """Append a record. Raises `OSError` (disk full, say); the next append then starts on
-        a line of its own, so that a half-written record costs itself alone."""
+        """Append a record. Raises `OSError`, such as for a full disk.
+
+        After an error the next append starts on a new line, so that a half-written record loses
+        only itself.
+        """
         self.extend([line])
 
     def extend(self, lines: Sequence[dict[str, Any]]) -> None:
-        """Append records at once, as `append` does one."""
+        """Append several records in one write, like `append` for one record."""
         text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
         data = (b"\n" if self._torn else b"") + text.encode()
         self._torn = True
@@ -129,7 +151,7 @@ class Journal:
         self._torn = False
 
     def sync(self) -> None:
-        """Make what was appended survive a power cut."""
+        """Make the appended records survive a power cut."""
         sync(self._fd)
 
     def close(self) -> None:
@@ -139,7 +161,7 @@ class Journal:
 def replay(path: Path) -> Replay:
     """Read a journal. Broken lines are counted and skipped.
 
-    Raises `DataError` if the file is of another format version or cannot be read.
+    Raises `DataError` if the file has another format version or cannot be read.
     """
     result = Replay()
     try:
@@ -205,8 +227,10 @@ def candidate_record(candidate: Candidate) -> dict[str, Any]:
 
 
 def candidate_of(record: dict[str, Any]) -> Candidate:
-    """The inverse of `candidate_record`, for older lines too, which say less.
-    Raises `ValueError`, `KeyError` or `TypeError`."""
+    """The inverse of `candidate_record`, also for older lines, which have fewer fields.
+
+    Raises `ValueError`, `KeyError` or `TypeError`.
+    """
     logprob = record["logprob"]
     test, votes = record["test"], record.get("votes", 1)
     if type(test) is not int or test < 0:
@@ -260,7 +284,7 @@ def pack_grid(grid: Grid) -> list[str]:
 
 
 def unpack_grid(rows: Any) -> Grid:
-    """The inverse of `pack_grid`. Raises `ValueError` if that makes no grid."""
+    """The inverse of `pack_grid`. Raises `ValueError` if the rows make no grid."""
     if not isinstance(rows, list) or not all(isinstance(r, str) and r.isdecimal() for r in rows):
         raise ValueError("a grid is a list of strings of digits")
     cells = np.array([[int(cell) for cell in row] for row in rows], dtype=np.uint8)

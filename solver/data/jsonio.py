@@ -1,6 +1,6 @@
 """Strict JSON in, atomic files out.
 
-Whatever is wrong with a file ends as a `DataError` of one line that names file and field.
+Any fault of a file becomes a `DataError` of one line that names file and field.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ MAX_BYTES = 512 * 2**20
 
 
 def load_json(path: Path) -> Any:
-    """What a file of strict JSON in UTF-8 holds. Raises `DataError` for any other file."""
+    """The value in a file of strict JSON in UTF-8. Raises `DataError` for any other file."""
     return parse_json(path, _read(path))
 
 
 def parse_json(path: Path | str, raw: bytes) -> Any:
-    """What these bytes of a file hold; `path` names them in an error."""
+    """The value in the bytes of a file; `path` names the file in an error."""
     if raw.startswith(b"\xef\xbb\xbf"):
         raise DataError(f"{path}: starts with a byte order mark; save it as plain UTF-8")
     try:
@@ -44,7 +44,7 @@ def parse_json(path: Path | str, raw: bytes) -> Any:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """No search for garbage meanwhile: it would look at millions of new lists again and again."""
+    """A context without garbage collection, which would search millions of new lists repeatedly."""
     if not gc.isenabled():
         yield
         return
@@ -58,7 +58,7 @@ def uncollected() -> Iterator[None]:
 def _read(path: Path) -> bytes:
     try:
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size  # 0 for a pipe, which is read as it comes
+            size = os.fstat(file.fileno()).st_size  # 0 for a pipe, whose size is unknown
             raw = file.read(MAX_BYTES + 1) if size <= MAX_BYTES else b""
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
@@ -81,7 +81,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def hidden(name: str) -> bool:
-    """True for what no user put there: hidden files, and what macOS adds to archives."""
+    """True for files that no user put there: hidden ones, and those that macOS adds to archives."""
     return any(part.startswith(".") or part == "__MACOSX" for part in Path(name).parts)
 
 
@@ -113,7 +113,7 @@ def list_at(field: str, value: Any) -> list[Any]:
 
 
 def atomic_write(path: Path, text: str, check: Callable[[Path], None] | None = None) -> None:
-    """Write `text` to `path` so that a reader sees the old file or the new, never a part."""
+    """Write `text` to `path` so that a reader sees the old file or the new file, never a part."""
     beside = path.with_name(f".{path.name}.new")
     try:
         with open(beside, "w", encoding="utf-8") as file:
@@ -126,17 +126,19 @@ def atomic_write(path: Path, text: str, check: Callable[[Path], None] | None = N
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-    with suppress(OSError):  # the file is there: not every file system can do more for it
+    with suppress(OSError):  # the file is there; not every file system can sync a folder
         folder = os.open(path.parent, os.O_RDONLY)
         try:
-            os.fsync(folder)  # makes the rename itself survive a power cut
+            os.fsync(folder)  # so that the rename itself survives a power cut
         finally:
             os.close(folder)
 
 
 def sync(descriptor: int) -> None:
-    """Make what was written survive a power cut, where the file system can be asked to. Raises
-    `OSError` if it did not fit or was lost."""
+    """Make written bytes survive a power cut, where the file system can be asked to do so.
+
+    Raises `OSError` if the bytes did not fit or were lost.
+    """
     try:
         os.fsync(descriptor)
     except OSError as error:

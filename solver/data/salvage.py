@@ -1,7 +1,7 @@
 """Salvage of a task that breaks the format: its legal pairs, and a place for every answer.
 
-A hidden task must be answered whatever it looks like, since a submission without it counts for
-nothing. What is legal of the task stays; what is not is left out, or cut down to a legal grid.
+A hidden task must be answered in any form, since a submission without the task counts for nothing.
+Legal parts of the task stay. Other parts are left out or cut down to a legal grid.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ _NOTHING = [[0]]
 def salvage(task_id: str, value: Any) -> Task:
     """A legal task from any value: its legal demonstrations, and every test input cut to size.
 
-    Without a legal demonstration the others are cut to size; without a test input there is one
-    of a single cell.
+    Without a legal demonstration, the other demonstrations are cut to size. Without a test input,
+    the task gets a test input of a single cell.
     """
     pairs = [_sides(pair) for pair in _items(value, "train")]
     legal = [(i, o) for i, o in pairs if _is_legal(i) and _is_legal(o)]

@@ -36,8 +36,8 @@ def write_submission(path: Path, entries: Mapping[str, str], tasks: Sequence[Tas
     Args:
         entries: `dump_task` of every task.
 
-    Raises `DataError` if it would not be a complete submission and `OSError` if it cannot
-    be written; the old file then stands as it was.
+    Raises `DataError` if the submission would not be complete, and `OSError` if it cannot be
+    written. The old file then stays as it was.
     """
     absent = [task.id for task in tasks if task.id not in entries]
     if absent:
@@ -71,7 +71,7 @@ def _submission(path: Path) -> Submission:
 
 
 def check_submission(file: str | Path, tasks: Sequence[Task]) -> None:
-    """Raise `DataError` unless the file answers exactly these tasks, every test input."""
+    """Raise `DataError` unless the file answers every test input of exactly these tasks."""
     submission = read_submission(file)
     missing = [task.id for task in tasks if task.id not in submission]
     if missing:
@@ -87,7 +87,7 @@ def check_submission(file: str | Path, tasks: Sequence[Task]) -> None:
 
 @dataclass(frozen=True)
 class Score:
-    """A submission against its solutions (pass@2), both ways the competition has averaged.
+    """A submission against its solutions (pass@2), by both averages that the competition has used.
 
     `solved[task id][i]` is true if either attempt at test input i is exactly right.
     """

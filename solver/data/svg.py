@@ -20,7 +20,7 @@ CHAR = 6.6  # width of a character of the captions
 
 
 def grid_svg(grid: Grid, x: float, y: float, cell: int = CELL) -> str:
-    """The grid's cells as squares with thin lines between them, its corner at (x, y)."""
+    """The grid's cells as squares with thin lines between them; the grid's corner is at (x, y)."""
     squares = "".join(
         f'<rect x="{x + c * cell:g}" y="{y + r * cell:g}" width="{cell}" height="{cell}" '
         f'fill="{PALETTE[color]}"/>'

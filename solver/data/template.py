@@ -1,7 +1,7 @@
 """The answer before any answer: two distinct, shape-plausible grids for every test input.
 
-The output size is predicted from the demonstrations by the first rule that fits them all
-(same as the input, constant, a ratio of the input); the palette is what the outputs use.
+The first rule that fits all demonstrations predicts the output size (same as the input, constant, a
+ratio of the input). The palette is the set of the outputs' colours.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ Size = tuple[int, int]
 
 
 def template(task: Task) -> tuple[Attempts, ...]:
-    """Two distinct attempts for every test input, never a bare `[[0]]` by default."""
+    """Two distinct attempts for every test input, never just `[[0]]` by default."""
     return tuple(_two_guesses(task, grid) for grid in task.tests)
 
 
 def predict_size(task: Task, grid: Grid) -> Size:
-    """The output's (height, width) for a test input, by the first rule that fits all
-    demonstrations; where none fits, the size of the output most often seen."""
+    """The output's (height, width) for a test input: the first rule that fits all demonstrations.
+
+    Where no rule fits, the most frequent size of the demonstrations' outputs.
+    """
     demos = [(pair.input.shape, pair.output.shape) for pair in task.train]
     outputs = [(int(out[0]), int(out[1])) for _, out in demos]
     if all(inp == out for inp, out in demos):
@@ -57,13 +59,13 @@ def _fit(grid: Grid, size: Size, common: list[int]) -> Grid:
         rows = np.arange(size[0]) * grid.shape[0] // size[0]
         columns = np.arange(size[1]) * grid.shape[1] // size[1]
         stretched = grid[rows[:, None], columns]
-    shown = np.full(COLORS, common[0], dtype=np.uint8)  # what each colour becomes
+    shown = np.full(COLORS, common[0], dtype=np.uint8)  # the new colour for each colour
     shown[common] = common
     return freeze(shown[stretched])
 
 
 def _palette(task: Task) -> list[int]:
-    """The colours of the outputs, the most common first; of equals the one that is seen first."""
+    """The colours of the outputs, most common first; among equals, the first one seen first."""
     palette = Counter[int]()
     for pair in task.train:
         palette.update(pair.output.tobytes())
