@@ -1,1 +1,1 @@
-"""The notebook's side on Kaggle: install, check, run, look."""
+"""The notebook's part on Kaggle: install, check, run, look at the result."""

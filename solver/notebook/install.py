@@ -1,4 +1,4 @@
-"""Installing attached wheels without a network: the locked files, and no others."""
+"""The installation of attached wheels without a network: only the locked files."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def install(
     say: Callable[[str], None] = print,
     root: Path = INPUT,
 ) -> bool:
-    """Install what `lock` names from the wheels of a Kaggle source; True if all went well.
+    """Install the packages in `lock` from the wheels of a Kaggle source; True if all went well.
 
-    pip compares every file with its hash in the lock. What is wrong is said; it is for the
-    preflight to find out what works without.
+    pip compares every file with its hash in the lock. Faults are printed; the preflight then finds
+    out what works without the missing packages.
     """
     mount = find(source, "*.whl", root)
     if mount is None:
@@ -50,7 +50,7 @@ def install(
 
 
 def _complain(pip: list[str], lock: Path, deadline: Deadline, say: Callable[[str], None]) -> None:
-    """Pass on what `pip check` says about the packages just installed."""
+    """Pass on the lines of `pip check` about the packages just installed."""
     names = {_plain(name) for name in _NAME.findall(lock.read_text("utf-8"))}
     words: list[str] = []
     follow([*pip, "check"], deadline, say=words.append)

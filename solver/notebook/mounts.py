@@ -1,10 +1,10 @@
 """The folders of Kaggle's inputs: every known layout, tried in order.
 
-A source has Kaggle's own name with its kind before it: `competitions/SLUG`,
+A source has Kaggle's own name with its kind before the name: `competitions/SLUG`,
 `datasets/OWNER/SLUG`, `models/OWNER/MODEL/FRAMEWORK/VARIATION/VERSION`,
-`notebooks/OWNER/SLUG`; `*` stands for an owner left open. Sessions mount it at the whole name,
-or at the name without kind and owner. What lies in neither place is searched for by a file
-that only it holds.
+`notebooks/OWNER/SLUG`; `*` matches any owner. Sessions mount a source at the whole name, or at the
+name without kind and owner. A source in neither place is searched for by a file that only this
+source contains.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from solver.grid import DataError
 
 INPUT = Path("/kaggle/input")
 CHALLENGES = "arc-agi_test_challenges.json"
-# The parts of a source's name, and how many of them the older layout leaves out.
+# The number of parts of a source's name, and the number of parts that the older layout leaves out.
 KINDS = {"competitions": (2, 1), "datasets": (3, 2), "models": (6, 2), "notebooks": (3, 2)}
 _PART = re.compile(r"\*|\w[\w.-]*")
 
 
 @dataclass(frozen=True)
 class Mount:
-    """Where a source was found, by which layout, and where it could have been taken from, too."""
+    """The place of a source, the layout that found it, and other places of the same source."""
 
     path: Path
     layout: str
@@ -37,10 +37,10 @@ class Mount:
 
 
 def find(source: str, marker: str, root: Path = INPUT) -> Mount | None:
-    """The folder of `source` that holds a file called `marker` (a glob), itself or further down.
+    """The folder of `source`, or a folder below it, that contains a file `marker` (a glob).
 
-    Where several do, the first in the order of the layouts is taken and the others are named.
-    None if there is none. Raises `DataError` for a name that is no source.
+    Of several folders, the first in the order of the layouts is taken and the others are named.
+    None if there is no such folder. Raises `DataError` for a name that is no source.
     """
     found: dict[Path, str] = {}
     for layout, pattern in _layouts(source):
@@ -57,7 +57,7 @@ def find(source: str, marker: str, root: Path = INPUT) -> Mount | None:
 
 
 def check_source(source: str) -> None:
-    """Raise `DataError` unless `source` has the form of a name."""
+    """Raise `DataError` unless `source` has the form of a source's name."""
     parts = PurePosixPath(source).parts
     length, _ = KINDS.get(parts[0] if parts else "", (0, 0))
     if not parts or len(parts) != length or not all(map(_PART.fullmatch, parts)):
@@ -75,6 +75,6 @@ def _layouts(source: str) -> Iterator[tuple[str, str]]:
 
 
 def _holding(folder: Path, marker: str) -> list[Path]:
-    """The folders at or below `folder` that hold the file, the nearest first."""
+    """The folders at or below `folder` that contain the file, the nearest first."""
     places = {file.parent for file in folder.rglob(marker)}
     return sorted(places, key=lambda place: (len(place.parts), place))

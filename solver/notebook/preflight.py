@@ -1,8 +1,8 @@
-"""Before the run: does what it needs work here? What does not is left out, and said.
+"""The checks before a run: things that do not work here are left out, and named.
 
-Every check does the real thing: weights are hashed, each device computes in a process of its
-own, a tiny task goes through the whole of a run with every engine. The result is a plan: what
-to solve, with which engines. Whatever fails, there is a plan; the synthesizer alone is the last.
+Every check does the real thing. Weights are hashed, each device computes in a separate process, and
+a tiny task goes through a whole run with every engine. The result is a plan: the tasks to solve,
+and the engines to use. There is a plan whatever fails; the last resort is only the synthesizer.
 """
 
 from __future__ import annotations
@@ -36,20 +36,21 @@ from solver.notebook.usable import SYNTH, Usable, needs_model
 from solver.runtime.command import engine_names, exit_code
 
 MIN_DISK_MB = 1000
-LONGEST_S = 1800.0  # where nothing is said
+LONGEST_S = 1800.0  # the budget of the checks if none is given
 COMPILE_S, DEVICE_S = 900.0, 120.0
 TRIAL_SHARE, TRIAL_S = 0.3, (3.0, 180.0)  # of the time left, and its bounds
-LOADING_S = 600.0  # the upper bound where a language model has to be read from disk first
+LOADING_S = 600.0  # the upper bound if a language model must first be read from disk
 
 
 @dataclass(frozen=True)
 class PreflightRequest:
-    """What the run is to be: the notebook's settings. An empty name means that it needs none.
+    """The notebook's settings for the run. An empty name means that the run needs no such thing.
 
-    `engines`: their names separated by commas, or none for those of the profile. `model`: a
-    Kaggle source, or the absolute path of a local folder. `digest`:
-    `files_digest` of the kit as it was built. `scratch`: a folder for the tiny task. `run_s`: the
-    time of the run, which may be too short for some engines.
+    engines: names separated by commas; empty for the engines of the profile.
+    model: a Kaggle source, or the absolute path of a local folder.
+    digest: `files_digest` of the kit as it was built.
+    scratch: a folder for the tiny task.
+    run_s: seconds of the run, which may be too short for some engines.
     """
 
     profile: str
@@ -65,7 +66,7 @@ class PreflightRequest:
 
 @dataclass
 class _Checks:
-    """The plan as the checks change it, and what they say."""
+    """The plan that the checks change, and the printing of their results."""
 
     request: PreflightRequest
     config: Config
@@ -94,7 +95,7 @@ def preflight(
     out: Path | None,
     say: Callable[[str], None] = print,
 ) -> Usable:
-    """Run every check and return the plan; `out` gets it after each check.
+    """Run every check and return the plan; each check writes the plan to `out`.
 
     Raises `DataError` for an unknown profile or engine.
     """
@@ -108,7 +109,7 @@ def preflight(
     return checks.plan
 
 
-# --- what is there --------------------------------------------------------------------
+# --- files, memory and disk -----------------------------------------------------------
 
 
 def _files(checks: _Checks) -> None:
@@ -134,9 +135,9 @@ def _challenges(checks: _Checks) -> None:
 
 
 def _model(checks: _Checks) -> None:
-    """Find the weights, compare their hash, and let the engines find them."""
+    """Find the weights, compare their hash, and make the weights known to the engines."""
     wanting = [engine for engine in checks.active() if needs_model(engine)]
-    named = set(wanting) <= set(TAKE_A_MODEL)  # by an option, and by none where none is attached
+    named = set(wanting) <= set(TAKE_A_MODEL)  # an option names the model, if one is attached
     if not wanting or (named and not checks.request.model):
         return
     place = MODEL
@@ -157,7 +158,7 @@ def _model(checks: _Checks) -> None:
 
 
 def _attached(request: PreflightRequest, ok: Callable[[str, str], None]) -> Path | None:
-    """Where the model is mounted, or the local folder that is given."""
+    """The folder in which the model is mounted, or the given local folder."""
     if Path(request.model).is_absolute():
         return Path(request.model)
     mount = find(request.model, CONFIG, request.input)
@@ -167,8 +168,11 @@ def _attached(request: PreflightRequest, ok: Callable[[str, str], None]) -> Path
 
 
 def _memory(checks: _Checks) -> None:
-    """Fewer workers where memory is short. Few come near their limit: a third of it will do, and
-    as much of what workers on devices may use."""
+    """Plan fewer workers where memory is short.
+
+    Few workers come near their limit, so a third of the limit is enough. The same holds for the
+    limit of workers on devices.
+    """
     config = checks.config
     available, wanted, each_mb = available_mb(), config.workers, config.memory_mb
     fitting = max(1, (3 * available - config.devices * config.device_memory_mb) // each_mb)
@@ -188,11 +192,11 @@ def _disk(checks: _Checks) -> None:
         say("disk", f"{free / 1000:.1f} GB free at {place.resolve()}")
 
 
-# --- what works -----------------------------------------------------------------------
+# --- devices and engines --------------------------------------------------------------
 
 
 def _devices(checks: _Checks) -> None:
-    """Which GPUs compute. Stages for devices have those; without any the others go on alone."""
+    """Give the GPUs that compute to the stages for devices; without a GPU, drop these stages."""
     names = gpus()
     working = tuple(name for name in names if _computes(checks, name))
     stages = [stage for stage in checks.config.stages if stage.engine in checks.active()]
@@ -216,7 +220,7 @@ def _computes(checks: _Checks, gpu: str) -> bool:
 
 
 def _ready(checks: _Checks) -> None:
-    """What would end an engine's first job: its files, its libraries, too little memory."""
+    """Drop engines whose first job would fail: by files, by libraries, or by too little memory."""
     profile, plan = checks.request.profile, checks.plan
     for engine in checks.active():
         model = (plan.model or None) if engine in TAKE_A_MODEL else None
@@ -228,7 +232,7 @@ def _ready(checks: _Checks) -> None:
 
 
 def _kernels(checks: _Checks) -> None:
-    """Compile once what every worker would compile by itself."""
+    """Compile once the kernels that otherwise every worker would compile."""
     if SYNTH not in checks.active():
         return
     began = time.monotonic()
@@ -244,7 +248,7 @@ def _kernels(checks: _Checks) -> None:
 
 
 def _trial(checks: _Checks) -> None:
-    """A tiny task through a whole run with every engine; what fails at it is left out."""
+    """Solve a tiny task in a whole run with every engine; engines that fail are left out."""
     trial = _tried(checks)
     models = [engine for engine in checks.active() if needs_model(engine)]
     if trial.code != 0 and models:

@@ -1,8 +1,8 @@
-"""Starting the run again, from its journal: what the next start does without, and when it comes.
+"""New starts of the run from its journal: the needs of the next start, and its time.
 
-A start that brings nothing, however it ends, is followed by one that needs less; one that a signal
-ended has a second chance. Where nothing needs less, pauses grow: a crash loop neither eats the time
-that is left nor gives it away.
+After a start that brings nothing, however it ends, the next start needs less. A start that a signal
+ended has a second chance. Where no start needs less, pauses grow: a crash loop then neither uses up
+nor gives away the time that is left.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from solver.deadline import Deadline
 from solver.notebook.usable import SYNTH, Usable
 
 FALLBACK_PROFILE = "cpu"  # the profile that every notebook has
-MIN_LEFT_S = 3.0  # a start with less could not even begin to work
-SHORT_S, SHORT_STARTS = 60.0, 5  # so many starts in a row that end so soon are a crash loop
-MAX_KILLS = 2  # a signal comes from elsewhere: it says something of a way only when it comes again
-PAUSE_S, LONGEST_PAUSE_S, PAUSE_SHARE = 1.0, 300.0, 0.25  # the last of the time left, at most
+MIN_LEFT_S = 3.0  # a start with less time could not even begin to work
+SHORT_S, SHORT_STARTS = 60.0, 5  # a crash loop: this many starts in a row, each shorter than this
+MAX_KILLS = 2  # a signal comes from outside: only repeated signals are a sign against a way
+PAUSE_S, LONGEST_PAUSE_S, PAUSE_SHARE = 1.0, 300.0, 0.25  # the share is of the time left, at most
 
 
 @dataclass(frozen=True)
 class Way:
-    """How the run is started, and that in words."""
+    """A way to start the run, with its description in words."""
 
     profile: str
     plan: Usable
@@ -33,14 +33,14 @@ class Way:
 
 @dataclass(frozen=True)
 class Ending:
-    """The exit code of a start, and whether the journal grew by what is of use."""
+    """The exit code of a start, and its progress: true if the journal gained useful lines."""
 
     code: int
     progress: bool
 
 
 def ways(profile: str, plan: Usable) -> tuple[Way, ...]:
-    """What is started as long as it brings something, then what needs less and less."""
+    """The ways to start the run: the planned way first, then ways that need less and less."""
     least = Usable(engines=(SYNTH,), workers=plan.workers, visible=plan.visible)
     return (
         Way(profile, plan),
@@ -57,7 +57,7 @@ def keep_on(
 ) -> None:
     """Start the run again and again until it ends well or no time is left."""
     way, *less = choices
-    useless = 0  # starts in a row, of this way
+    useless = 0  # number of useless starts in a row, of the present way
     while deadline.left() >= MIN_LEFT_S:
         began = deadline.clock.now()
         ending = start(way)
@@ -77,7 +77,7 @@ def keep_on(
 
 
 def grown(journal: Path, since: int) -> bool:
-    """True if a journal holds a candidate, or a job that came to its end, after so many bytes."""
+    """True if a journal contains a candidate, or an ended job, after its first `since` bytes."""
     try:
         with open(journal, "rb") as file:
             file.seek(since)
@@ -87,7 +87,7 @@ def grown(journal: Path, since: int) -> bool:
 
 
 def size_of(journal: Path) -> int:
-    """The bytes of a journal; none if there is none."""
+    """The number of bytes of a journal; 0 if there is no journal."""
     try:
         return journal.stat().st_size
     except OSError:
@@ -95,7 +95,7 @@ def size_of(journal: Path) -> int:
 
 
 def first_digest(journal: Path) -> str | None:
-    """Which tasks a journal is about; nothing if no line of it says so. Raises `OSError`."""
+    """The digest of a journal's tasks; None if none of its lines has a digest. Raises `OSError`."""
     with open(journal, "rb") as file:
         for line in file:
             if b'"run"' in line:

@@ -1,7 +1,7 @@
 """The functions that the notebook's cells call, one a cell. The kernel only starts processes.
 
-Nothing here relies on the cell before: a preflight that failed leaves no plan, and the run then
-tries what the profile says.
+No cell relies on the cell before: a preflight that failed leaves no plan, and the run then follows
+the profile.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ SCORED = "KAGGLE_IS_COMPETITION_RERUN"  # set where the hidden tasks are mounted
 OWN_BUDGET = "ARC_KIT_BUDGET"  # a rehearsal's time in place of either budget
 PREFLIGHT_SHARE = 0.5  # of the time left, at most
 INSTALL_S = 1200.0
-LATE_S = 60.0  # after which a run that did not keep its budget is ended
-NOT_STARTED = 126  # as a shell says it
+LATE_S = 60.0  # a run that overran its budget by more seconds is ended
+NOT_STARTED = 126  # the exit code of a shell for a command that cannot start
 PLAN_FILE, LOCK_FILE = "plan.json", "wheels.lock"
 
 
@@ -52,7 +52,7 @@ PLAN_FILE, LOCK_FILE = "plan.json", "wheels.lock"
 class Session:
     """The notebook's settings; `started` is the monotonic time of its first cell.
 
-    `working` gets the submission, `scratch` what is not to be part of the output.
+    `working` gets the submission. `scratch` gets files that must not be part of the output.
     """
 
     competition: str
@@ -70,7 +70,7 @@ class Session:
     input: Path = INPUT
 
     def deadline(self) -> Deadline:
-        """The end of the budget: the whole one where it counts, a short one for a commit."""
+        """The end of the budget: the whole budget for a scored run, a short one for a commit."""
         chosen = self.budget if os.environ.get(SCORED) else self.short_budget
         return Deadline(self.started + parse_duration(os.environ.get(OWN_BUDGET, chosen)))
 
@@ -88,8 +88,10 @@ def install_wheels(session: Session) -> None:
 
 
 def check(session: Session) -> None:
-    """Which versions there are, then the preflight, in a process of its own; it leaves its plan
-    for the run."""
+    """Print versions, then do the preflight in a separate process.
+
+    The preflight leaves its plan for the run.
+    """
     print(", ".join(f"{name} {version}" for name, version in versions().items()))
     run_s = session.deadline().left()
     left = PREFLIGHT_SHARE * run_s
@@ -115,8 +117,11 @@ _BROKEN = "The preflight did not end: the run goes on with what it found."
 
 
 def run(session: Session, say: Callable[[str], None] = print) -> None:
-    """Solve until the budget ends. A run that dies goes on from its journal, with less if it has
-    to; each write of the submission is whole, so whatever happens the last one stands."""
+    """Solve until the budget ends.
+
+    A run that dies continues from its journal, with less if necessary. Each write of the
+    submission is whole, so the last submission stays whatever happens.
+    """
     plan, challenges = _plan(session), _challenges(session)
     if challenges is None:
         say("There is no challenges file: the first cell's submission is all there can be.")
@@ -131,7 +136,7 @@ def run(session: Session, say: Callable[[str], None] = print) -> None:
 def _start(
     session: Session, challenges: Path, deadline: Deadline, say: Callable[[str], None], way: Way
 ) -> Ending:
-    """The run in a process of its own, on top of what its journal holds."""
+    """Start the run in a separate process, which continues from the run's journal."""
     journal = session.working / JOURNAL_FILE
     resumed = os.path.lexists(journal) and not _set_aside(journal, challenges, say)
     before = size_of(journal)
@@ -153,8 +158,10 @@ def _followed(
     environment: Mapping[str, str],
     say: Callable[[str], None] = print,
 ) -> int:
-    """The exit code of a process that a cell follows, one of its own if it cannot be started: the
-    cells after this one must have their turn."""
+    """The exit code of a process that a cell follows, or `NOT_STARTED` if the start fails.
+
+    The start raises nothing, since the later cells must have their turn.
+    """
     try:
         return follow(command, deadline, environment, say)
     except OSError as error:
@@ -163,7 +170,7 @@ def _followed(
 
 
 def _set_aside(journal: Path, challenges: Path, say: Callable[[str], None]) -> bool:
-    """Rename a journal that no run over these tasks would go on from; True if it was one."""
+    """Rename a journal from which no run over these tasks can continue; True if renamed."""
     try:
         digest = first_digest(journal)
         if digest is None or digest == task_digest(read_leniently(str(challenges)).tasks):
@@ -180,8 +187,10 @@ def _set_aside(journal: Path, challenges: Path, say: Callable[[str], None]) -> b
 
 
 def summary(session: Session) -> tuple[str, ...]:
-    """What stands on disk, in words; the pictures are returned. Raises `DataError` if that is
-    not a valid submission."""
+    """Print a summary of the files on disk, and return pictures.
+
+    Raises `DataError` if the submission is not valid.
+    """
     challenges = _challenges(session)
     if challenges is None:
         print("There were no tasks to answer.")
@@ -190,7 +199,7 @@ def summary(session: Session) -> tuple[str, ...]:
 
 
 def _plan(session: Session) -> Usable:
-    """What the preflight found; without that, what the notebook says."""
+    """The plan of the preflight; without a plan, the notebook's settings."""
     try:
         plan = read_usable(session.scratch / PLAN_FILE)
     except (DataError, TypeError, AttributeError):
@@ -204,7 +213,7 @@ def _challenges(session: Session) -> Path | None:
 
 
 def _clear(working: Path) -> None:
-    """Forget a run of this session that a user started before: the cell is run anew."""
+    """Delete an earlier run of the same notebook session: the user runs the cell again."""
     for name in (JOURNAL_FILE, "run.log"):
         with suppress(OSError):
             (working / name).unlink()

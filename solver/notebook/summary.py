@@ -1,4 +1,4 @@
-"""After the run: what stands on disk, in figures and pictures."""
+"""The summary after a run: the files on disk, in figures and pictures."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ UNTOUCHED = "template"
 def summarize(
     challenges: Path, working: Path, say: Callable[[str], None] = print
 ) -> tuple[str, ...]:
-    """Validate the submission in `working`, say how its tasks were answered and what went wrong,
-    and draw a few of them as SVG: the best supported of every kind.
+    """Validate the submission in `working`, and print the kinds of answers and the errors.
 
-    Raises `DataError` if the submission is not valid for the challenges.
+    Returns SVG pictures of a few tasks: the best supported of every kind. Raises `DataError` if
+    the submission is not valid for the challenges.
     """
     path = working / "submission.json"
     tasks = read_leniently(str(challenges)).tasks
@@ -48,7 +48,7 @@ def _state(journal: Replay, task: Task) -> str:
 
 
 def _engines(journal: Replay) -> list[str]:
-    """A line for each engine: its jobs, its time, and the first thing that went wrong."""
+    """A line for each engine with its jobs and its time, and a line for its first error."""
     lines = []
     for engine in dict.fromkeys(job.engine for job in journal.jobs):
         jobs = [job for job in journal.jobs if job.engine == engine]
@@ -64,7 +64,7 @@ def _engines(journal: Replay) -> list[str]:
 
 
 def _chosen(tasks: tuple[Task, ...], journal: Replay) -> list[Task]:
-    """A task of each state in turn, the most confident first."""
+    """A few tasks, one of each state in turn, the most confident first."""
     places = Counter[str]()
     ranked = []
     for task in sorted(tasks, key=lambda t: (-_confidence(journal.terminal, t), t.id)):

@@ -1,4 +1,4 @@
-"""A tiny task to try a whole run on, and what that run says about its engines."""
+"""A tiny task for the trial of a whole run, and the results of its engines."""
 
 from __future__ import annotations
 
@@ -16,15 +16,21 @@ from solver.launch import follow, last_words
 from solver.notebook.usable import Usable
 
 TASK = "upside00"
-LATE_S = 10.0  # after which the run is ended, should it not end itself
+LATE_S = 10.0  # seconds over its budget after which a run is ended
 _INPUTS = ([[1, 2], [0, 3]], [[4, 0, 5], [0, 6, 0]], [[7, 7, 0], [0, 8, 0], [1, 0, 0]])
 _TEST = [[2, 0, 3], [0, 4, 0], [5, 0, 0]]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """How the run ended (its exit code), whether the task was solved, the engines that ended a
-    job, why others failed, by their names, and the last words."""
+    """The result of a trial run.
+
+    code: exit code of the run.
+    solved: true if the task was solved.
+    ended: the engines that ended a job.
+    failed: reasons why other engines failed, by name.
+    words: the last line that the run printed.
+    """
 
     code: int
     solved: bool
@@ -34,8 +40,10 @@ class Trial:
 
 
 def try_run(folder: Path, profile: str, plan: Usable, seconds: float, deadline: Deadline) -> Trial:
-    """Run the solver as the notebook does, for so many seconds, on the tiny task; `folder` is
-    made anew for it."""
+    """Run the solver on the tiny task as the notebook does, for `seconds` seconds.
+
+    `folder` is deleted and made again for this run.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     run = folder / "run"
     command = [
@@ -57,7 +65,7 @@ def write_trial(folder: Path) -> Path:
 
 
 def solved(run: Path) -> bool:
-    """True if the run in a folder answered the task rightly."""
+    """True if the run in a folder solved the task."""
     try:
         ((first, second),) = read_submission(run / "submission.json")[TASK]
     except (DataError, KeyError, ValueError):
@@ -66,8 +74,11 @@ def solved(run: Path) -> bool:
 
 
 def _engines(run: Path) -> tuple[frozenset[str], dict[str, str]]:
-    """The engines of a run that ended a job, and those whose every job failed or ran out of
-    memory, with the last line of why. One that was still loading its model is neither."""
+    """The engines that ended a job, and the engines whose every job failed or ran out of memory.
+
+    The latter come with the last line of the reason. An engine that was still loading its model is
+    in neither group.
+    """
     try:
         jobs = replay(run / JOURNAL_FILE).jobs
     except DataError:

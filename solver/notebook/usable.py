@@ -1,4 +1,4 @@
-"""The usable engines and devices, as the preflight found them: a run's options and environment."""
+"""The usable engines and devices that the preflight found: a run's options and environment."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ SYNTH = "synth"
 
 @dataclass(frozen=True)
 class Usable:
-    """What the checks found the run can use.
+    """The means that the run can use, as the checks found.
 
-    `engines` empty: those of the profile. `visible`: the GPUs that work, as
-    `CUDA_VISIBLE_DEVICES` names them; None where the driver names none. `devices`: how many of
-    them get a process of their own, None for as many as the profile says. `model`: the folder of
-    the language model. `problems`: what is left out, and why.
+    engines: names of engines; empty for the engines of the profile.
+    visible: the GPUs that work, as in `CUDA_VISIBLE_DEVICES`; None where the driver names none.
+    devices: number of these GPUs that get a separate process; None for the profile's number.
+    model: the folder of the language model.
+    problems: the things that are left out, with reasons.
     """
 
     challenges: str = ""
@@ -34,13 +35,13 @@ class Usable:
     problems: tuple[str, ...] = ()
 
     def without(self, dropped: Collection[str], engines: Sequence[str]) -> Usable:
-        """The plan with what is left of `engines`; the synthesizer if nothing is."""
+        """The plan with the rest of `engines`; with the synthesizer if no engine is left."""
         kept = tuple(engine for engine in engines if engine not in dropped) or (SYNTH,)
         model = self.model if set(kept) & set(TAKE_A_MODEL) else ""
         return replace(self, engines=kept, model=model)
 
     def options(self) -> list[str]:
-        """What `python -m solver` is told."""
+        """The options for `python -m solver`."""
         return [
             *(["--engines", ",".join(self.engines)] if self.engines else []),
             *(["--workers", str(self.workers)] if self.workers else []),
@@ -49,7 +50,7 @@ class Usable:
         ]
 
     def environment(self) -> dict[str, str]:
-        """What its process finds: the kit, and the GPUs that work."""
+        """The environment of the run's process: the kit, and the GPUs that work."""
         if self.visible is None:
             return dict(IMPORTABLE)
         return {**IMPORTABLE, "CUDA_VISIBLE_DEVICES": ",".join(self.visible)}
@@ -59,7 +60,7 @@ class Usable:
 
 
 def read_usable(path: Path) -> Usable:
-    """The plan that a preflight left, as far as it came. Raises `DataError`."""
+    """The plan of a preflight, as far as the checks had come. Raises `DataError`."""
     value: dict[str, Any] = load_json(path)
     lists = {k: tuple(v) for k, v in value.items() if isinstance(v, list)}
     return Usable(**value | lists)
