@@ -1,1 +1,1 @@
-"""Hostile programs in a process of their own, with the kernel's limits around it."""
+"""Hostile programs in separate processes, within limits that the kernel enforces."""

@@ -1,9 +1,9 @@
-"""What the BARC checkpoints (arXiv:2411.02272) expect of `from common import *`, written anew.
+"""The library `common` of programs by the BARC checkpoints (arXiv:2411.02272), written again.
 
-They were trained on programs that call a small library; this offers its most used functions
-under the same names, for programs in the sandbox. A grid is a numpy array, indexed
-`grid[x, y]`; an object is a grid of the same shape with everything else in the background
-colour, a sprite is one cut out.
+The checkpoints were trained on programs that call a small library with `from common import *`. This
+module has the library's most used functions under the same names, for programs in the sandbox. A
+grid is a numpy array, indexed `grid[x, y]`. An object is a grid of the same shape with everything
+else in the background colour. A sprite is an object cut out of its grid.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _steps(connectivity: int) -> list[tuple[int, int]]:
 
 
 def _part(mask: Mask, x: int, y: int, connectivity: int) -> Mask:
-    """The cells of `mask` that hang together with (x, y)."""
+    """The cells of `mask` that are connected with (x, y)."""
     part = np.zeros(mask.shape, dtype=bool)
     open_, steps = [(int(x), int(y))], _steps(connectivity)
     while open_:
@@ -72,7 +72,7 @@ def _wider(mask: Mask, connectivity: int) -> Mask:
 def find_connected_components(
     grid: Cells, background: int = 0, connectivity: int = 4, monochromatic: bool = True
 ) -> list[Cells]:
-    """The parts of what is not background that hang together, each an object."""
+    """The connected parts of the cells that are not background, each as an object."""
     colors = sorted(set(grid.ravel().tolist()) - {background})
     masks = [grid == color for color in colors] if monochromatic else [grid != background]
     parts = [part for mask in masks for part in _parts(mask, connectivity)]
@@ -90,7 +90,7 @@ def detect_objects(
     colors: Collection[int] | None = None,
     can_overlap: bool = False,
 ) -> list[Cells]:
-    """Connected objects of certain sizes and colours, and for which `predicate` holds."""
+    """Connected objects of the given sizes and colours for which `predicate` holds."""
     found = find_connected_components(grid, background, connectivity or 4, monochromatic)
     return [
         thing
@@ -102,7 +102,7 @@ def detect_objects(
 
 
 def bounding_box(grid: Cells, background: int = 0) -> tuple[int, int, int, int]:
-    """(x, y, width, height) of what is not background."""
+    """(x, y, width, height) of the cells that are not background."""
     cells = np.argwhere(grid != background)
     if not len(cells):
         return grid.shape[0], grid.shape[1], -grid.shape[0], -grid.shape[1]
@@ -126,13 +126,13 @@ def object_colors(obj: Cells, background: int = 0) -> list[int]:
 
 
 def crop(grid: Cells, background: int = 0) -> Cells:
-    """What is not background, as a sprite."""
+    """The part of a grid that is not background, as a sprite."""
     x, y, width, height = bounding_box(grid, background)
     return grid[x : x + width, y : y + height]
 
 
 def object_interior(grid: Cells, background: int = 0) -> Mask:
-    """What the background outside cannot be reached from: the object and its holes."""
+    """The object and its holes: all cells without a path to the outside through background."""
     outside = np.pad(grid == background, 1, constant_values=True)
     return ~_part(outside, 0, 0, 4)[1:-1, 1:-1]
 
@@ -151,7 +151,7 @@ def object_neighbors(grid: Cells, background: int = 0, connectivity: int = 4) ->
 
 
 def is_contiguous(bitmask: Cells, background: int = 0, connectivity: int = 4) -> bool:
-    """True if all that is not background hangs together."""
+    """True if all cells that are not background are connected."""
     return len(list(_parts(bitmask != background, connectivity))) <= 1
 
 
@@ -159,7 +159,7 @@ def is_contiguous(bitmask: Cells, background: int = 0, connectivity: int = 4) ->
 
 
 def flood_fill(grid: Cells, x: int, y: int, color: int, connectivity: int = 4) -> None:
-    """Give the connected cells of one colour around (x, y) another, in place."""
+    """Give the connected cells of one colour around (x, y) another colour, in place."""
     grid[_part(grid == grid[x, y], x, y, connectivity)] = color
 
 
@@ -174,7 +174,7 @@ def draw_line(
     color: int | None = None,
     stop_at_color: Collection[int] = (),
 ) -> Cells:
-    """A line to (end_x, end_y), or of a length in a direction, or to the border, in place."""
+    """Draw a line in place: to (end_x, end_y), or in a direction for a length or to the border."""
     if end_x is not None and end_y is not None:
         length, direction = max(abs(end_x - x), abs(end_y - y)) + 1, (end_x - x, end_y - y)
     if direction is None:
@@ -192,7 +192,7 @@ def draw_line(
 def blit(
     grid: Cells, sprite: Cells, x: int = 0, y: int = 0, background: int | None = None
 ) -> Cells:
-    """Copy a sprite into the grid, in place; background and what is outside are left out."""
+    """Copy a sprite into the grid, in place; background and cells outside are left out."""
     for i, j in np.ndindex(*sprite.shape):
         inside = 0 <= x + i < grid.shape[0] and 0 <= y + j < grid.shape[1]
         if inside and (background is None or sprite[i, j] != background):
@@ -201,7 +201,7 @@ def blit(
 
 
 def blit_object(grid: Cells, obj: Cells, background: int = 0) -> Cells:
-    """Copy an object into the grid where it is, in place."""
+    """Copy an object into the grid at the object's place, in place."""
     return blit(grid, obj, background=background)
 
 
@@ -216,7 +216,7 @@ def translate(obj: Cells, x: int, y: int, background: int = 0) -> Cells:
 
 
 def scale_sprite(sprite: Cells, factor: int) -> Cells:
-    """Each cell as a square."""
+    """The sprite with each cell as a square of `factor` by `factor` cells."""
     return np.kron(sprite, np.ones((factor, factor), dtype=sprite.dtype))
 
 
@@ -261,5 +261,5 @@ def collision(
 
 
 def _cells_at(shown: Any, x: int, y: int, background: int) -> set[tuple[int, int]]:
-    """The cells of an object whose corner is put at a place."""
+    """The cells of an object whose corner is put at (x, y)."""
     return {(x + i, y + j) for i, j in np.argwhere(shown != background).tolist()}

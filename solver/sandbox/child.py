@@ -1,11 +1,12 @@
 """The inside of the sandbox: a process that runs programs nobody has read, one child for each.
 
-It imports once what programs may use, then serves requests: it forks, the child gives up all that
-the kernel lets it give up (`LAYERS`) and runs the program, and what the child says is handed on as
-text that is not trusted. Of the kit it needs `solver.sandbox.kernel` and `solver.sandbox.barc`
-alone, so that no task, journal or model is in the memory of a program.
+The process imports once the modules that programs may use, then serves requests. For each request
+it forks a child. The child gives up all rights that the kernel lets it give up (`LAYERS`) and runs
+the program. The child's output is handed on as text that is not trusted. The process needs only
+`solver.sandbox.kernel` and `solver.sandbox.barc` of the kit, so no task, journal or model is in the
+memory of a program.
 
-The list of importable modules and the missing built-ins only make clear errors; what holds is
+The list of importable modules and the missing built-ins only make errors clear; the real limits are
 the kernel's.
 """
 
@@ -34,17 +35,17 @@ ALLOWED = (
     *("heapq", "itertools", "math", "numpy", "operator", "queue", "random", "re", "statistics"),
     *("string", "typing", "types"),
 )
-# Parts of numpy that it would import on first use, when it is too late.
+# Parts of numpy that numpy would import on first use, which is too late in the sandbox.
 LAZY = ("numpy.fft", "numpy.lib.stride_tricks", "numpy.linalg", "numpy.ma", "numpy.random")
 MISSING = ("breakpoint", "exit", "help", "input", "open", "quit")
-SAID_BYTES = 1 << 20  # of one program
+SAID_BYTES = 1 << 20  # the most output of one program
 ERROR_CHARS = 300
 CHANNEL = 3  # the only descriptor a program has
 MAX_CELLS = 900
 
 
 def main() -> None:
-    """Serve requests, lines of JSON on standard input, until it ends.
+    """Serve requests (lines of JSON on standard input) until standard input ends.
 
     Arguments: the parent's process id, megabytes a program may take, layers to use.
     """
@@ -56,7 +57,7 @@ def main() -> None:
     if "namespaces" in wanted:
         missing |= _trial({"namespaces": namespaces}, most)
     if "namespaces" not in missing:
-        namespaces(most)  # once for all programs: making a network takes longer than they do
+        namespaces(most)  # once for all programs: making a network takes longer than a program
     inner = {name: layer for name, layer in LAYERS.items() if name not in {*missing, "namespaces"}}
     missing |= _trial(inner, most)
     layers = [layer for name, layer in inner.items() if name not in missing]
@@ -66,7 +67,7 @@ def main() -> None:
 
 
 def _serve(request: dict[str, Any], layers: list[Layer], most: int) -> dict[str, Any]:
-    """Run one program in a child: what it said, how it ended, and the seconds it took."""
+    """Run one program in a child; returns its output, its kind of end, and its seconds."""
     start = time.monotonic()
 
     def play(say: Callable[[object], None]) -> None:
@@ -85,14 +86,17 @@ def _serve(request: dict[str, Any], layers: list[Layer], most: int) -> dict[str,
 
 
 def _fork(work: Callable[[Callable[[object], None]], None]) -> tuple[int, int]:
-    """Start a child that works and ends, with one pipe to say things: its id and our end."""
+    """Start a child that works and ends, with one pipe for its messages.
+
+    Returns the child's process id and this process's end of the pipe.
+    """
     parent = os.getpid()
     ours, theirs = os.pipe()
     child = os.fork()
     if child == 0:
         _work(work, theirs, parent)
     os.close(theirs)
-    with contextlib.suppress(OSError):  # the child does it too; whoever is first
+    with contextlib.suppress(OSError):  # the child makes the same call, perhaps before this one
         os.setpgid(child, child)
     return child, ours
 
@@ -105,7 +109,7 @@ def _work(work: Callable[[Callable[[object], None]], None], channel: int, parent
         os.dup2(channel, CHANNEL)
         os.closerange(0, CHANNEL)
         os.closerange(CHANNEL + 1, os.sysconf("SC_OPEN_MAX"))
-        sys.stdin = sys.stdout = sys.stderr = None  # print does nothing
+        sys.stdin = sys.stdout = sys.stderr = None  # so that print does nothing
         work(_say)
         code = 0
     finally:
@@ -119,7 +123,7 @@ def _say(message: object) -> None:
 
 
 def _hear(channel: int, until: float) -> tuple[bytes, str]:
-    """What a child says until it ends, and "time" or "output" if it had to be stopped."""
+    """A child's output until its end, and "time" or "output" if the child must be stopped."""
     said = b""
     while (left := until - time.monotonic()) > 0:
         if select.select([channel], [], [], left)[0]:
@@ -133,9 +137,9 @@ def _hear(channel: int, until: float) -> tuple[bytes, str]:
 
 
 def _end(child: int, channel: int) -> int:
-    """Kill a child with all it may have started; how it ended, if it had by itself."""
+    """Kill a child and all processes it may have started; returns the child's exit status."""
     os.close(channel)
-    for kill in (os.killpg, os.kill):  # it may have left its group
+    for kill in (os.killpg, os.kill):  # the child may have left its group
         with contextlib.suppress(ProcessLookupError):
             kill(child, signal.SIGKILL)
     return os.waitpid(child, 0)[1]
@@ -147,7 +151,7 @@ def _how(status: int) -> str:
 
 
 def _trial(layers: dict[str, Layer], most: int) -> dict[str, str]:
-    """Try layers in a child: those that this machine does not have, each with the reason."""
+    """Try layers in a child; returns the layers that this machine lacks, each with the reason."""
 
     def give_up(say: Callable[[object], None]) -> None:
         for name, layer in layers.items():
@@ -161,7 +165,7 @@ def _trial(layers: dict[str, Layer], most: int) -> dict[str, str]:
     said, cut = _hear(channel, time.monotonic() + 20)
     status = _end(child, channel)
     missing = dict(json.loads(line) for line in said.splitlines())
-    if "" not in missing:  # a filter that lets not even the report through
+    if "" not in missing:  # the filter did not even let the report through
         return dict.fromkeys(layers, f"the trial ended with {cut or _how(status)}")
     return {name: why for name, why in missing.items() if name}
 
@@ -170,17 +174,17 @@ def _trial(layers: dict[str, Layer], most: int) -> dict[str, str]:
 
 
 def _import_all() -> None:
-    """Import what programs may; later no file can be opened."""
+    """Import all modules that programs may import, since later no file can be opened."""
     sys.modules["common"] = importlib.import_module("solver.sandbox.barc")
     for name in (*ALLOWED, *LAZY):
         importlib.import_module(name)
 
 
 def _play(request: dict[str, Any], say: Callable[[object], None]) -> None:
-    """Say a line about each grid: its output, or what went wrong."""
+    """Send a line about each grid: its output, or an error."""
     source: str = request["source"]
     np: Any = sys.modules["numpy"]
-    module = sys.modules["program"] = types.ModuleType("program")  # dataclasses look for it
+    module = sys.modules["program"] = types.ModuleType("program")  # for dataclasses
     scope = vars(module)
     scope["__builtins__"] = _builtins()
     random.seed(0)
@@ -197,7 +201,7 @@ def _play(request: dict[str, Any], say: Callable[[object], None]) -> None:
             given = np.array(grid) if request["arrays"] else [list(row) for row in grid]
             answer = {"output": _cells(transform(given))}
         except Exception as error:  # noqa: BLE001
-            # A program may fail in any way: that is its answer.
+            # A program may fail in any way: the error is then its answer.
             answer = {"error": _complaint(error, source)}
         say(answer)
     return None
@@ -224,7 +228,7 @@ def _cells(answer: Any) -> Any:
 
 
 def _complaint(error: Exception, source: str) -> str:
-    """One line about an exception, with the last line of the program that it passed."""
+    """One line about an exception, with the last line of the program in its traceback."""
     frames = traceback.walk_tb(error.__traceback__)
     lines = [number for frame, number in frames if frame.f_code.co_filename == "<program>"]
     text = f"{type(error).__name__}: {error}"[:ERROR_CHARS]

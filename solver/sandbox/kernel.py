@@ -1,8 +1,8 @@
 """The layers of the sandbox: rights that a Linux process gives up for good, without root.
 
-Each layer is a function that takes something away from the process that calls it and from its
-children, or raises because this machine does not have it. It talks to the kernel directly
-(ctypes), so that nothing has to be installed.
+Each layer is a function that takes rights away from the calling process and its children. A layer
+raises if this machine does not have it. Layers call the kernel directly (ctypes), so that nothing
+has to be installed.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ class MissingError(Exception):
     """A layer that this machine does not have; the message says why."""
 
 
-Layer = Callable[[int], None]  # takes the bytes of addresses that `limits` leaves
+Layer = Callable[[int], None]  # the argument: bytes of addresses that `limits` leaves
 
 
 def namespaces(most: int) -> None:
-    """A network without any device, and no shared memory of others."""
+    """Leave a network without any device, and no shared memory of other processes."""
     network, ipc, user = 0x40000000, 0x08000000, 0x10000000
     _call(_libc.unshare(network | ipc | (0 if os.geteuid() == 0 else user)))
 
 
 def landlock(most: int) -> None:
-    """No file by any path, no TCP, and (newer kernels) no signals to those outside."""
+    """Allow no file by any path, no TCP, and (newer kernels) no signals to processes outside."""
     _no_new_privileges()
     create, restrict, version = 444, 446, 1
     abi = _libc.syscall(create, None, 0, version)
@@ -51,18 +51,18 @@ def landlock(most: int) -> None:
 
 
 def identity(most: int) -> None:
-    """Root becomes a user that owns nothing, runs nothing else and may nothing."""
+    """Change root into a user without files, other processes or rights."""
     if os.geteuid() != 0:
         raise MissingError("not root, so no other user can be had")
-    nobody = (1 << 30) + os.getppid()  # of this sandbox alone: limits and signals count by user
+    nobody = (1 << 30) + os.getppid()  # only for this sandbox: limits and signals count by user
     os.setgroups([])
     os.setresgid(nobody, nobody, nobody)
     os.setresuid(nobody, nobody, nobody)
-    die_with(os.getppid())  # a new user forgets it
+    die_with(os.getppid())  # again, since the change of user cancels the first call
 
 
 def limits(most: int) -> None:
-    """No process or thread, no new descriptor, no byte in a file, `most` bytes of addresses."""
+    """Allow no process or thread, no new descriptor, no byte in a file, `most` address bytes."""
     nothing = dict.fromkeys(("NPROC", "NOFILE", "FSIZE", "CORE", "MEMLOCK", "MSGQUEUE"), 0)
     for name, wanted in (nothing | {"AS": most, "STACK": STACK}).items():
         kind = getattr(resource, f"RLIMIT_{name}")
@@ -71,7 +71,8 @@ def limits(most: int) -> None:
         resource.setrlimit(kind, (least, least))
 
 
-# Numbers of system calls on x86-64 and on aarch64: what a program needs to compute and to say.
+# Numbers, on x86-64 and on aarch64, of the system calls that a program needs to compute and to
+# send its answer.
 CALLS = {
     "write": (1, 64),
     "mmap": (9, 222),
@@ -98,7 +99,7 @@ class _Filter(ctypes.Structure):
 
 
 def seccomp(most: int) -> None:
-    """No system call but those of `CALLS`; another ABI's call ends the process."""
+    """Allow only the system calls in `CALLS`; a call of another ABI ends the process."""
     if platform.machine() not in MACHINES or sys.platform != "linux":
         raise MissingError(f"no list of system calls for {sys.platform} on {platform.machine()}")
     _no_new_privileges()
@@ -110,7 +111,7 @@ def seccomp(most: int) -> None:
 
 
 def bpf(calls: list[int], machine: int) -> bytes:
-    """A filter program: kill another machine's call, allow `calls`, refuse the rest."""
+    """A filter program: it kills at a call of another machine, allows `calls`, refuses the rest."""
     load, equal, end = 0x20, 0x15, 0x06
     allow, kill, refuse = 0x7FFF0000, 0x80000000, 0x00050000 | errno.EPERM
     tests = [(equal, len(calls) - i, 0, number) for i, number in enumerate(calls)]
@@ -126,7 +127,7 @@ def bpf(calls: list[int], machine: int) -> bytes:
     return b"".join(struct.pack("HBBI", *step) for step in steps)
 
 
-# In this order: each needs what the next ones take away.
+# The order matters: each layer needs rights that the next layers take away.
 LAYERS: dict[str, Layer] = {
     "namespaces": namespaces,
     "identity": identity,
@@ -137,18 +138,18 @@ LAYERS: dict[str, Layer] = {
 
 
 def addresses() -> int:
-    """Bytes of addresses that this process, and so each child of it, has in use."""
+    """Bytes of addresses in use by this process, and so by each of its children."""
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def _no_new_privileges() -> None:
-    """No program run from here on gets rights by being run."""
+    """Let no program that is run from now on gain rights by being run."""
     set_no_new_privs = 38
     _call(_libc.prctl(set_no_new_privs, 1, 0, 0, 0))
 
 
 def die_with(parent: int) -> None:
-    """End when the parent does."""
+    """Let this process end when its parent ends."""
     set_parent_death_signal = 1
     _call(_libc.prctl(set_parent_death_signal, signal.SIGKILL, 0, 0, 0))
     if os.getppid() != parent:

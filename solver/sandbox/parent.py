@@ -1,8 +1,8 @@
-"""Programs that nobody has read, run where they can do no harm: time, memory, files, network.
+"""Programs that nobody has read, run without harm to time, memory, files or network.
 
-A `Sandbox` is one process (`solver.sandbox.child`) that forks a child for each program; a run costs
-a few milliseconds. Text goes in and out, never a pickle: whatever a program says is parsed as JSON
-and must be a grid. It is told inputs only, so it cannot say that an answer is right.
+A `Sandbox` is one process (`solver.sandbox.child`) that forks a child for each program. A run costs
+a few milliseconds. Text goes in and out, never a pickle: any output of a program is parsed as JSON
+and must be a grid. A program gets only inputs, so it cannot say that an answer is right.
 """
 
 from __future__ import annotations
@@ -35,25 +35,32 @@ class SandboxError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class SandboxResult:
-    """What a program made of each grid, an output or a line that says what went wrong, and
-    the seconds it took for all."""
+    """The result of a program.
+
+    outcomes: for each grid, an output or one line about the error.
+    seconds: time of the program for all grids.
+    """
 
     outcomes: tuple[Grid | str, ...]
     seconds: float
 
 
 class Sandbox:
-    """Runs programs, each in a process of its own. Use it as a context manager, or `close` it.
+    """A runner of programs, each in a separate process.
 
-    `seconds` of wall time and `memory_mb` are for one program over all its grids. `layers` are
-    the protections to use, all by default; `missing` says which this machine does not have,
-    and why. It must be made by a thread that lives as long as it does.
+    Use a `Sandbox` as a context manager, or `close` it. `seconds` of wall time and `memory_mb` are
+    for one program over all its grids. `layers` are the protections to use, all by default.
+    `missing` contains the layers that this machine lacks, with reasons. The thread that makes a
+    `Sandbox` must live as long as the `Sandbox`.
     """
 
     def __init__(
         self, seconds: float = 4.0, memory_mb: int = 512, layers: Iterable[str] = LAYERS
     ) -> None:
-        """Start the process. Raises `SandboxError` if nothing here keeps a program from files."""
+        """Start the process.
+
+        Raises `SandboxError` if nothing on this machine keeps a program from files.
+        """
         self._seconds, self._memory_mb, self._layers = seconds, memory_mb, tuple(layers)
         self.missing: dict[str, str] = {}
         self._start()
@@ -63,8 +70,7 @@ class Sandbox:
     ) -> SandboxResult:
         """Call the program's `transform` on each grid, as a numpy array or as nested lists.
 
-        Whatever the program does, there is an outcome for each grid, soon after the deadline
-        at the latest.
+        Whatever the program does, each grid has an outcome, soon after the deadline at the latest.
         """
         seconds = min(self._seconds, deadline.left())
         if seconds <= 0:
@@ -76,7 +82,7 @@ class Sandbox:
             "seconds": seconds,
         }
         answer = self._ask(request, seconds + GRACE_S)
-        if answer is None:  # the jail itself is gone or stuck: a new one for the next program
+        if answer is None:  # the jail is gone or stuck: the next program needs a new jail
             self.close()
             self._start()
             return SandboxResult(("the sandbox ended with it",) * len(grids), seconds)
@@ -86,7 +92,7 @@ class Sandbox:
         return SandboxResult(tuple(outcomes), answer["seconds"])
 
     def close(self) -> None:
-        """End the process and what it may still run."""
+        """End the process and any program that it still runs."""
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -130,7 +136,7 @@ class Sandbox:
         return self._hear(seconds)
 
     def _hear(self, seconds: float) -> dict[str, Any] | None:
-        """The next line of the jail, or None if it does not come."""
+        """The next line of the jail, or None if no line comes."""
         assert self._process.stdout
         until, line = time.monotonic() + seconds, b""
         while not line.endswith(b"\n") and (left := until - time.monotonic()) > 0:
@@ -150,7 +156,7 @@ _END = {
 
 
 def _outcomes(said: str, most: int) -> Iterator[Grid | str]:
-    """The outcomes that a program reported, as far as they can be understood."""
+    """The outcomes that a program reported, as far as they can be parsed."""
     for line in said.split("\n")[:-1][:most]:
         try:
             answer = parse_json("the answer", line.encode())
@@ -161,7 +167,7 @@ def _outcomes(said: str, most: int) -> Iterator[Grid | str]:
 
 
 def _environment() -> dict[str, str]:
-    """What Python needs to start, and nothing of the parent's environment besides."""
+    """The variables that Python needs to start, and no others of the parent's environment."""
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
     return {
         **kept,
