@@ -35,7 +35,7 @@ class View:
 
     @property
     def name(self) -> str:
-        """A short name that `parse_view` reads: `d3.c0213456789.o10`."""
+        """A short name that `parse_view` reads: `d3.c0213456789.o1-0`."""
         order = "-".join(map(str, self.order))
         return f"d{self.d8}.c{''.join(map(str, self.colors))}.o{order}"
 

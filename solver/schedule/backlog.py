@@ -1,6 +1,6 @@
 """The work that is left: the waiting tasks of each stage, and the facts that jobs have shown.
 
-This module books how jobs end; `schedule.py` decides what runs next.
+This module books how jobs end; `policy.py` decides what runs next.
 """
 
 from __future__ import annotations

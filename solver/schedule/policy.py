@@ -1,9 +1,9 @@
 """The allocation policy: the next task for an engine, and the length of its slice.
 
-Pure functions (`allocation.py`) decide. Their inputs are the cost of jobs (`cost.py`), the time
+Pure functions (`first_passes.py`) decide. Their inputs are the cost of jobs (`cost.py`), the time
 used by stages (`shares.py`), the time of loading (`loading.py`) and the confidence in answers.
 Waiting tasks are ranked in heaps (`backlog.py`) so that each decision costs O(log n). The
-supervisor and the simulator (`simulate.py`) drive the same `Plan`.
+supervisor and the simulator (`simulate.py`) drive the same `Policy`.
 
 Order of work: each stage first gives a first pass to all tasks. The longest expected pass comes
 first, so that no long task is left over at the end. Then further passes run, until the deadline,
