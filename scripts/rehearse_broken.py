@@ -30,7 +30,7 @@ from submission.rehearsal.options import Rehearsal
 from submission.rehearsal.rehearse import EXECUTED, rehearse
 from submission.rehearsal.timeline import times_of
 from tests.notebook.test_session import hard_tasks
-from tests.runs import language_profile, write_challenges
+from tests.runs import language_profile, torn_model, torn_wheel, write_challenges
 
 PROFILE = "own"
 STAGE = '[[stages]]\nengine = "synth"\n'
@@ -116,17 +116,13 @@ def _broken(case: str, out: Path) -> tuple[Any, str | None, str | None]:
     """A case's notebook, and the folders of the model and the wheels that are attached to it."""
     if case == "torn-model":
         model = out / "model"
-        model.mkdir(exist_ok=True)
-        (model / "config.json").write_text("{}")
-        (model / "model.safetensors").write_bytes(b"torn")
+        torn_model(model)
         profile = language_profile(out / f"{PROFILE}.toml", SYNTH)
         settings = Settings(str(profile), model="datasets/someone/model", machine="cpu")
         return _built(settings), str(model), None
     if case == "torn-wheel":
         wheels, lock = out / "wheels", out / "lock.txt"
-        wheels.mkdir(exist_ok=True)
-        (wheels / "made_up_parcel-1.0-py3-none-any.whl").write_bytes(b"PK torn")
-        lock.write_text(f"made-up-parcel==1.0 --hash=sha256:{'0' * 64}\n")
+        torn_wheel(wheels, lock)
         settings = Settings(wheels="datasets/someone/wheels", lock=str(lock), engines=SYNTH)
         return _built(settings), None, str(wheels)
     good = out / f"{PROFILE}.toml"

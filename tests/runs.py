@@ -55,6 +55,20 @@ def language_profile(path: Path, engine: str) -> Path:
     return path
 
 
+def torn_wheel(wheels: Path, lock: Path) -> None:
+    """A folder of wheels that are not the files in their lock."""
+    wheels.mkdir(parents=True, exist_ok=True)
+    (wheels / "made_up_parcel-1.0-py3-none-any.whl").write_bytes(b"PK torn")
+    lock.write_text(f"made-up-parcel==1.0 --hash=sha256:{'0' * 64}\n")
+
+
+def torn_model(model: Path) -> None:
+    """A folder of a language model whose weights are cut off."""
+    model.mkdir(exist_ok=True)
+    (model / "config.json").write_text("{}")
+    (model / "model.safetensors").write_bytes(b"torn")
+
+
 def command(challenges: Path, folder: Path, engine: str, budget: str, *more: str) -> list[str]:
     """The command line of a run; `engine` is a function of `tests.fakes`."""
     name = engine if ":" in engine or engine == "synth" else f"tests.fakes:{engine}"

@@ -56,7 +56,7 @@ def main() -> int:
         took = [a + b for a, b in zip(took, best, strict=True)]
         print(f"{task.id}: {written} tokens, {best[0] / best[1]:.2f} times as fast")
     print(f"transformers generate   {tokens / took[0]:8,.0f} tokens/s, {options.dtype}")
-    print(f"solver.lm.search.decode        {tokens / took[1]:8,.0f} tokens/s")
+    print(f"solver.lm.search.decode {tokens / took[1]:8,.0f} tokens/s")
     print(f"ratio                   {took[0] / took[1]:8.2f}")
     print("tokens are identical" if same else "TOKENS DIFFER")
     return int(not same)

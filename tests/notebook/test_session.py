@@ -29,7 +29,13 @@ from solver.notebook.session import (
 from solver.notebook.usable import Usable
 from tests.control import paced
 from tests.fakes import toy_tasks
-from tests.runs import journal_of, language_profile, write_challenges
+from tests.runs import (
+    journal_of,
+    language_profile,
+    torn_model,
+    torn_wheel,
+    write_challenges,
+)
 
 TASKS = toy_tasks(6)
 COMPETITION = "competitions/some-competition"
@@ -210,41 +216,39 @@ def test_one_hidden_task_that_breaks_the_format_costs_itself_alone(
 
 
 def hard_tasks() -> tuple[Task, ...]:
-    """One that a step solves, and some that nothing does: work remains for as long as there is
-    time."""
+    """One task that a step solves, and four of noise, so that work remains while time does.
+
+    All are of one size: each gets the same slice, and the first is the one that can be solved.
+    """
     rng = np.random.default_rng(5)
-    noise = iter([as_grid(rng.integers(0, 10, (12, 12))) for _ in range(4 * 7)])
-    hard = [
-        Task(f"hard{i}", tuple(Pair(next(noise), next(noise)) for _ in range(3)), (next(noise),))
+    grids = iter([as_grid(rng.integers(0, 10, (12, 12))) for _ in range(4 + 4 * 7)])
+    easy = [next(grids) for _ in range(4)]
+    flipped = Task("flipped", tuple(Pair(g, as_grid(g[::-1])) for g in easy[:3]), (easy[3],))
+    noise = [
+        Task(f"noise{i}", tuple(Pair(next(grids), next(grids)) for _ in range(3)), (next(grids),))
         for i in range(4)
     ]
-    return (*toy_tasks(1), *hard)
+    return flipped, *noise
 
 
-def torn_wheel(session: Session, profile: Path) -> Session:
+def with_torn_wheel(session: Session, profile: Path) -> Session:
     """A profile with a typo, and wheels that are not what they were when they were locked."""
     profile.write_text("[[stages]]\nengine = 'synth'\nmax_slice = 20\n")
     plan(session, workers=1)
-    wheels = session.input / "datasets/a/wheels"
-    wheels.mkdir(parents=True)
-    (wheels / "made_up_parcel-1.0-py3-none-any.whl").write_bytes(b"PK torn")
-    digest = "0" * 64
-    (session.scratch / LOCK_FILE).write_text(f"made-up-parcel==1.0 --hash=sha256:{digest}\n")
+    torn_wheel(session.input / "datasets/a/wheels", session.scratch / LOCK_FILE)
     return replace(session, wheels="datasets/a/wheels", profile=str(profile))
 
 
-def torn_model(session: Session, profile: Path) -> Session:
+def with_torn_model(session: Session, profile: Path) -> Session:
     """A language model whose weights are cut off, which no preflight saw."""
     language_profile(profile, "synth")
     model = session.input / "model"
-    model.mkdir()
-    (model / "config.json").write_text("{}")
-    (model / "model.safetensors").write_bytes(b"torn")
+    torn_model(model)
     plan(session, engines=("synth", "llm"), model=str(model), workers=1)
     return replace(session, profile=str(profile))
 
 
-@pytest.mark.parametrize("spoil", [torn_wheel, torn_model])
+@pytest.mark.parametrize("spoil", [with_torn_wheel, with_torn_model])
 def test_what_is_broken_leaves_the_synthesizer_the_whole_budget(
     session: Session,
     spoil: Callable[[Session, Path], Session],
@@ -253,7 +257,7 @@ def test_what_is_broken_leaves_the_synthesizer_the_whole_budget(
 ) -> None:
     tasks, said = hard_tasks(), list[str]()
     write_challenges(session.input / COMPETITION / CHALLENGES, tasks)
-    budget = paced(10)
+    budget = paced(15)
     spoiled = spoil(session, tmp_path / "own.toml")
     broken = replace(spoiled, short_budget=budget, started=time.monotonic())
     install_wheels(broken)
@@ -262,7 +266,7 @@ def test_what_is_broken_leaves_the_synthesizer_the_whole_budget(
     assert "It got no further: it goes on with the synthesizer alone." in said
     path = session.working / "submission.json"
     check_submission(path, tasks)
-    assert same(read_submission(path)["t000"][0][0], as_grid(tasks[0].tests[0][::-1]))
+    assert same(read_submission(path)["flipped"][0][0], as_grid(tasks[0].tests[0][::-1]))
     (begun,) = journal_of(session.working).runs
     assert [stage["engine"] for stage in begun["config"]["stages"]] == ["synth"]
     assert len(summary(broken)) == 4
