@@ -12,6 +12,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -88,7 +89,7 @@ def _with_transformers(checkpoint: Checkpoint, device: torch.device) -> Any:
     path = Path(checkpoint.model)
     options: dict[str, Any] = {"dtype": fast_dtype(device), "device_map": {"": device}}
     if checkpoint.quantization != "none" and not quantized_by(path):
-        importlib.import_module("bitsandbytes")
+        import_bitsandbytes()
         options["quantization_config"] = quantization(checkpoint.quantization, options["dtype"])
     lm, info = from_folder(path, **options)
     wrong = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
@@ -117,7 +118,7 @@ LOADERS = {"transformers": _with_transformers, "unsloth": _with_unsloth}
 
 
 def import_bitsandbytes() -> None:
-    """Import bitsandbytes, if it is there, without PyTorch's compiler.
+    """Import bitsandbytes without PyTorch's compiler. Raises what the library raises.
 
     As soon as it is imported, the library hands two of its operations to `torch.compile`, which
     imports the compiler: 3 s of 5 s of processor time on two cores. The kit calls neither.
@@ -126,8 +127,6 @@ def import_bitsandbytes() -> None:
     torch.compile = lambda model=None, **_: model or (lambda function: function)  # type: ignore
     try:
         importlib.import_module("bitsandbytes")
-    except FAILURES as error:
-        log.debug("bitsandbytes cannot be imported: %s", one_line(error))
     finally:
         torch.compile = compile_
 
@@ -139,7 +138,8 @@ def from_folder(path: Path, **options: Any) -> tuple[Any, dict[str, Any]]:
     Raises `DataError` naming the file that is missing, corrupt or cannot be followed.
     """
     be_quiet()
-    import_bitsandbytes()
+    with suppress(*FAILURES):  # a model that is not quantized needs no bitsandbytes
+        import_bitsandbytes()
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             path, local_files_only=True, output_loading_info=True, **options

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from solver.config import Config, Stage
 from solver.data.journal import ALL_TASKS
@@ -38,7 +37,7 @@ def job_order(
     # A job over all tasks keeps its seed however often it is begun: the job continues its work.
     again = 0 if slot.task == WHOLE else slot.pass_
     return JobOrder(
-        *_engine(number, stage, slot.rung, folder),
+        **vars(_engine(number, stage, slot.rung, folder)),
         tasks=mine,
         whole=slot.task == WHOLE,
         pass_=slot.pass_,
@@ -51,14 +50,13 @@ def job_order(
 
 def load_order(number: int, load: Load, config: Config, folder: Path) -> LoadOrder:
     """The order to load a stage's engine."""
-    return LoadOrder(*_engine(number, config.stages[load.stage], load.rung, folder))
+    return _engine(number, config.stages[load.stage], load.rung, folder)
 
 
-def _engine(
-    number: int, stage: Stage, rung: int, folder: Path
-) -> tuple[int, str, str, dict[str, Any], tuple[str, ...]]:
-    """The fields of a `LoadOrder`."""
-    return number, stage.engine, str(folder), dict(stage.settings), tuple(stage.ladder[:rung])
+def _engine(number: int, stage: Stage, rung: int, folder: Path) -> LoadOrder:
+    """The part of an order that names the engine."""
+    settings, without = dict(stage.settings), tuple(stage.ladder[:rung])
+    return LoadOrder(number, stage.engine, str(folder), settings, without)
 
 
 def doing(worker: Worker, config: Config, tasks: tuple[Task, ...], now: float) -> str:

@@ -5,7 +5,6 @@ In a run in steps, jobs that end move the deadline's clock.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from solver.config import Config
@@ -16,8 +15,6 @@ from solver.runtime.board import Board, Snapshot
 from solver.schedule.backlog import WHOLE, Slot
 from solver.schedule.loading import Load
 from solver.schedule.policy import Policy
-
-log = logging.getLogger("solver")
 
 
 class RunState:
@@ -81,10 +78,6 @@ class RunState:
     def given_up(self, device: bool) -> None:
         """Book that a worker never became ready, and that no other worker will follow."""
         self._policy.give_up(device)
-
-    def log(self, line: str) -> None:
-        """Log a line for readers of the run's log."""
-        log.info(line)
 
     def tick(self, doing: tuple[str, ...]) -> None:
         """Write the submission if a write is due, and show the progress."""

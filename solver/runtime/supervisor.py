@@ -7,6 +7,8 @@ engine and has no model, so nothing that a task does can end the supervisor.
 
 from __future__ import annotations
 
+import itertools
+import logging
 import selectors
 from collections.abc import Callable
 from contextlib import suppress
@@ -37,6 +39,8 @@ from solver.schedule.backlog import WHOLE, Slot
 from solver.schedule.first_passes import grace_s
 from solver.schedule.loading import Load
 
+log = logging.getLogger("solver")
+
 TICK_S = 0.2
 ERROR_CHARS = 4000
 MAX_LOG_LINES, LOG_CHARS = 100, 500  # of one worker process
@@ -58,7 +62,7 @@ class Supervisor:
         self._state, self._clock = state, clock
         self._workers = places(config, len(tasks))
         self._selector = selectors.DefaultSelector()
-        self._job = 0
+        self._numbers = itertools.count(1)  # of orders
         self._began = clock.now()
 
     def run(self, stop: Callable[[], bool]) -> None:
@@ -107,11 +111,12 @@ class Supervisor:
             step = self._state.take(worker.device, worker.have)
             if isinstance(step, Load):
                 worker.load = step
-                self._send(worker, load_order(self._job, step, self._config, self._folder))
+                order = load_order(next(self._numbers), step, self._config, self._folder)
+                self._send(worker, order)
             elif step:
                 worker.slot, worker.running, worker.candidates = step, False, 0
                 given = (self._tasks, self._state.known(step), self._config, self._folder)
-                self._send(worker, job_order(self._job, step, *given))
+                self._send(worker, job_order(next(self._numbers), step, *given))
 
     def _start(self, worker: Worker) -> None:
         if self._clock.now() < worker.retry_at:
@@ -128,14 +133,13 @@ class Supervisor:
     def _start_failed(self, worker: Worker, why: str, *, refused: bool = False) -> None:
         worker.start_failed(self._clock.now(), self._config.load_s, why, refused=refused)
         if not refused or worker.refused == 1:
-            self._state.log(f"{worker} {why}")
+            log.info(f"{worker} {why}")
         if worker.given_up:
             self._state.given_up(worker.device)
-            self._state.log(f"{worker} is given up: it never became ready")
+            log.info(f"{worker} is given up: it never became ready")
 
     def _send(self, worker: Worker, order: LoadOrder) -> None:
         assert worker.process
-        self._job += 1
         worker.job = order.number
         worker.given = worker.since = self._clock.now()
         worker.process.send(order)
@@ -223,7 +227,7 @@ class Supervisor:
     def _log(self, worker: Worker, line: str) -> None:
         worker.lines += 1
         if worker.lines <= MAX_LOG_LINES:
-            self._state.log(f"{worker}: {line[:LOG_CHARS]}")
+            log.info(f"{worker}: {line[:LOG_CHARS]}")
 
     def _candidate(self, worker: Worker, slot: Slot, candidate: Candidate) -> None:
         (task, *others), _ = about(slot, self._tasks)
@@ -267,7 +271,7 @@ class Supervisor:
                 why = f"{why}; {step_down(ladder, worker.slot.rung)}"
             outcome = "memory" if memory and (ladder or worker.load) else "died"
             self._end(worker, outcome, why + said)
-            self._state.log(f"{worker} {why}")
+            log.info(f"{worker} {why}")
         else:
             self._start_failed(worker, why + said)
 

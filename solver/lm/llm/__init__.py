@@ -1,5 +1,8 @@
 """Any causal language model: its prompts, its training by adapters, its engine."""
 
-from solver.lm.load import import_bitsandbytes
+from contextlib import suppress
 
-import_bitsandbytes()  # before peft imports it, with PyTorch's compiler
+from solver.lm.load import FAILURES, import_bitsandbytes
+
+with suppress(*FAILURES):  # before peft imports bitsandbytes, with PyTorch's compiler
+    import_bitsandbytes()
