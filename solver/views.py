@@ -71,6 +71,13 @@ class View:
         return Task(task.id, pairs, tuple(self.undo(grid) for grid in task.tests))
 
 
+# Words for the numbers of `turn`, in their order.
+TURNS = (
+    *("as is", "counterclockwise", "half turn", "clockwise"),
+    *("transposed", "left-right", "antitransposed", "upside down"),
+)
+
+
 def turn(cells: Grid, d8: int) -> Grid:
     """Rotate by `d8 % 4` quarter turns, then transpose if `d8 >= 4`."""
     turned = np.rot90(cells, d8 % 4)

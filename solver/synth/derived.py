@@ -18,17 +18,17 @@ from solver.synth.program import INPUT, Call, Solution, substitute
 
 # Arguments of `select`: mode, background, crop, change, test.
 _CUTS: tuple[tuple[str, str, str, str, tuple[str, str, int]], ...] = (
-    ("ink", "0", "crop", "d8 0", ("", "all", 0)),
-    ("m8", "0", "crop", "d8 0", ("area", "max", 0)),
-    ("8", "0", "crop", "d8 0", ("area", "max", 0)),
-    ("8", "0", "inner", "d8 0", ("area", "max", 0)),
-    ("m8", "0", "crop", "d8 0", ("colors", "max", 0)),
-    ("p sep", "0", "crop", "d8 0", ("ink", "max", 0)),
-    ("p sep", "0", "crop", "d8 0", ("kinds", "max", 0)),
-    ("p gap", "0", "crop", "d8 0", ("ink", "max", 0)),
-    ("ink", "most", "crop", "d8 0", ("", "all", 0)),
-    ("c", "most", "crop", "d8 0", ("area", "max", 0)),
-    ("c", "most", "crop", "d8 0", ("area", "min", 0)),
+    ("ink", "0", "crop", "as is", ("", "all", 0)),
+    ("mixed, 8 ways", "0", "crop", "as is", ("area", "max", 0)),
+    ("one color, 8 ways", "0", "crop", "as is", ("area", "max", 0)),
+    ("one color, 8 ways", "0", "inner", "as is", ("area", "max", 0)),
+    ("mixed, 8 ways", "0", "crop", "as is", ("colors", "max", 0)),
+    ("parts sep", "0", "crop", "as is", ("ink", "max", 0)),
+    ("parts sep", "0", "crop", "as is", ("kinds", "max", 0)),
+    ("parts gap", "0", "crop", "as is", ("ink", "max", 0)),
+    ("ink", "most", "crop", "as is", ("", "all", 0)),
+    ("colors", "most", "crop", "as is", ("area", "max", 0)),
+    ("colors", "most", "crop", "as is", ("area", "min", 0)),
 )
 _SEARCHES: tuple[Search, ...] = (
     parts.search, completion.search, rule_select.search, rule_summary.search, rules.search,

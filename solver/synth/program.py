@@ -15,7 +15,7 @@ adds a penalty of its own where a program is known to be right less often than i
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +79,14 @@ class Op:
 
     function: Callable[..., Any]
     meaning: str
+
+
+def position(words: Sequence[str], word: str | int) -> int:
+    """The position of a mode's word. Raises `ValueError` for a word that is not in the list.
+
+    Journals of versions before 0.3 write the position itself.
+    """
+    return word if isinstance(word, int) else words.index(word)
 
 
 def parse(text: str) -> Call:

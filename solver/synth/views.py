@@ -19,8 +19,8 @@ from solver.grid import COLORS, Grid, Pair, Task, freeze
 from solver.synth.cells import search as cells
 from solver.synth.grids import search as grids
 from solver.synth.interleave import Search, interleave
-from solver.synth.program import INPUT, Call, Image, Op, Solution, as_output, substitute
-from solver.views import turn, unturn
+from solver.synth.program import INPUT, Call, Image, Op, Solution, as_output, position, substitute
+from solver.views import TURNS, turn, unturn
 
 VIEW_BITS = 4.0
 
@@ -48,10 +48,10 @@ class GridView:
         """The program that runs on original grids as the given one does on this view's."""
         leaf = INPUT if self.fixed is None else Call("rank_colors", (INPUT, self.fixed))
         if self.d8:
-            leaf = Call("turn", (leaf, self.d8))
+            leaf = Call("turn", (leaf, TURNS[self.d8]))
         program = substitute(program, leaf)
         if self.d8:
-            program = Call("turn", (program, inverse(self.d8)))
+            program = Call("turn", (program, TURNS[inverse(self.d8)]))
         if self.fixed is not None:
             program = Call("unrank_colors", (program, INPUT, self.fixed))
         return program
@@ -164,9 +164,9 @@ def _colors(grid: Grid) -> set[int]:
     return set(np.unique(grid).tolist())
 
 
-def _turn(value: Any, d8: int) -> Grid | None:
+def _turn(value: Any, how: str | int) -> Grid | None:
     grid = as_output(value)
-    return None if grid is None else freeze(turn(grid, d8))
+    return None if grid is None else freeze(turn(grid, position(TURNS, how)))
 
 
 def _rank(value: Any, fixed: tuple[int, ...]) -> Grid | None:
@@ -182,9 +182,7 @@ def _unrank(value: Any, source: Any, fixed: tuple[int, ...]) -> Image | None:
 
 
 OPS: dict[str, Op] = {
-    "turn": Op(
-        _turn, "the grid by a symmetry of the square: quarter turns, then transposed from 4"
-    ),
+    "turn": Op(_turn, "the grid by a symmetry of the square"),
     "rank_colors": Op(_rank, "rename colours by frequency, but for the given ones"),
     "unrank_colors": Op(_unrank, "undo rank_colors"),
 }

@@ -27,7 +27,7 @@ from solver.synth.objects.objects import FEATURES, NOMINAL
 from solver.synth.objects.rays import DIRECTIONS
 from solver.synth.objects.regions import ALL_REGIONS
 from solver.synth.program import INPUT, Call
-from solver.views import View
+from solver.views import TURNS, View
 
 PAIRS, FEWEST = 32, 20  # pairs asked for, and how many must be left
 LONGEST = 700  # tokens of a pair
@@ -40,7 +40,10 @@ _ON_MANY = {JOIN: 0.4, PICK: 0.25, KEEP: 0.12, DROP: 0.12, SORT: 0.03, MAP: 0.08
 _STEPS = (0.2, 0.4, 0.3, 0.1)  # chances of one step, two, ...
 _FURTHER = 0.35  # of a program on outputs
 _OBJECTS = 0.45  # of a rule over objects
-_MODES = ("8", "8", "4", "m8", "m8", "m4", "c", "h4", "px")
+_MODES = (
+    *("one color, 8 ways", "one color, 8 ways", "one color, 4 ways"),
+    *("mixed, 8 ways", "mixed, 8 ways", "mixed, 4 ways", "colors", "ground", "cells"),
+)
 _SIDES = ("up", "down", "left", "right")
 
 
@@ -226,7 +229,7 @@ def _action(rng: np.random.Generator, new: int) -> tuple[Any, ...]:
     near = [int(x) for x in rng.integers(-2, 3, 2)]
     moves: tuple[tuple[Any, ...], ...] = (
         ("fall", side),
-        ("turn", int(rng.integers(1, 8))),
+        ("turn", TURNS[rng.integers(1, 8)]),
         ("mirror", side, int(rng.integers(-1, 2))),
         ("step", direction, int(rng.integers(1, 3))),
         ("move", *near),

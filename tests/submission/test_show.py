@@ -128,7 +128,8 @@ def test_a_program_is_shown_with_the_grids_it_goes_through(
 ) -> None:
     show_task("arc-agi-1:training", "1190e5a7", program=True)
     shown = capsys.readouterr().out
-    steps = ("input", "split_lines(input, 0)", "overview(split_lines(input, 0), 0)")
+    parts = "split_lines(input, 'separators')"
+    steps = ("input", parts, f"overview({parts}, 'commonest color')")
     program = shown[shown.index("test 0: ") :]
     assert all(step in program for step in steps)
     assert "1 1 1" in program

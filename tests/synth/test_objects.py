@@ -25,11 +25,11 @@ small_grids = arrays(np.uint8, st.tuples(st.integers(1, 7), st.integers(1, 7)),
 ACTIONS = (
     ("keep",), ("paint", "box_blank", "own"), ("move", 1, 0), ("copy", 0, -1), ("ghost", 1, 1, "2"),
     ("shift", 1, 1, "own"), ("step", "right", 1), ("fall", "down"), ("approach", "largest", 30),
-    ("turn", 5), ("mirror", "left", 0), ("swap",), ("stamp", ((10, -1), (2, 3)), -1, 0),
+    ("turn", "left-right"), ("mirror", "left", 0), ("swap",), ("stamp", ((10, -1), (2, 3)), -1, 0),
 )  # fmt: skip
 
 
-def scene_of(grid: Grid, mode: str = "8", how: str = "0") -> Scene:
+def scene_of(grid: Grid, mode: str = "one color, 8 ways", how: str = "0") -> Scene:
     scene = segment(grid, mode, how)
     assert scene is not None
     return scene
@@ -37,8 +37,9 @@ def scene_of(grid: Grid, mode: str = "8", how: str = "0") -> Scene:
 
 @pytest.mark.parametrize(
     ("mode", "count"),
-    [("8", 2), ("4", 3), ("m8", 1), ("m4", 2), ("c", 2), ("px", 4), ("ink", 1), ("h4", 2),
-     ("a4", 5)],
+    [("one color, 8 ways", 2), ("one color, 4 ways", 3), ("mixed, 8 ways", 1),
+     ("mixed, 4 ways", 2), ("colors", 2), ("cells", 4), ("ink", 1), ("ground", 2),
+     ("regions", 5)],
 )  # fmt: skip
 def test_modes_cut_as_they_say(mode: str, count: int) -> None:
     grid = freeze(np.array([[1, 0, 0, 0], [0, 1, 2, 2], [0, 0, 0, 0]], dtype=np.uint8))
@@ -60,7 +61,7 @@ def test_relations_between_objects() -> None:
     grid[1:3, 1:3] = 0
     grid[1, 1] = 7
     grid[5, 5] = 7
-    scene = scene_of(freeze(grid), "4")
+    scene = scene_of(freeze(grid), "one color, 4 ways")
     assert scene.column("contains").tolist() == [1, 0, 0]
     assert scene.column("inside").tolist() == [0, 1, 0]
     assert scene.column("touch_color").tolist() == [7, 4, -1]
@@ -90,7 +91,7 @@ def test_background_by_count() -> None:
 def test_too_many_objects_make_no_scene() -> None:
     grid = np.zeros((30, 30), dtype=np.uint8)
     grid[::2, ::2] = 1
-    assert segment(freeze(grid), "4") is None
+    assert segment(freeze(grid), "one color, 4 ways") is None
 
 
 @given(small_grids, st.sampled_from([*MODES, *PART_MODES]), st.sampled_from(["0", "most"]))
@@ -142,7 +143,7 @@ def test_paints_do_what_they_say() -> None:
     scene = scene_of(TWO)
     after = draw(scene, [("keep",), ("fall", "left")], np.array([0, 1]))
     assert after.tolist() == [[1, 0, 0, 0], [0, 1, 2, 0], [0, 0, 2, 0]]
-    after = draw(scene, [("turn", 5), ("move", -1, -1)], np.array([0, 1]))
+    after = draw(scene, [("turn", "left-right"), ("move", -1, -1)], np.array([0, 1]))
     assert after.tolist() == [[0, 1, 2, 0], [1, 0, 2, 0], [0, 0, 0, 0]]
     after = draw(scene, [("mirror", "right", 0), ("paint", "self", "nearest")], np.array([0, 1]))
     assert after.tolist() == [[1, 0, 0, 1], [0, 1, 1, 1], [0, 0, 0, 1]]
@@ -167,4 +168,4 @@ def test_stamps_are_what_all_instances_agree_on() -> None:
 
 def test_scenes_are_kept_for_equal_grids() -> None:
     objects.prepare()
-    assert segment(TWO, "8") is segment(TWO.copy(), "8")
+    assert segment(TWO, "one color, 8 ways") is segment(TWO.copy(), "one color, 8 ways")

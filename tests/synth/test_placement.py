@@ -120,7 +120,8 @@ def test_a_ray_turns_right_at_an_obstacle() -> None:
 
 
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "anchors": ("m8", 8, 2, 0), "about_centre": ("8", ("area", "max", 0), "all", 1),
+    "anchors": ("mixed, 8 ways", 8, 2, "kept"),
+    "about_centre": ("one color, 8 ways", ("area", "max", 0), "all", "whole grid"),
     "crossings": (2, "own", 1), "travel": (1, -1, 3, "bounce"),
 }  # fmt: skip
 

@@ -15,19 +15,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solver.grid import Grid
+from solver.grid import COLORS, Grid
 from solver.synth.grids import dispatch
+from solver.synth.grids.expand import DROP, IMAGE, JOIN, KEEP, PAIR, PICK, SIZED, SORT, SPLIT
 from solver.synth.grids.primitives import (
+    DROPPED,
     IMAGES,
     JOINS,
+    KEPT,
     OPS,
     PAIRS,
+    PICKED,
     SIZES,
+    SORTED,
     SPLITS,
     Primitive,
+    call,
     operations,
 )
-from solver.synth.program import Image
+from solver.synth.program import INPUT, Call, Image, parse
 
 BLANK = "."
 
@@ -52,71 +58,71 @@ TWO = (Image(grid("11 ..")), Image(grid("2. 2."), 0, 2))
 EXAMPLES: dict[str, tuple[tuple[Any, ...], Any]] = {
     "keep_color": (("12 31", 1), (0, 0, "1. .1")),
     "erase_color": (("12 31", 1), (0, 0, ".2 3.")),
-    "negative": (("1. .1", 0), (0, 0, ".1 1.")),
-    "keep_ranked": (("112 3.1 3..", 1), (0, 0, "..2 ... ...")),
-    "paint_ranked": (("112 3.1 3..", 1), (0, 0, "222 2.2 2..")),
-    "ground_swap": (("33. 313", 0), (0, 0, "..3 .1.")),
-    "swap_two": (("12 22", 0), (0, 0, "21 11")),
-    "solid": (("1.2 .1.", 0), (0, 0, "111 111")),
-    "one_cell": (("11 2.", 0), (0, 0, "1")),
-    "color_row": (("112 .1.", 2), (0, 0, "12 1. 1.")),
-    "count_drawn": (("12 .1", 4), (0, 0, "11")),
-    "turned": (("12 34", 4), (0, 0, "13 24")),
-    "crop": (("... .1. ...", 0), (1, 1, "1")),
-    "to_origin": (("... .1.", 0), (0, 0, "... .1.")),
-    "color_box": (("2222 2132 2222", 12), (1, 1, "13")),
-    "part": (("12 34", 1), (1, 0, "34")),
+    "negative": (("1. .1",), (0, 0, ".1 1.")),
+    "keep_ranked": (("112 3.1 3..", "rarest"), (0, 0, "..2 ... ...")),
+    "paint_ranked": (("112 3.1 3..", "rarest"), (0, 0, "222 2.2 2..")),
+    "ground_swap": (("33. 313", "exchanged"), (0, 0, "..3 .1.")),
+    "swap_two": (("12 22", "ground too"), (0, 0, "21 11")),
+    "solid": (("1.2 .1.",), (0, 0, "111 111")),
+    "one_cell": (("11 2.", "commonest"), (0, 0, "1")),
+    "color_row": (("112 .1.", "bars down"), (0, 0, "12 1. 1.")),
+    "count_drawn": (("12 .1", "colors as row"), (0, 0, "11")),
+    "turned": (("12 34", "transposed"), (0, 0, "13 24")),
+    "crop": (("... .1. ...",), (1, 1, "1")),
+    "to_origin": (("... .1.",), (0, 0, "... .1.")),
+    "color_box": (("2222 2132 2222", 2, "inside"), (1, 1, "13")),
+    "part": (("12 34", "bottom half"), (1, 0, "34")),
     "framed": (("1", 3), (-1, -1, "333 313 333")),
-    "squeeze": (("112 112 333", 1), (0, 0, "12 33")),
+    "squeeze": (("112 112 333", "repeated lines"), (0, 0, "12 33")),
     "scale_up": (("12", 2), (0, 0, "1122 1122")),
-    "scale_down": (("1122 1122", 0), (0, 0, "12")),
-    "tile": (("12", 112), (0, 0, "1221")),
-    "kaleidoscope": (("12 34", 0), (0, 0, "1231 3442 2443 1321")),
-    "self_copies": (("1. 11", 0), (0, 0, "1... 11.. 1.1. 1111")),
-    "shifted": (("12 ..", 0), (0, 0, ".. 12")),
-    "moved": (("12 34", 2), (0, 2, "12 34")),
-    "sorted_lines": (("1.. 11. ...", 1), (0, 0, "11. 1.. ...")),
-    "falling": (("1. .2 ..", 0), (0, 0, ".. .. 12")),
-    "filled": (("111 1.1 111", 1), (0, 0, "... .1. ...")),
-    "hull": (("1.. 11. ..2", 0), (0, 0, "11. 11. ..2")),
-    "rim": (("111 111 111", 5), (0, 0, "... .1. ...")),
-    "smear": ((".1.. 2..3", 1), (0, 0, ".111 2223")),
-    "full_lines": ((".1. ... 2.2", 1), (0, 0, "111 ... 222")),
-    "connected": (("1..1 2..3", 1), (0, 0, "1111 2..3")),
-    "spread": (("1...2", 0), (0, 0, "11122")),
-    "flooded": (("1111 1.21 1111", 0), (0, 0, "1111 1221 1111")),
-    "sized_parts": (("11.. ...2", 0), (0, 0, "11.. ....")),
-    "smoothed": (("111 131 111", 0), (0, 0, "111 111 111")),
-    "mirrored": (("1.. .2.", 1), (0, 0, "1.1 .2.")),
+    "scale_down": (("1122 1122", "most"), (0, 0, "12")),
+    "tile": (("12", 1, 2, "columns flipped"), (0, 0, "1221")),
+    "kaleidoscope": (("12 34", "from no turn"), (0, 0, "1231 3442 2443 1321")),
+    "self_copies": (("1. 11", "nonzero cells"), (0, 0, "1... 11.. 1.1. 1111")),
+    "shifted": (("12 ..", "down"), (0, 0, ".. 12")),
+    "moved": (("12 34", "right"), (0, 2, "12 34")),
+    "sorted_lines": (("1.. 11. ...", "rows, fullest first"), (0, 0, "11. 1.. ...")),
+    "falling": (("1. .2 ..", "down"), (0, 0, ".. .. 12")),
+    "filled": (("111 1.1 111", "holes only"), (0, 0, "... .1. ...")),
+    "hull": (("1.. 11. ..2", "boxes"), (0, 0, "11. 11. ..2")),
+    "rim": (("111 111 111", "inner cells, 8 ways"), (0, 0, "... .1. ...")),
+    "smear": ((".1.. 2..3", "right"), (0, 0, ".111 2223")),
+    "full_lines": ((".1. ... 2.2", "rows"), (0, 0, "111 ... 222")),
+    "connected": (("1..1 2..3", "rows"), (0, 0, "1111 2..3")),
+    "spread": (("1...2", "everywhere"), (0, 0, "11122")),
+    "flooded": (("1111 1.21 1111", "4 ways"), (0, 0, "1111 1221 1111")),
+    "sized_parts": (("11.. ...2", "all but lone cells"), (0, 0, "11.. ....")),
+    "smoothed": (("111 131 111", "8 ways"), (0, 0, "111 111 111")),
+    "mirrored": (("1.. .2.", "left-right"), (0, 0, "1.1 .2.")),
     "mirrored_best": (("1221 3443 19.1", 9), (0, 0, "1221 3443 1..1")),
     "periodic": (("12121. 34.434", 0), (0, 0, "121212 343434")),
-    "largest_rectangle": (("1... .... 11..", 0), (0, 0, ".111 .111 ....")),
-    "placed": (("1", 1, (3, 3)), (0, 0, "... .1. ...")),
-    "reflowed": (("1.2 .3.", 1, (2, 2)), (0, 0, "12 3.")),
-    "stretched": (("12", 0, (2, 4)), (0, 0, "1122 1122")),
-    "repeated": (("12", 2, (1, 5)), (0, 0, "12211")),
-    "go_on": (("121", 0, (1, 6)), (0, 0, "121212")),
-    "color_frame": (("1", 13, (3, 3)), (0, 0, "333 3.3 333")),
-    "with_input": (("1. .1", 0, grid("23 45")), (0, 0, "2. .5")),
-    "input_there": (("1", 0, grid("23 45")), (0, 0, "2")),
-    "input_times": (("1. .1", 0, grid("23")), (0, 0, "23.. ..23")),
-    "split_colors": (("1.2 .1.", 1), [(0, 0, "1. .1"), (0, 2, "2")]),
-    "split_parts": (("11. ..2 .2.", 0), [(0, 0, "11"), (1, 2, "2"), (2, 1, "2")]),
-    "split_lines": (("1.5.2 3.5.4", 0), [(0, 0, "1. 3."), (0, 3, ".2 .4")]),
-    "split_even": (("1234", 12), [(0, 0, "12"), (0, 2, "34")]),
-    "split_strips": (("12 34", 0), [(0, 0, "12"), (1, 0, "34")]),
-    "split_holes": (("111 1.1 111", 0), [(1, 1, "1")]),
-    "split_marked": (("3..3 .1.. .2.. 3..3", 0), [(1, 1, "1. 2.")]),
-    "draw_all": ((THREE, 0), (0, 0, "112 1.. ... 33. 33.")),
-    "stacked": ((THREE, 0), (0, 0, "11233 1..33")),
-    "combined": ((TWO, 2), (0, 0, ".1 2.")),
-    "overview": ((TWO, 0), (0, 0, "12")),
-    "list_count": ((TWO, 3), (0, 0, "1. .1")),
-    "pick": ((THREE, 0), (3, 0, "33 33")),
-    "keep": ((THREE, 1), [(0, 2, "2")]),
-    "drop": ((THREE, 0), [(0, 0, "11 1."), (0, 2, "2")]),
-    "sort": ((THREE, 0), [(0, 2, "2"), (0, 0, "11 1."), (3, 0, "33 33")]),
-    "each": ((TWO, "negative", 0), [(0, 0, ".. 11"), (0, 2, ".2 .2")]),
+    "largest_rectangle": (("1... .... 11..", "ground"), (0, 0, ".111 .111 ....")),
+    "placed": (("1", "middle", (3, 3)), (0, 0, "... .1. ...")),
+    "reflowed": (("1.2 .3.", "nonzero cells by rows", (2, 2)), (0, 0, "12 3.")),
+    "stretched": (("12", (2, 4)), (0, 0, "1122 1122")),
+    "repeated": (("12", "mirrored", (1, 5)), (0, 0, "12211")),
+    "go_on": (("121", "rows", (1, 6)), (0, 0, "121212")),
+    "color_frame": (("1", 3, "edge", (3, 3)), (0, 0, "333 3.3 333")),
+    "with_input": (("1. .1", "input where nonzero", grid("23 45")), (0, 0, "2. .5")),
+    "input_there": (("1", "box", grid("23 45")), (0, 0, "2")),
+    "input_times": (("1. .1", "input at nonzero cells", grid("23")), (0, 0, "23.. ..23")),
+    "split_colors": (("1.2 .1.", "cropped"), [(0, 0, "1. .1"), (0, 2, "2")]),
+    "split_parts": (("11. ..2 .2.", "one color"), [(0, 0, "11"), (1, 2, "2"), (2, 1, "2")]),
+    "split_lines": (("1.5.2 3.5.4", "separators"), [(0, 0, "1. 3."), (0, 3, ".2 .4")]),
+    "split_even": (("1234", 1, 2), [(0, 0, "12"), (0, 2, "34")]),
+    "split_strips": (("12 34", "rows"), [(0, 0, "12"), (1, 0, "34")]),
+    "split_holes": (("111 1.1 111", "enclosed"), [(1, 1, "1")]),
+    "split_marked": (("3..3 .1.. .2.. 3..3", "inside corners"), [(1, 1, "1. 2.")]),
+    "draw_all": ((THREE, "first on top"), (0, 0, "112 1.. ... 33. 33.")),
+    "stacked": ((THREE, "across"), (0, 0, "11233 1..33")),
+    "combined": ((TWO, "in exactly one"), (0, 0, ".1 2.")),
+    "overview": ((TWO, "commonest color"), (0, 0, "12")),
+    "list_count": ((TWO, "diagonal"), (0, 0, "1. .1")),
+    "pick": ((THREE, "most cells"), (3, 0, "33 33")),
+    "keep": ((THREE, "fewest cells"), [(0, 2, "2")]),
+    "drop": ((THREE, "most cells"), [(0, 0, "11 1."), (0, 2, "2")]),
+    "sort": ((THREE, "fewest cells first"), [(0, 2, "2"), (0, 0, "11 1."), (3, 0, "33 33")]),
+    "each": ((TWO, "negative"), [(0, 0, ".. 11"), (0, 2, ".2 .2")]),
 }
 
 
@@ -202,6 +208,38 @@ def test_a_number_stands_for_the_kernel_with_the_name_of_its_primitive(
     assert chain == [(str(number), name) for number, name in enumerate(names)]
 
 
+FAMILIES = {IMAGE: IMAGES, SIZED: SIZES, PAIR: PAIRS, SPLIT: SPLITS, JOIN: JOINS}
+LISTED = {PICK: PICKED, KEEP: KEPT, DROP: DROPPED, SORT: SORTED}
+
+
+def test_programs_write_words_and_read_the_numbers_of_old_journals() -> None:
+    """Each mode's words parse back to the mode, and its number gives the same grid."""
+    image, leaf = Image(grid("1.2 .12 311")), Image(grid("11. 2.2 .33"))
+    size = Call("size_of", (INPUT,))
+    rows = [(k, code, p) for k, family in FAMILIES.items() for code, p in enumerate(family)]
+    for kind, code, primitive in [*rows, *((k, 0, p) for k, p in LISTED.items())]:
+        value = (image, leaf) if kind in (JOIN, *LISTED) else image
+        more = {SIZED: (size,), PAIR: (INPUT,)}.get(kind, ())
+        last = {SIZED: ((4, 5),), PAIR: (leaf,)}.get(kind, ())
+        written = set()
+        for mode in primitive.modes(range(COLORS)):
+            step = call(kind, code, mode, INPUT, INPUT, size)
+            words = step.args[1 : len(step.args) - len(more)]
+            assert parse(str(step)) == step
+            assert primitive.reader()(words) == mode
+            written.add(words)
+            function = OPS[primitive.name].function
+            now, before = function(value, *words, *last), function(value, mode, *last)
+            assert (now is None) == (before is None)
+            assert now is None or shown(now) == shown(before), step
+        assert len(written) == len(primitive.modes(range(COLORS)))
+
+
+def test_a_word_that_is_no_mode_does_not_apply() -> None:
+    assert OPS["part"].function(Image(grid("12 34")), "left third") is None
+    assert OPS["part"].function(Image(grid("12 34"))) is None
+
+
 def test_operations_are_sorted_by_cost_and_need_a_size_for_frames() -> None:
     unsized, sized = operations([0, 1, 2], False), operations([0, 1, 2], True)
     assert len(sized) > len(unsized)
@@ -226,7 +264,7 @@ def fuzz(seed: int = 0) -> None:
         image = Image(rng.choice([0, 0, 1, 2], (h, w)).astype(np.uint8), -1, 2)
         lists = []
         for primitive in (*IMAGES, *SIZES, *PAIRS, *SPLITS):
-            for arg in primitive.args(palette):
+            for arg in primitive.modes(palette):
                 extra: tuple[Any, ...] = ()
                 if primitive in SIZES:
                     extra = ((3, 5),)

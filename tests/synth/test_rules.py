@@ -133,7 +133,7 @@ def test_several_paints_for_one_object() -> None:
 
 def test_select_the_largest() -> None:
     def largest(grid: Grid) -> Cells:
-        scene = scene_of(grid, "8")
+        scene = scene_of(grid, "one color, 8 ways")
         return scene.crop(int(scene.column("area").argmax()))
 
     solution = check(rule_select.search, largest, [squares(k) for k in range(4)])
@@ -142,7 +142,7 @@ def test_select_the_largest() -> None:
 
 def test_selection_that_changes_colours() -> None:
     def swapped(grid: Grid) -> Cells:
-        scene = scene_of(grid, "m8")
+        scene = scene_of(grid, "mixed, 8 ways")
         crop = scene.crop(0)
         return np.where(crop == 1, 2, np.where(crop == 2, 1, crop)).astype(np.uint8)
 
@@ -159,7 +159,7 @@ def test_selection_that_changes_colours() -> None:
 
 def test_list_of_colours_by_size() -> None:
     def by_size(grid: Grid) -> Cells:
-        scene = scene_of(grid, "8")
+        scene = scene_of(grid, "one color, 8 ways")
         order = np.argsort(-scene.column("area"), kind="stable")
         return scene.column("color")[order][:, None].astype(np.uint8)
 
@@ -235,7 +235,7 @@ def test_only_exact_programs_are_accepted() -> None:
 
 
 def test_tests_are_distinct_and_true_to_their_word() -> None:
-    scenes = [scene_of(squares(k), "8") for k in range(3)]
+    scenes = [scene_of(squares(k), "one color, 8 ways") for k in range(3)]
     table = enumerate_tests(scenes[:2], scenes[2:])
     rows = {row.tobytes() for row in table.truth}
     assert len(rows) == len(table.tests) > 5
@@ -245,7 +245,7 @@ def test_tests_are_distinct_and_true_to_their_word() -> None:
 
 
 def test_selectors_pick_targets_only() -> None:
-    scenes = [scene_of(squares(k), "8") for k in range(3)]
+    scenes = [scene_of(squares(k), "one color, 8 ways") for k in range(3)]
     targets = np.concatenate([s.column("area") == s.column("area").max() for s in scenes[:2]])
     table = enumerate_tests(scenes[:2], scenes[2:])
     found = selectors(table, [s.n for s in scenes], targets, 2)
@@ -263,14 +263,14 @@ def test_no_time_no_answer(search: Search) -> None:
 def test_operations_refuse_what_does_not_apply(name: str) -> None:
     blank = freeze(np.zeros((3, 3), dtype=np.uint8))
     arguments: tuple[Any, ...] = {
-        "object_rule": ("8", "0", ((ALWAYS, ("keep",)),)),
-        "object_rules": ("8", "0", ((ALWAYS, ("keep",)),)),
-        "object_table": ("8", "0", "area", "value", ((1, ("keep",)),)),
-        "select": ("8", "0", "crop", "d8 0", ALWAYS),
-        "places": ("8", "0", ((ALWAYS, "own"),)),
-        "places_table": ("8", "0", "area", "value", ((1, "own"),)),
-        "listing": ("8", "0", "row", "area", 1, 0),
-        "lookup": ("8", "0", "area", ((1, ((1,),)),)),
+        "object_rule": ("one color, 8 ways", "0", ((ALWAYS, ("keep",)),)),
+        "object_rules": ("one color, 8 ways", "0", ((ALWAYS, ("keep",)),)),
+        "object_table": ("one color, 8 ways", "0", "area", "value", ((1, ("keep",)),)),
+        "select": ("one color, 8 ways", "0", "crop", "as is", ALWAYS),
+        "places": ("one color, 8 ways", "0", ((ALWAYS, "own"),)),
+        "places_table": ("one color, 8 ways", "0", "area", "value", ((1, "own"),)),
+        "listing": ("one color, 8 ways", "0", "row", "area", "rising", 0),
+        "lookup": ("one color, 8 ways", "0", "area", ((1, ((1,),)),)),
         "recolored": (((1, 2),),),
     }[name]
     made = run(Call(name, (INPUT, *arguments)), blank, OPS)
@@ -284,7 +284,7 @@ def test_operations_refuse_what_does_not_apply(name: str) -> None:
 def test_objects_that_no_test_tells_apart_leave_an_empty_table_of_the_right_types() -> None:
     grid = np.zeros((5, 5), dtype=np.uint8)
     grid[2, 2] = 4
-    alone = segment(freeze(grid), "4")
+    alone = segment(freeze(grid), "one color, 4 ways")
     assert alone is not None
     table = enumerate_tests([alone], [alone])
     assert table.tests == ()

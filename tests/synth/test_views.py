@@ -18,7 +18,7 @@ from solver.synth.grids import search as grids
 from solver.synth.interpret import run
 from solver.synth.program import INPUT, Call, Solution, parse
 from solver.synth.views import KINDS, GridView, Kind, fixed_colors, inverse, pooled, through
-from solver.views import turn, unturn
+from solver.views import TURNS, turn, unturn
 
 Cells = NDArray[Any]
 STEPS = 120
@@ -88,7 +88,7 @@ def test_outputs_turn_with_their_inputs(d8: int) -> None:
     turned = GridView(inverse(d8)).apply_task(task)
     found = early(through(GridView(d8), sorts, turned, soon()))
     assert [str(s.program) for s in found] == [
-        f"turn(sorted_columns(turn(input, {d8})), {inverse(d8)})"
+        f"turn(sorted_columns(turn(input, {TURNS[d8]!r})), {TURNS[inverse(d8)]!r})"
     ]
     assert same(found[0].outputs[0], freeze(turn(answer, inverse(d8))))
     assert found[0].cost > 8.0
@@ -146,7 +146,7 @@ def test_what_all_views_find_is_pooled() -> None:
     kinds = [Kind(sorts, share=1.0, d8=d8) for d8 in range(8)]
     found = early(pooled(task, soon(), kinds))
     assert {str(s.program) for s in found} == {
-        f"turn(sorted_columns(turn(input, {d8})), {inverse(d8)})" for d8 in (3, 4)
+        f"turn(sorted_columns(turn(input, {TURNS[d8]!r})), {TURNS[inverse(d8)]!r})" for d8 in (3, 4)
     }
 
 

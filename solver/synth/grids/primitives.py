@@ -13,150 +13,121 @@ from typing import Any
 
 import numpy as np
 
-from solver.grid import freeze
+from solver.grid import COLORS, freeze
 from solver.synth.grids import dispatch as dp
+from solver.synth.grids import modes as md
 from solver.synth.grids.expand import DROP, IMAGE, JOIN, KEEP, MAP, PAIR, PICK, SIZED, SORT, SPLIT
 from solver.synth.grids.kernels_color import AREA
-from solver.synth.grids.kernels_list import MEASURES, MOST, POOL, ordered
+from solver.synth.grids.kernels_list import MOST, POOL, ordered
 from solver.synth.program import Call, Image, Op
 
-Palette = Sequence[int]
+Reader = Callable[[md.Words], int | None]
 
 
 @dataclass(frozen=True)
 class Primitive:
-    """A kernel under its name. `args` are its parameters in a task with these colours."""
+    """A kernel under its name. `modes` are its modes in a task with these colours."""
 
     name: str
     meaning: str
-    args: Callable[[Palette], Sequence[int]]
+    modes: md.ModesOf
     cost: int = 8
 
+    def words(self, mode: int) -> md.Words:
+        """The arguments that a program writes for a mode."""
+        return self.modes(range(COLORS))[mode]
 
-def _fixed(*values: int) -> Callable[[Palette], Sequence[int]]:
-    return lambda palette: values
+    def reader(self) -> Reader:
+        """A function from a program's arguments to the mode; None if there is no such mode.
 
+        Journals of versions before 0.3 write the mode itself, an integer.
+        """
+        modes = {words: mode for mode, words in self.modes(range(COLORS)).items()}
 
-def _colors(palette: Palette) -> Sequence[int]:
-    return [c for c in palette if c]
+        def read(words: md.Words) -> int | None:
+            number = words[0] if len(words) == 1 and type(words[0]) is int else None
+            return modes.get(words, number)
 
+        return read
 
-def _any_color(palette: Palette) -> Sequence[int]:
-    return list(palette)
-
-
-def _boxes(palette: Palette) -> Sequence[int]:
-    return [c + 10 * inset for inset in (0, 1) for c in palette]
-
-
-def _frames(palette: Palette) -> Sequence[int]:
-    return [0, *(c + form for form in (0, 10) for c in palette if c)]
-
-
-_none = _fixed(0)
 
 # In the order of the dispatch tuples: the position is the code.
 IMAGES = (
-    Primitive("keep_color", "keep one colour", _colors, 9),
-    Primitive("erase_color", "erase one colour", _colors, 9),
-    Primitive("negative", "ground and the rest change roles", _none, 8),
-    Primitive("keep_ranked", "keep or erase the commonest or rarest colour", _fixed(0, 1, 2, 3), 8),
-    Primitive("paint_ranked", "everything takes the commonest or rarest colour", _fixed(0, 1), 8),
-    Primitive("ground_swap", "the most frequent colour becomes ground", _fixed(0, 1), 8),
-    Primitive("swap_two", "exchange the only two colours", _fixed(0, 1), 9),
-    Primitive("solid", "a full rectangle of the image's size", _none, 8),
-    Primitive("one_cell", "one cell of the commonest or rarest colour", _fixed(0, 1), 9),
-    Primitive(
-        "color_row", "the colours, commonest first, as a line or as bars", _fixed(0, 1, 2, 3), 10
-    ),
-    Primitive(
-        "count_drawn", "a count drawn as a square, a row or a column", _fixed(*range(12)), 11
-    ),
-    Primitive("turned", "rotate, flip, transpose", _fixed(1, 2, 3, 4, 5, 6, 7), 7),
-    Primitive("crop", "cut down to the content", _none, 7),
-    Primitive("to_origin", "take the place (0, 0)", _none, 8),
-    Primitive("color_box", "cut down to the box of one colour, or to its inside", _boxes, 10),
-    Primitive("part", "halves, quarters, thirds, inside, edges", _fixed(*range(15)), 9),
-    Primitive("framed", "one more cell on every side", _any_color, 10),
-    Primitive("squeeze", "drop blank, repeated or uniform lines", _fixed(0, 1, 2), 8),
-    Primitive("scale_up", "every cell becomes a square of cells", _fixed(0, 2, 3), 8),
-    Primitive("scale_down", "every square of cells becomes a cell", _fixed(0, 2, 3), 9),
-    Primitive(
-        "tile",
-        "copies side by side, plain or mirrored",
-        _fixed(12, 21, 22, 33, 13, 31, 112, 221, 322, 512, 621, 722, 122, 222, 522, 622),
-        10,
-    ),
-    Primitive("kaleidoscope", "four copies, each turned on", _fixed(0, 1, 2, 3), 9),
-    Primitive(
-        "self_copies", "copies of the image in place of its own cells", _fixed(0, 1, 2, 3), 8
-    ),
-    Primitive("shifted", "move by one cell within the frame", _fixed(*range(8)), 10),
-    Primitive("moved", "change place by its own size or one cell", _fixed(*range(8)), 10),
-    Primitive("sorted_lines", "sort rows or columns by content", _fixed(0, 1, 2, 3), 10),
-    Primitive("falling", "cells fall to one side", _fixed(0, 1, 2, 3), 8),
-    Primitive("filled", "enclosed ground: filled, alone, or all but it", _fixed(*range(6)), 8),
-    Primitive("hull", "boxes around components", _fixed(0, 1, 2, 3), 9),
-    Primitive("rim", "edge cells, inner cells, outlines", _fixed(*range(8)), 7),
-    Primitive(
-        "smear",
-        "cells run over ground",
-        _fixed(1, 2, 4, 8, 3, 12, 15, 16, 32, 64, 128, 144, 96, 240, 255, 271, 496),
-        9,
-    ),
-    Primitive("full_lines", "rows and columns filled", _fixed(1, 2, 3, 5, 6, 7), 9),
-    Primitive(
-        "connected", "equal colours are joined by lines", _fixed(1, 2, 3, 4, 7, 9, 10, 11), 8
-    ),
-    Primitive("spread", "colours grow over ground", _fixed(0, 1, 2, 3), 9),
-    Primitive("flooded", "rare colours flood ground", _fixed(0, 1), 9),
-    Primitive("sized_parts", "components chosen by size or touch", _fixed(*range(12)), 8),
-    Primitive("smoothed", "lone cells take what surrounds them", _fixed(0, 1), 9),
-    Primitive("mirrored", "ground takes the mirror image", _fixed(1, 2, 3, 4, 7, 9, 10, 11, 15), 9),
-    Primitive("mirrored_best", "one colour is replaced by symmetry", _any_color, 9),
-    Primitive(
-        "periodic",
-        "one colour is replaced by a periodic pattern",
-        lambda palette: [c + 10 * mode for mode in range(4) for c in palette],
-        10,
-    ),
-    Primitive("largest_rectangle", "the largest rectangle of ground or colour", _fixed(0, 1), 9),
+    Primitive("keep_color", "keep one colour", md.colors, 9),
+    Primitive("erase_color", "erase one colour", md.colors, 9),
+    Primitive("negative", "ground and the rest change roles", md.NONE, 8),
+    Primitive("keep_ranked", "keep or erase the commonest or rarest colour", md.RANKED_OR_REST, 8),
+    Primitive("paint_ranked", "everything takes the commonest or rarest colour", md.RANKED, 8),
+    Primitive("ground_swap", "the most frequent colour becomes ground", md.GROUND_SWAPS, 8),
+    Primitive("swap_two", "exchange the only two colours", md.TWO_COLORS, 9),
+    Primitive("solid", "a full rectangle of the image's size", md.NONE, 8),
+    Primitive("one_cell", "one cell of the commonest or rarest colour", md.RANKED, 9),
+    Primitive("color_row", "the colours, commonest first, as a line or as bars", md.COLOR_ROWS, 10),
+    Primitive("count_drawn", "a count drawn as a square, a row or a column", md.COUNTS, 11),
+    Primitive("turned", "rotate, flip, transpose", md.TURNS, 7),
+    Primitive("crop", "cut down to the content", md.NONE, 7),
+    Primitive("to_origin", "take the place (0, 0)", md.NONE, 8),
+    Primitive("color_box", "cut down to the box of one colour, or to its inside", md.boxes, 10),
+    Primitive("part", "halves, quarters, thirds, inside, edges", md.PARTS, 9),
+    Primitive("framed", "one more cell on every side", md.any_color, 10),
+    Primitive("squeeze", "drop blank, repeated or uniform lines", md.DROPPED_LINES, 8),
+    Primitive("scale_up", "every cell becomes a square of cells", md.SCALES_UP, 8),
+    Primitive("scale_down", "every square of cells becomes a cell", md.SCALES_DOWN, 9),
+    Primitive("tile", "copies side by side, plain or mirrored", md.TILES, 10),
+    Primitive("kaleidoscope", "four copies, each turned on", md.QUARTER_TURNS, 9),
+    Primitive("self_copies", "copies of the image in place of its own cells", md.COPIED, 8),
+    Primitive("shifted", "move by one cell within the frame", md.SHIFTS, 10),
+    Primitive("moved", "change place by its own size or one cell", md.MOVES, 10),
+    Primitive("sorted_lines", "sort rows or columns by content", md.LINE_ORDERS, 10),
+    Primitive("falling", "cells fall to one side", md.FALLS, 8),
+    Primitive("filled", "enclosed ground: filled, alone, or all but it", md.FILLS, 8),
+    Primitive("hull", "boxes around components", md.HULLS, 9),
+    Primitive("rim", "edge cells, inner cells, outlines", md.RIMS, 7),
+    Primitive("smear", "cells run over ground", md.SMEARS, 9),
+    Primitive("full_lines", "rows and columns filled", md.FULL_LINES, 9),
+    Primitive("connected", "equal colours are joined by lines", md.LINKS, 8),
+    Primitive("spread", "colours grow over ground", md.SPREADS, 9),
+    Primitive("flooded", "rare colours flood ground", md.FLOODS, 9),
+    Primitive("sized_parts", "components chosen by size or touch", md.SIZED_PARTS, 8),
+    Primitive("smoothed", "lone cells take what surrounds them", md.SMOOTHINGS, 9),
+    Primitive("mirrored", "ground takes the mirror image", md.MIRRORS, 9),
+    Primitive("mirrored_best", "one colour is replaced by symmetry", md.any_color, 9),
+    Primitive("periodic", "one colour is replaced by a periodic pattern", md.periods, 10),
+    Primitive("largest_rectangle", "the largest rectangle of ground or colour", md.RECTANGLES, 9),
 )
 SIZES = (
-    Primitive("placed", "put into a frame", _fixed(0, 1, 2, 3, 4, 5), 8),
-    Primitive("reflowed", "cells in reading order", _fixed(0, 1, 2, 3), 10),
-    Primitive("stretched", "scaled to the frame", _none, 8),
-    Primitive("repeated", "copies fill the frame", _fixed(0, 1, 2, 3, 4), 7),
-    Primitive("go_on", "a periodic pattern goes on", _fixed(0, 1, 2, 3), 9),
-    Primitive("color_frame", "a frame of one colour", _frames, 10),
+    Primitive("placed", "put into a frame", md.PLACES, 8),
+    Primitive("reflowed", "cells in reading order", md.FLOWS, 10),
+    Primitive("stretched", "scaled to the frame", md.NONE, 8),
+    Primitive("repeated", "copies fill the frame", md.REPEATS, 7),
+    Primitive("go_on", "a periodic pattern goes on", md.CONTINUATIONS, 9),
+    Primitive("color_frame", "a frame of one colour", md.frames, 10),
 )
 PAIRS = (
-    Primitive("with_input", "mask by the input, lay over it", _fixed(0, 1, 2, 3, 4, 5), 9),
-    Primitive("input_there", "what the input has in this box", _fixed(0, 1), 9),
-    Primitive("input_times", "copies in place of cells, with the input", _fixed(0, 1, 2, 3), 9),
+    Primitive("with_input", "mask by the input, lay over it", md.WITH_INPUT, 9),
+    Primitive("input_there", "what the input has in this box", md.INPUT_BOXES, 9),
+    Primitive("input_times", "copies in place of cells, with the input", md.INPUT_COPIES, 9),
 )
 SPLITS = (
-    Primitive("split_colors", "one image for each colour", _fixed(0, 1), 6),
-    Primitive("split_parts", "connected components", _fixed(0, 1, 2, 3, 4, 5, 6, 7), 7),
-    Primitive("split_lines", "parts between separators", _fixed(0, 1), 5),
-    Primitive("split_even", "equal parts", _fixed(0, 12, 21, 13, 31, 22, 33), 7),
-    Primitive("split_strips", "rows, columns, blocks between blank lines", _fixed(0, 1, 2, 3), 9),
-    Primitive("split_holes", "regions of ground", _fixed(0, 1), 7),
-    Primitive("split_marked", "rectangles marked by corners or frames", _fixed(0, 1, 2, 3), 8),
+    Primitive("split_colors", "one image for each colour", md.COLOR_LISTS, 6),
+    Primitive("split_parts", "connected components", md.COMPONENTS, 7),
+    Primitive("split_lines", "parts between separators", md.SEPARATORS, 5),
+    Primitive("split_even", "equal parts", md.EVEN_PARTS, 7),
+    Primitive("split_strips", "rows, columns, blocks between blank lines", md.STRIPS, 9),
+    Primitive("split_holes", "regions of ground", md.HOLES, 7),
+    Primitive("split_marked", "rectangles marked by corners or frames", md.MARKED, 8),
 )
 JOINS = (
-    Primitive("draw_all", "draw all in their places", _fixed(0, 1, 2, 3), 4),
-    Primitive("stacked", "side by side, one below the other", _fixed(*range(8)), 8),
-    Primitive("combined", "cell by cell: all, none, one, commonest", _fixed(*range(8)), 6),
-    Primitive("overview", "one cell for each image", _fixed(0, 1, 2), 5),
-    Primitive("list_count", "their number or colours as a shape", _fixed(*range(6)), 7),
+    Primitive("draw_all", "draw all in their places", md.LAYERINGS, 4),
+    Primitive("stacked", "side by side, one below the other", md.STACKS, 8),
+    Primitive("combined", "cell by cell: all, none, one, commonest", md.COMBINATIONS, 6),
+    Primitive("overview", "one cell for each image", md.OVERVIEWS, 5),
+    Primitive("list_count", "their number or colours as a shape", md.LIST_COUNTS, 7),
 )
-_MEASURED = tuple(range(2 * len(MEASURES)))
-_CHOICES = (*_MEASURED, 32, 33, 34, 48, 64, 66)
-PICKED = Primitive("pick", "the image that is extreme in a measure", _fixed(*_CHOICES[:-2]), 6)
-KEPT = Primitive("keep", "the images that are extreme in a measure", _fixed(*_CHOICES), 9)
-DROPPED = Primitive("drop", "all images but the extreme ones", _fixed(*_CHOICES), 9)
-SORTED = Primitive("sort", "order by a measure", _fixed(*_MEASURED[:18]), 10)
+PICKED = Primitive("pick", "the image that is extreme in a measure", md.PICKS, 6)
+KEPT = Primitive("keep", "the images that are extreme in a measure", md.CHOICES, 9)
+DROPPED = Primitive("drop", "all images but the extreme ones", md.CHOICES, 9)
+SORTED = Primitive("sort", "order by a measure", md.ORDERS, 10)
 
 # Image primitives that may be applied to every image of a list.
 _EACH = {
@@ -187,13 +158,13 @@ _FAMILIES = {
 }
 
 
-def operations(palette: Palette, sized: bool) -> np.ndarray[Any, np.dtype[np.int64]]:
+def operations(palette: md.Palette, sized: bool) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Rows (kind, code, arg, cost) of all primitives; sized ones only if a size is known."""
     rows = [
         (kind, code, arg, primitive.cost)
         for kind, family in _FAMILIES.items()
         for code, primitive in enumerate(family)
-        for arg in primitive.args(palette)
+        for arg in primitive.modes(palette)
         if sized or kind != SIZED
     ]
     codes = {primitive.name: code for code, primitive in enumerate(IMAGES)}
@@ -203,14 +174,15 @@ def operations(palette: Palette, sized: bool) -> np.ndarray[Any, np.dtype[np.int
 
 def call(kind: int, code: int, arg: int, on: Call, leaf: Call, size: Call | None) -> Call:
     """The program step of one row: `on` is the program so far, `leaf` the input."""
+    primitive = _FAMILIES[IMAGE if kind == MAP else kind][code]
+    name, words = primitive.name, primitive.words(arg)
     if kind == MAP:
-        return Call("each", (on, IMAGES[code].name, arg))
-    name = _FAMILIES[kind][code].name
+        return Call("each", (on, name, *words))
     if kind == SIZED:
-        return Call(name, (on, arg, size))
+        return Call(name, (on, *words, size))
     if kind == PAIR:
-        return Call(name, (on, arg, leaf))
-    return Call(name, (on, arg))
+        return Call(name, (on, *words, leaf))
+    return Call(name, (on, *words))
 
 
 # --- evaluation -------------------------------------------------------------------------
@@ -244,10 +216,10 @@ def _cells(image: Image) -> np.ndarray[Any, Any]:
     return np.array(image.cells, dtype=np.uint8, order="C")  # writable: kernels know one type
 
 
-def _image_op(code: int) -> Callable[..., Any]:
-    def apply(value: Any, arg: int) -> Image | None:
-        image = as_image(value)
-        if image is None:
+def _image_op(code: int, read: Reader) -> Callable[..., Any]:
+    def apply(value: Any, *words: int | str) -> Image | None:
+        image, arg = as_image(value), read(words)
+        if image is None or arg is None:
             return None
         out = np.empty(POOL, np.uint8)
         return _result(out, dp.image_op(code, _cells(image), image.y, image.x, arg, out))
@@ -255,10 +227,11 @@ def _image_op(code: int) -> Callable[..., Any]:
     return apply
 
 
-def _sized_op(code: int) -> Callable[..., Any]:
-    def apply(value: Any, arg: int, size: tuple[int, int]) -> Image | None:
-        image = as_image(value)
-        if image is None:
+def _sized_op(code: int, read: Reader) -> Callable[..., Any]:
+    def apply(value: Any, *words_and_size: Any) -> Image | None:
+        *words, size = words_and_size
+        image, arg = as_image(value), read(tuple(words))
+        if image is None or arg is None:
             return None
         out = np.empty(POOL, np.uint8)
         cells = _cells(image)
@@ -267,10 +240,11 @@ def _sized_op(code: int) -> Callable[..., Any]:
     return apply
 
 
-def _pair_op(code: int) -> Callable[..., Any]:
-    def apply(value: Any, arg: int, other: Any) -> Image | None:
-        image, base = as_image(value), as_image(other)
-        if image is None or base is None:
+def _pair_op(code: int, read: Reader) -> Callable[..., Any]:
+    def apply(value: Any, *words_and_input: Any) -> Image | None:
+        *words, leaf = words_and_input
+        image, base, arg = as_image(value), as_image(leaf), read(tuple(words))
+        if image is None or base is None or arg is None:
             return None
         out = np.empty(POOL, np.uint8)
         cells = _cells(image)
@@ -279,10 +253,10 @@ def _pair_op(code: int) -> Callable[..., Any]:
     return apply
 
 
-def _split_op(code: int) -> Callable[..., Any]:
-    def apply(value: Any, arg: int) -> tuple[Image, ...] | None:
-        image = as_image(value)
-        if image is None:
+def _split_op(code: int, read: Reader) -> Callable[..., Any]:
+    def apply(value: Any, *words: int | str) -> tuple[Image, ...] | None:
+        image, arg = as_image(value), read(words)
+        if image is None or arg is None:
             return None
         out = np.empty(POOL, np.uint8)
         boxes = np.empty((MOST, 6), np.int64)
@@ -307,11 +281,11 @@ def _packed(images: Sequence[Image]) -> tuple[np.ndarray[Any, Any], np.ndarray[A
     return np.concatenate([image.cells.ravel() for image in images]), items
 
 
-def _join_op(code: int) -> Callable[..., Any]:
-    def apply(value: Any, arg: int) -> Image | None:
-        images = as_images(value)
+def _join_op(code: int, read: Reader) -> Callable[..., Any]:
+    def apply(value: Any, *words: int | str) -> Image | None:
+        images, arg = as_images(value), read(words)
         packed = _packed(images) if images else None
-        if images is None or packed is None:
+        if images is None or packed is None or arg is None:
             return None
         out = np.empty(POOL, np.uint8)
         return _result(out, dp.join_op(code, packed[0], packed[1], len(images), arg, out))
@@ -319,58 +293,69 @@ def _join_op(code: int) -> Callable[..., Any]:
     return apply
 
 
-def _chosen(value: Any, arg: int, drop: bool) -> tuple[Image, ...] | None:
-    images = as_images(value)
-    packed = _packed(images) if images else None
-    if images is None or packed is None:
-        return None
-    keep = np.empty(len(images), np.bool_)
-    dp.chosen(packed[0], packed[1], len(images), arg, keep)
-    return tuple(image for image, kept in zip(images, keep, strict=True) if kept != drop) or None
+def _choice(read: Reader, drop: bool) -> Callable[..., Any]:
+    def apply(value: Any, *words: int | str) -> tuple[Image, ...] | None:
+        images, arg = as_images(value), read(words)
+        packed = _packed(images) if images else None
+        if images is None or packed is None or arg is None:
+            return None
+        keep = np.empty(len(images), np.bool_)
+        dp.chosen(packed[0], packed[1], len(images), arg, keep)
+        chosen = (image for image, kept in zip(images, keep, strict=True) if kept != drop)
+        return tuple(chosen) or None
+
+    return apply
 
 
-def _pick(value: Any, arg: int) -> Image | None:
-    kept = _chosen(value, arg, False)
-    return kept[0] if kept else None
+def _pick_op(read: Reader) -> Callable[..., Any]:
+    keep = _choice(read, drop=False)
+
+    def apply(value: Any, *words: int | str) -> Image | None:
+        kept = keep(value, *words)
+        return kept[0] if kept else None
+
+    return apply
 
 
-def _sort(value: Any, arg: int) -> tuple[Image, ...] | None:
-    images = as_images(value)
-    packed = _packed(images) if images else None
-    if images is None or packed is None:
-        return None
-    order = np.empty(len(images), np.int64)
-    ordered(packed[0], packed[1], len(images), arg, order)
-    return tuple(images[k] for k in order)
+def _sort_op(read: Reader) -> Callable[..., Any]:
+    def apply(value: Any, *words: int | str) -> tuple[Image, ...] | None:
+        images, arg = as_images(value), read(words)
+        packed = _packed(images) if images else None
+        if images is None or packed is None or arg is None:
+            return None
+        order = np.empty(len(images), np.int64)
+        ordered(packed[0], packed[1], len(images), arg, order)
+        return tuple(images[k] for k in order)
+
+    return apply
 
 
-def _each(value: Any, name: str, arg: int) -> tuple[Image, ...] | None:
+def _each(value: Any, name: str, *words: int | str) -> tuple[Image, ...] | None:
     images = as_images(value)
     if images is None or name not in _IMAGE_OPS:
         return None
-    done = [_IMAGE_OPS[name](image, arg) for image in images]
+    done = [_IMAGE_OPS[name].function(image, *words) for image in images]
     return None if any(image is None for image in done) else tuple(done)
 
 
-_IMAGE_OPS = {primitive.name: _image_op(code) for code, primitive in enumerate(IMAGES)}
-
-
 def _family(
-    family: Sequence[Primitive], maker: Callable[[int], Callable[..., Any]]
+    family: Sequence[Primitive], maker: Callable[[int, Reader], Callable[..., Any]]
 ) -> dict[str, Op]:
-    return {p.name: Op(maker(code), p.meaning) for code, p in enumerate(family)}
+    return {p.name: Op(maker(code, p.reader()), p.meaning) for code, p in enumerate(family)}
 
+
+_IMAGE_OPS = _family(IMAGES, _image_op)
 
 OPS: dict[str, Op] = {
-    **_family(IMAGES, _image_op),
+    **_IMAGE_OPS,
     **_family(SIZES, _sized_op),
     **_family(PAIRS, _pair_op),
     **_family(SPLITS, _split_op),
     **_family(JOINS, _join_op),
-    "pick": Op(_pick, PICKED.meaning),
-    "keep": Op(lambda value, arg: _chosen(value, arg, False), KEPT.meaning),
-    "drop": Op(lambda value, arg: _chosen(value, arg, True), DROPPED.meaning),
-    "sort": Op(_sort, SORTED.meaning),
+    "pick": Op(_pick_op(PICKED.reader()), PICKED.meaning),
+    "keep": Op(_choice(KEPT.reader(), drop=False), KEPT.meaning),
+    "drop": Op(_choice(DROPPED.reader(), drop=True), DROPPED.meaning),
+    "sort": Op(_sort_op(SORTED.reader()), SORTED.meaning),
     "each": Op(_each, "apply an image operation to every image of a list"),
 }
 assert AREA <= POOL

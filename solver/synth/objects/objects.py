@@ -25,17 +25,22 @@ MAX_OBJECTS = 180  # a grid of more objects is no scene of objects
 MAX_CELLS = 100_000  # nor is one whose (n, H, W) masks would be larger
 
 MODES = {
-    "8": "mono-coloured, 8 neighbours",
-    "4": "mono-coloured, 4 neighbours",
-    "m8": "any colours but the background, 8 neighbours",
-    "m4": "any colours but the background, 4 neighbours",
-    "c": "all cells of a colour",
-    "a4": "mono-coloured, 4 neighbours, the background's regions too",
-    "h4": "regions of the background, 4 neighbours",
-    "px": "single cells that are not background",
+    "one color, 8 ways": "components of one colour, 8 neighbours",
+    "one color, 4 ways": "components of one colour, 4 neighbours",
+    "mixed, 8 ways": "components of any colours but the background, 8 neighbours",
+    "mixed, 4 ways": "components of any colours but the background, 4 neighbours",
+    "colors": "all cells of a colour",
+    "regions": "components of one colour, the background's too, 4 neighbours",
+    "ground": "components of the background, 4 neighbours",
+    "cells": "single cells that are not background",
     "ink": "all cells that are not background, as one object",
 }
-PART_MODES = tuple(f"p {way}" for way in WAYS)  # rectangular parts, see `part_split`
+OBJECT_MODES = tuple(mode for mode in MODES if mode != "cells")
+PART_MODES = tuple(f"parts {way}" for way in WAYS)  # rectangular parts, see `split`
+# The names of the same modes in journals of versions before 0.3.
+_OLD_MODES = dict(zip(("8", "4", "m8", "m4", "c", "a4", "h4", "px", "ink"), MODES, strict=True)) | {
+    f"p {way}": mode for way, mode in zip(WAYS, PART_MODES, strict=True)
+}
 
 # Columns the kernel fills, then columns made from them by `_relations`.
 _KERNEL = (
@@ -100,7 +105,7 @@ class Scene:
 
 def prepare() -> None:
     """Compile, or load, the kernels of this module."""
-    segment(freeze(np.eye(3, dtype=np.uint8)), "8")
+    segment(freeze(np.eye(3, dtype=np.uint8)), "one color, 8 ways")
 
 
 def background(grid: Grid, how: str) -> int:
@@ -119,6 +124,7 @@ def segment(grid: Grid, mode: str, how: str = "0") -> Scene | None:
     """
     if grid.flags.writeable or not grid.flags.c_contiguous:
         grid = freeze(grid)  # kernels are compiled for frozen grids only
+    mode = _OLD_MODES.get(mode, mode)
     slot = (key(grid), mode, how)
     if slot not in _scenes:
         if len(_scenes) >= _KEPT_SCENES:
@@ -141,20 +147,20 @@ def _segment(grid: Grid, mode: str, how: str) -> Scene | None:
 
 def label(grid: Grid, ground: int, mode: str) -> tuple[NDArray[np.int16], int]:
     """(H, W) labels 1..n in reading order of the first cell, 0 for no object; and n."""
-    if mode.startswith("p "):
-        return _label_parts(grid, ground, mode[2:])
+    if mode in PART_MODES:
+        return _label_parts(grid, ground, mode.removeprefix("parts "))
     if mode == "ink":
         ink = np.asarray(grid != ground, dtype=np.int16)
         return ink, int(ink.max())
-    if mode == "px":
+    if mode == "cells":
         return _label_cells(grid, ground)
-    if mode == "c":
+    if mode == "colors":
         return _label_colors(grid, ground)
-    if mode == "h4":
+    if mode == "ground":
         return _flood(freeze((grid == ground).astype(np.uint8)), 0, False, True)
-    if mode == "a4":
+    if mode == "regions":
         return _flood(grid, 255, False, True)
-    return _flood(grid, ground, mode.endswith("8"), not mode.startswith("m"))
+    return _flood(grid, ground, mode.endswith("8 ways"), mode.startswith("one color"))
 
 
 def _flood(grid: Grid, ground: int, diagonal: bool, mono: bool) -> tuple[NDArray[np.int16], int]:

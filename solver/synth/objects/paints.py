@@ -18,6 +18,8 @@ from solver.synth.objects.colors import color_ref
 from solver.synth.objects.objects import Ints, Scene
 from solver.synth.objects.rays import DIRECTIONS
 from solver.synth.objects.regions import region
+from solver.synth.program import position
+from solver.views import TURNS
 
 Action = tuple[Any, ...]
 Paint = NDArray[np.int8]  # (n, H, W), -1 for nothing
@@ -194,9 +196,9 @@ def _goal(scene: Scene, ref: str) -> int:
     return int(same[area[same].argmax()]) if len(same) else -1
 
 
-def _turn(scene: Scene, d8: int) -> Paint:
+def _turn(scene: Scene, how: str | int) -> Paint:
     """Turn in place: the box's top left corner stays."""
-    return _placed(scene, d8, np.zeros((scene.n, 2), dtype=np.int64))
+    return _placed(scene, position(TURNS, how), np.zeros((scene.n, 2), dtype=np.int64))
 
 
 def _mirror(scene: Scene, direction: str, gap: int) -> Paint:

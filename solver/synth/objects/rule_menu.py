@@ -21,6 +21,7 @@ from solver.synth.objects.paints import ERASING, KEEP, Action, Paint, paint
 from solver.synth.objects.regions import ALL_REGIONS, REGION_COST, region
 from solver.synth.objects.rule_learn import Actions
 from solver.synth.objects.stamps import stamps
+from solver.views import TURNS
 
 REF_COST = {name: 2.0 + 0.25 * i for i, name in enumerate(REFS)}
 
@@ -143,7 +144,7 @@ def _others(scenes: Sequence[Scene], outputs: Sequence[Grid]) -> Iterator[tuple[
     """Actions that are no plain painting, with their bits."""
     sides = ("up", "down", "left", "right")
     yield from ((("fall", side), 3.0) for side in sides)
-    if scenes[0].mode != "px":
+    if scenes[0].mode != "cells":
         yield from _shape_actions(sides)
     shown = np.unique(np.concatenate([scene.column("color") for scene in scenes]))
     for ref in ("largest", *map(str, shown)):
@@ -164,7 +165,7 @@ def _others(scenes: Sequence[Scene], outputs: Sequence[Grid]) -> Iterator[tuple[
 
 
 def _shape_actions(sides: Sequence[str]) -> Iterator[tuple[Action, float]]:
-    yield from ((("turn", k), 4.0) for k in range(1, 8))
+    yield from ((("turn", how), 4.0) for how in TURNS[1:])
     yield ("swap",), 4.0
     yield from ((("mirror", side, gap), 4.0 + abs(gap)) for side in sides for gap in (0, 1, -1))
 

@@ -15,7 +15,7 @@ from solver.grid import Grid, Task
 from solver.synth.fit import Cells, distinct, fit, until
 from solver.synth.objects import objects
 from solver.synth.objects.colors import REFS, color_ref
-from solver.synth.objects.objects import PART_MODES, Scene, segment
+from solver.synth.objects.objects import OBJECT_MODES, PART_MODES, Scene, segment
 from solver.synth.objects.rule_learn import (
     ALWAYS,
     Test,
@@ -25,11 +25,10 @@ from solver.synth.objects.rule_learn import (
 )
 from solver.synth.objects.rules import all_scenes
 from solver.synth.program import Op, Solution
-from solver.views import turn
+from solver.views import TURNS, turn
 
 CROPS = ("crop", "alone", "inner")
-_OBJECT_MODES = ("8", "4", "m8", "m4", "c", "a4", "h4", "ink")
-_SELECT_MODES = (*_OBJECT_MODES, *PART_MODES)
+_SELECT_MODES = (*OBJECT_MODES, *PART_MODES)
 
 
 def prepare() -> None:
@@ -83,8 +82,8 @@ def _select(
 
 def _changes(task: Task) -> Iterator[tuple[str, float]]:
     """What may happen to a picture after it is cut out, with its bits; see `changed`."""
-    yield "d8 0", 0.0
-    yield from ((f"d8 {k}", 3.0) for k in range(1, 8))
+    yield TURNS[0], 0.0
+    yield from ((how, 3.0) for how in TURNS[1:])
     yield from ((f"scale {k}", 3.0) for k in range(2, 5))
     yield "swap", 3.0
     colors = sorted(set.intersection(*(set(p.output.ravel().tolist()) for p in task.train)))
@@ -95,10 +94,15 @@ def _changes(task: Task) -> Iterator[tuple[str, float]]:
 
 
 def changed(scene: Scene, i: int, cells: Grid, change: str) -> Grid | None:
-    """A picture turned (`d8 k`), enlarged (`scale k`), with its two colours exchanged (`swap`),
-    another background (`ground c`) or one colour for all the rest (`ink ref`)."""
+    """A picture turned (one of `TURNS`) or enlarged (`scale k`).
+
+    Or with its two colours exchanged (`swap`), with another background (`ground c`), or with one
+    colour for all the rest (`ink ref`).
+    """
+    if change in TURNS:
+        return turn(cells, TURNS.index(change))
     verb, _, rest = change.partition(" ")
-    if verb == "d8":
+    if verb == "d8":  # in journals of versions before 0.3
         return turn(cells, int(rest))
     if verb == "scale":
         return np.kron(cells, np.ones((int(rest), int(rest)), dtype=np.uint8))

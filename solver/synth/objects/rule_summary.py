@@ -16,7 +16,15 @@ from solver.grid import Grid, Task
 from solver.synth.fit import Cells, distinct, fit, until
 from solver.synth.objects import objects
 from solver.synth.objects.colors import REFS, color_ref
-from solver.synth.objects.objects import COLUMN, FEATURES, NOMINAL, PART_MODES, Scene, segment
+from solver.synth.objects.objects import (
+    COLUMN,
+    FEATURES,
+    NOMINAL,
+    OBJECT_MODES,
+    PART_MODES,
+    Scene,
+    segment,
+)
 from solver.synth.objects.rule_learn import (
     FEATURE_COST,
     Actions,
@@ -30,7 +38,6 @@ from solver.synth.objects.rule_learn import (
 from solver.synth.objects.rules import all_scenes
 from solver.synth.program import Op, Solution
 
-_OBJECT_MODES = ("8", "4", "m8", "m4", "c", "a4", "h4", "ink")
 _LAYOUTS = ("row", "column", "bars right", "bars left", "bars up", "bars down")
 
 
@@ -41,13 +48,13 @@ def prepare() -> None:
 
 def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     """Summaries that reproduce every demonstration."""
-    for base, train, tests in all_scenes(task, (*_OBJECT_MODES, *PART_MODES), deadline):
+    for base, train, tests in all_scenes(task, (*OBJECT_MODES, *PART_MODES), deadline):
         if deadline.passed():
             return
         yield from distinct(until(_lookups(task, train, tests, base), deadline), 2)
         if any(p.input.shape != p.output.shape for p in task.train):
             yield from distinct(until(_places(task, train, tests, base, deadline), deadline), 2)
-            if train[0].mode in _OBJECT_MODES:
+            if train[0].mode in OBJECT_MODES:
                 yield from distinct(until(_lists(task, train, base), deadline), 2)
         yield None
 
@@ -154,8 +161,8 @@ def _lists(task: Task, train: Sequence[Scene], base: float) -> Iterator[Solution
             yield None
             if feature in NOMINAL or len(np.unique(first.features[:, COLUMN[feature]])) < 2:
                 continue
-            for sign, skip in ((1, 0), (-1, 0), (-1, 1), (1, 1)):
-                args = (mode, how, layout, feature, sign, skip)
+            for order, skip in (("rising", 0), ("falling", 0), ("falling", 1), ("rising", 1)):
+                args = (mode, how, layout, feature, order, skip)
                 made = listing(task.train[0].input, *args)
                 if made is not None and np.array_equal(made, out):
                     cost = base + FEATURE_COST[feature] + 4.0 + skip
@@ -163,10 +170,10 @@ def _lists(task: Task, train: Sequence[Scene], base: float) -> Iterator[Solution
 
 
 def listing(
-    grid: Grid, mode: str, how: str, layout: str, feature: str, sign: int, skip: int
+    grid: Grid, mode: str, how: str, layout: str, feature: str, order: str | int, skip: int
 ) -> Cells | None:
-    """Objects in the order of a property (`sign` 1 rising, -1 falling; ties in reading order),
-    the first `skip` left out.
+    """Objects in the `rising` or `falling` order of a property (ties in reading order), the first
+    `skip` left out.
 
     `row` and `column` list their colours, `bars` draw the property as bars, `stack` puts the
     objects themselves side by side (all must share the other side).
@@ -175,21 +182,22 @@ def listing(
     if scene is None or scene.n == 0:
         return None
     values = scene.column(feature)
-    order = np.argsort(sign * values, kind="stable")[skip:]
-    if not len(order):
+    sign = -1 if order in ("falling", -1) else 1  # numbers: journals of versions before 0.3
+    listed = np.argsort(sign * values, kind="stable")[skip:]
+    if not len(listed):
         return None
-    colors = scene.column("color")[order].astype(np.uint8)
+    colors = scene.column("color")[listed].astype(np.uint8)
     if layout == "row":
         return colors[None]
     if layout == "column":
         return colors[:, None]
     if layout.startswith("stack"):
-        pictures = [scene.alone(int(i)) for i in order]
+        pictures = [scene.alone(int(i)) for i in listed]
         axis = 1 if layout == "stack right" else 0
         if len({p.shape[1 - axis] for p in pictures}) > 1:
             return None
         return np.concatenate(pictures, axis=axis)
-    return _bars(colors, values[order], layout, scene.background)
+    return _bars(colors, values[listed], layout, scene.background)
 
 
 def _bars(colors: Cells, lengths: NDArray[np.int64], layout: str, ground: int) -> Cells | None:

@@ -50,7 +50,7 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
 def prepare() -> None:
     """Compile, or load, the kernels that rules over objects use."""
     grid = freeze(np.diag([1, 1, 2, 2]).astype(np.uint8))
-    scene = segment(grid, "8")
+    scene = segment(grid, "one color, 8 ways")
     if scene is not None:
         region(scene, "holes")
         region(scene, "ray stop up")

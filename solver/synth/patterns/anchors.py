@@ -12,18 +12,22 @@ from numpy.typing import NDArray
 from solver.grid import Grid
 from solver.synth.fit import Cells
 from solver.synth.objects.objects import background, segment
+from solver.synth.program import position
 from solver.views import turn
 
 _MOST_MARKS = 60
 
 
-def anchors(grid: Grid, mode: str, turns: int, scales: int, clear: int) -> Cells | None:
+TEMPLATES = ("kept", "cleared")
+
+
+def anchors(grid: Grid, mode: str, turns: int, scales: int, kept: str | int) -> Cells | None:
     """Draw templates wherever their markers show alone.
 
     Templates are objects of several colours; their markers are the cells of colours that also
     stand outside of templates. Each template is tried in the first `turns` D8 positions and at
     scales 1..`scales`, largest first, and is drawn where its markers match free marker cells
-    exactly. With `clear`, the templates themselves vanish.
+    exactly. The templates themselves are `kept` or `cleared`.
     """
     ground = background(grid, "0")
     scene = segment(grid, mode, "0")
@@ -38,7 +42,11 @@ def anchors(grid: Grid, mode: str, turns: int, scales: int, clear: int) -> Cells
     inside = np.isin(scene.labels, np.array(templates) + 1)
     loose = np.where(inside, ground, grid)
     marks = [c for c in np.unique(loose).tolist() if c != ground]
-    out = np.where(inside, ground, grid).astype(np.uint8) if clear else grid.copy()
+    out = (
+        np.where(inside, ground, grid).astype(np.uint8)
+        if position(TEMPLATES, kept)
+        else grid.copy()
+    )
     drawn = 0
     for i in sorted(templates, key=lambda i: -int(area[i])):
         cells = np.where(scene.alone(i) == ground, 255, scene.alone(i))

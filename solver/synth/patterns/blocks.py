@@ -14,11 +14,8 @@ from numpy.typing import NDArray
 
 from solver.grid import COLORS, Grid, Task
 from solver.synth.fit import Cells, fit
-from solver.synth.program import Op, Solution
-from solver.views import turn
-
-TURNS = tuple(str(k) for k in range(8))
-
+from solver.synth.program import Op, Solution, position
+from solver.views import TURNS, turn
 
 # --- matrices of copies ---------------------------------------------------------------
 
@@ -32,7 +29,8 @@ def content(grid: Grid, name: str) -> Cells | None:
         return np.where(grid == 0, shown[0], 0).astype(np.uint8) if len(shown) == 1 else None
     if name == "own":
         return grid
-    return turn(grid, int(name))
+    # A digit: in journals of versions before 0.3.
+    return turn(grid, int(name) if name.isdigit() else TURNS.index(name))
 
 
 def _factors(task: Task) -> tuple[int, int] | None:
@@ -77,7 +75,7 @@ def _is_block(task: Task, i: int, j: int, name: str) -> bool:
 
 
 def blocks(grid: Grid, layout: tuple[tuple[str, ...], ...]) -> Cells | None:
-    """A matrix of copies of the grid, each turned by D8 (a digit), `blank` or `not`."""
+    """A matrix of copies of the grid, each turned (one of `TURNS`), `blank` or `not`."""
     rows = []
     for names in layout:
         row = [cells for name in names if (cells := content(grid, name)) is not None]
@@ -98,9 +96,9 @@ def _fractals(task: Task) -> Iterator[Solution | None]:
     if not square:
         return
     for k, key in enumerate(_KEYS):
-        for yes in ("0", "not", *TURNS[1:]):
+        for yes in (TURNS[0], "not", *TURNS[1:]):
             for no in ("blank", "color"):
-                yield fit(task, "fractal", fractal, (key, yes, no), 6 + 0.5 * k + (yes != "0"))
+                yield fit(task, "fractal", fractal, (key, yes, no), 6 + 0.5 * k + (yes != TURNS[0]))
 
 
 def fractal(grid: Grid, key: str, yes: str, no: str) -> Cells | None:
@@ -147,14 +145,18 @@ def _expansions(task: Task) -> Iterator[Solution | None]:
             continue
         rows = tuple((slot, tuple(map(tuple, block.tolist()))) for slot, block in table.items())
         if 2 * len(rows) <= sum(len(np.unique(pair.input)) for pair in task.train):
-            yield fit(task, "expand", expand, (int(own), rows), 6 + 0.7 * a * b * len(rows))
+            yield fit(task, "expand", expand, (_BLOCKS[own], rows), 6 + 0.7 * a * b * len(rows))
+
+
+_BLOCKS = ("by color", "own color")
 
 
 def expand(
-    grid: Grid, own: int, table: tuple[tuple[int, tuple[tuple[int, ...], ...]], ...]
+    grid: Grid, kind: str | int, table: tuple[tuple[int, tuple[tuple[int, ...], ...]], ...]
 ) -> Cells | None:
-    """Each cell becomes a block by its colour; with `own`, one block serves all colours but 0
-    and its 10 stands for the cell's colour."""
+    """Each cell becomes a block `by color`, or one block (`own color`) serves all colours but 0 and
+    its 10 stands for the cell's colour."""
+    own = position(_BLOCKS, kind) == 1
     known = {slot: np.array(block) for slot, block in table}
     if len({block.shape for block in known.values()}) != 1:
         return None
@@ -171,18 +173,25 @@ def expand(
 
 
 def _mirrors(task: Task) -> Iterator[Solution | None]:
-    for rows in (-1, 0, 1, 2):
-        for columns in (-1, 0, 1, 2):
-            if (rows, columns) == (0, 0):
+    for rows in _UNFOLDED:
+        for columns in _UNFOLDED:
+            if rows == columns == "same":
                 continue
             yield fit(task, "unfold", unfold, (rows, columns), 6.0)
 
 
-def unfold(grid: Grid, rows: int, columns: int) -> Cells:
-    """The grid and its mirror image sharing the edge: 1 below (right), -1 above (left), 2 twice
-    (the image, its mirror image, and it again)."""
+_UNFOLDED = {"before": -1, "same": 0, "after": 1, "twice": 2}
+
+
+def unfold(grid: Grid, rows: str | int, columns: str | int) -> Cells:
+    """The grid and its mirror image sharing an edge: the image `before` or `after` the grid.
+
+    `twice`: the grid, its mirror image, and the grid again. `same`: the grid only. Journals of
+    versions before 0.3 have numbers for these words.
+    """
     out = np.asarray(grid)
-    for axis, how in ((0, rows), (1, columns)):
+    for axis, word in ((0, rows), (1, columns)):
+        how = word if isinstance(word, int) else _UNFOLDED[word]
         flipped = np.flip(out, axis)
         tail = np.delete(flipped, 0, axis)
         head = np.delete(flipped, -1, axis)

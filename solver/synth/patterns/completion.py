@@ -23,7 +23,7 @@ from solver.synth.patterns.completion_kernels import (
     fill_shift,
     shifts,
 )
-from solver.synth.program import Op, Solution
+from solver.synth.program import Op, Solution, position
 
 KINDS = ("tile", "mirror", "tile mirror", "row", "column", "diagonal", "mirror tile", "loose")
 UNKNOWN = 255
@@ -96,23 +96,27 @@ def _masked(grid: Grid, ref: str) -> NDArray[np.uint8]:
     return np.where(grid == mask_color(grid, ref), UNKNOWN, grid).astype(np.uint8)
 
 
-def repair(grid: Grid, ref: str, kinds: str, partly: int) -> Cells | None:
+_REACHES = ("whole", "partly")
+_IMAGES = ("as is", "left-right", "upside down")
+
+
+def repair(grid: Grid, ref: str, kinds: str, reach: str | int) -> Cells | None:
     """The grid with the cells of one colour filled by the symmetries of the rest.
 
-    Cells that no symmetry reaches stay as they are if `partly`, else there is no answer.
+    A cell that no symmetry reaches stays as it is (`partly`), or there is no answer (`whole`).
     """
     cells = _masked(grid, ref)
     if not (cells == UNKNOWN).any():
         return np.asarray(grid)
-    if not partly:
+    if not position(_REACHES, reach):
         return complete(cells, kinds)
     for kind in kinds.split():
         _apply(cells, kind)
     return np.where(cells == UNKNOWN, grid, cells)
 
 
-def patch(grid: Grid, ref: str, kinds: str, d8: int) -> Cells | None:
-    """What the masked box would show (`d8` 0; or its mirror image 1 left-right, 2 up-down)."""
+def patch(grid: Grid, ref: str, kinds: str, image: str | int) -> Cells | None:
+    """The masked box as the rest would continue, or its mirror image (`_IMAGES`)."""
     cells = _masked(grid, ref)
     open_cells = np.argwhere(cells == UNKNOWN)
     if not len(open_cells):
@@ -122,7 +126,7 @@ def patch(grid: Grid, ref: str, kinds: str, d8: int) -> Cells | None:
         return None
     (a, b), (c, d) = open_cells.min(0), open_cells.max(0) + 1
     box = full[a:c, b:d]
-    return box[:, ::-1] if d8 == 1 else box[::-1] if d8 == 2 else box
+    return (box, box[:, ::-1], box[::-1])[position(_IMAGES, image)]
 
 
 def _mask_refs(task: Task) -> list[str]:
@@ -138,9 +142,9 @@ def _whole(task: Task) -> Iterator[Solution | None]:
         if not _only_mask_changes(task, ref):
             continue
         for j, kinds in enumerate(KINDS):
-            for partly in (0, 1):
-                bits = 5.0 + j + 0.5 * k + 3 * partly
-                yield fit(task, "repair", repair, (ref, kinds, partly), bits)
+            for n, reach in enumerate(_REACHES):
+                bits = 5.0 + j + 0.5 * k + 3 * n
+                yield fit(task, "repair", repair, (ref, kinds, reach), bits)
 
 
 def _only_mask_changes(task: Task, ref: str) -> bool:
@@ -160,8 +164,8 @@ def _patches(task: Task) -> Iterator[Solution | None]:
         if any(_box_shape(p.input, ref) != p.output.shape for p in task.train):
             continue
         for j, kinds in enumerate(KINDS):
-            for d8 in range(3):
-                yield fit(task, "patch", patch, (ref, kinds, d8), 5.0 + j + 0.5 * k + 2 * d8)
+            for n, image in enumerate(_IMAGES):
+                yield fit(task, "patch", patch, (ref, kinds, image), 5.0 + j + 0.5 * k + 2 * n)
 
 
 def _box_shape(grid: Grid, ref: str) -> tuple[int, int] | None:

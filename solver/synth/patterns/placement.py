@@ -19,8 +19,8 @@ from solver.synth.fit import Cells, distinct, fit, same_size, until
 from solver.synth.jit import kernel
 from solver.synth.objects.objects import segment
 from solver.synth.objects.rule_learn import Test, holds
-from solver.synth.patterns.anchors import anchors
-from solver.synth.program import Op, Solution
+from solver.synth.patterns.anchors import TEMPLATES, anchors
+from solver.synth.program import Op, Solution, position
 
 _CENTRES = ("half turn", "four turns", "mirrors", "all")
 
@@ -39,7 +39,7 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
 def prepare() -> None:
     """Compile, or load, the kernels that placements use."""
     grid = np.diag([1, 2, 0, 0]).astype(np.uint8)
-    segment(grid, "8")
+    segment(grid, "one color, 8 ways")
     travel(grid, 1, 2, 0, "stop")
 
 
@@ -47,12 +47,12 @@ def prepare() -> None:
 
 
 def _anchors(task: Task) -> Iterator[Solution | None]:
-    for mode in ("m8", "m4"):
+    for mode in ("mixed, 8 ways", "mixed, 4 ways"):
         for turns in (1, 8):
             for scales in (1, 3):
-                for clear in (0, 1):
-                    bits = 8.0 + turns / 4 + scales / 2 + clear
-                    yield fit(task, "anchors", anchors, (mode, turns, scales, clear), bits)
+                for k, templates in enumerate(TEMPLATES):
+                    bits = 8.0 + turns / 4 + scales / 2 + k
+                    yield fit(task, "anchors", anchors, (mode, turns, scales, templates), bits)
 
 
 # --- symmetry about an object ---------------------------------------------------------
@@ -64,22 +64,25 @@ def _centres(task: Task) -> Iterator[Solution | None]:
         ("colors", "max", 0), ("color_cells", "min", 0), ("sym_diag", "max", 0),
         *((("color", "==", c)) for c in range(1, 10)),
     )  # fmt: skip
-    for mode in ("m8", "8", "4"):
+    for mode in ("mixed, 8 ways", "one color, 8 ways", "one color, 4 ways"):
         for k, test in enumerate(tests):
             for kind in _CENTRES:
-                for how in (0, 1):
-                    args = (mode, test, kind, how)
+                for reach in _REACHES:
+                    args = (mode, test, kind, reach)
                     yield fit(task, "about_centre", about_centre, args, 8.0 + 0.5 * k)
 
 
-def about_centre(grid: Grid, mode: str, test: Test, kind: str, reach: int) -> Cells | None:
+_REACHES = ("near", "whole grid")
+
+
+def about_centre(grid: Grid, mode: str, test: Test, kind: str, reach: str | int) -> Cells | None:
     """Blank cells take the colour of their images about the middle of the chosen objects.
 
     Images are by `half turn`, `four turns`, `mirrors` (left-right and up-down) or `all`.
-    Only the object's own 8-connected surroundings are copied (`reach` 0), or the whole grid (1).
+    Only the object's own 8-connected surroundings are copied (`near`), or the `whole grid`.
     """
     scene = segment(grid, mode, "0")
-    whole = segment(grid, "m8", "0")
+    whole = segment(grid, "mixed, 8 ways", "0")
     if scene is None or whole is None or scene.n == 0:
         return None
     out = grid.copy()
@@ -90,7 +93,7 @@ def about_centre(grid: Grid, mode: str, test: Test, kind: str, reach: int) -> Ce
         top, left, bottom, right = scene.box(int(i))
         sums = (top + bottom - 1, left + right - 1)
         around = whole.labels == whole.labels[scene.masks[i]][0]
-        _reflect(grid, out, around | bool(reach), sums, kind, scene.background)
+        _reflect(grid, out, around | bool(position(_REACHES, reach)), sums, kind, scene.background)
     return out
 
 
@@ -165,32 +168,37 @@ def crossings(grid: Grid, color: int, where: str, over: int) -> Cells | None:
 
 def _travellers(task: Task) -> Iterator[Solution | None]:
     shown = [c for c in range(1, 10) if all((p.input == c).any() for p in task.train)]
-    paints = [*_new_colors(task), -1]
+    paints = [*_new_colors(task), "own"]
     for source in shown:
         for paint in paints:
-            for first in range(8):
+            for first in _EIGHTHS:
                 for at_wall in ("stop", "right", "left", "back", "bounce"):
                     args = (source, paint, first, at_wall)
                     yield fit(task, "travel", travel, args, 11.0 + (at_wall != "stop"))
 
 
+_EIGHTHS = ("up", "up-right", "right", "down-right", "down", "down-left", "left", "up-left")
 _STEPS = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
 
 
-def travel(grid: Grid, source: int, paint: int, first: int, at_wall: str) -> Cells | None:
-    """Rays from all cells of a colour through blank cells; `paint` -1 paints its own colour.
+def travel(
+    grid: Grid, source: int, paint: int | str, first: int | str, at_wall: str
+) -> Cells | None:
+    """Rays from all cells of a colour through blank cells, in the colour `paint` or their `own`.
 
-    `first` is the direction, clockwise from up in eighths. At an obstacle the ray stops, turns
+    `first` is the direction. At an obstacle the ray stops, turns
     by a quarter (`right`, `left`), or goes `back`; `bounce` mirrors it at obstacles and borders.
     It ends when it leaves the grid.
     """
-    if not 0 <= first < 8:
+    eighth = position(_EIGHTHS, first)
+    if not 0 <= eighth < len(_EIGHTHS):
         return None
     grid = freeze(grid)
     out = grid.copy()
     wall = {"stop": 0, "right": 1, "left": 2, "back": 3, "bounce": 4}[at_wall]
-    dy, dx = _STEPS[first]
-    _travel(grid, out, source, source if paint < 0 else paint, dy, dx, wall)
+    dy, dx = _STEPS[eighth]
+    ink = source if isinstance(paint, str) or paint < 0 else paint
+    _travel(grid, out, source, ink, dy, dx, wall)
     return out
 
 
