@@ -169,8 +169,8 @@ def test_a_good_checkpoint_is_taken_and_learns(change: Change, model: Path) -> N
     """Looked at as before a run, loaded as by a worker, and taught a step."""
     change(model)
     try:
-        settings = {**given(model, style="io"), "rank": 4, "sequences": 2}
-        look(read(settings), MB)
+        settings = read(given(model, style="io", rank=4, sequences=2))
+        look(settings, MB)
         learner = load_learner(settings)
         assert learner.learn(copies(0), Deadline.after(60, StepClock()), 0).steps
     finally:
@@ -181,7 +181,7 @@ def test_a_path_of_spaces_and_signs_is_taken(original: Path, tmp_path: Path) -> 
     model = Path(shutil.copytree(original, tmp_path / "mein Modell ü ✓ 'x'"))
     of_links(model)
     check(given(model), MB)
-    assert load_learner(given(model, rank=4)).model.vocabulary
+    assert load_learner(read(given(model, rank=4))).model.vocabulary
 
 
 def test_padding_and_truncation_change_no_token(original: Path, model: Path) -> None:
@@ -211,7 +211,7 @@ def test_an_adapter_of_packed_weights_is_as_large_as_of_plain_ones(
     assert set(sizes(packed)) == set(PROJECTIONS)
     look(read(given(packed, rank=16)), 800)
     assert (
-        load_learner(given(packed, rank=4))
+        load_learner(read(given(packed, rank=4)))
         .learn(copies(0), Deadline.after(30, StepClock()), 0)
         .steps
     )
@@ -243,7 +243,7 @@ def phi3(folder: Path) -> Path:
 def test_fused_projections_are_adapted_like_others(tmp_path: Path) -> None:
     folder = phi3(tmp_path / "phi3")
     checked_here(folder)
-    learner = load_learner(given(folder, rank=4, targets=[*PROJECTIONS, "lm_head"]))
+    learner = load_learner(read(given(folder, rank=4, targets=[*PROJECTIONS, "lm_head"])))
     adapters = {name.split(".")[-4] for name in learner._trained}
     assert adapters == {"qkv_proj", "o_proj", "gate_up_proj", "down_proj", "lm_head"}
     assert learner.learn(copies(0), Deadline.after(30, StepClock()), 0).steps

@@ -50,14 +50,14 @@ def test_all_tasks_are_learned_together_then_one_is_answered(
 
 
 def test_the_first_pass_keeps_colours_and_later_ones_change_those_that_may_change() -> None:
-    first, second = (views_of(RED_TO_BLUE, Context(n, 3)) for n in (0, 1))
+    first, second = (views_of(RED_TO_BLUE, Context(n, 3), TURNS) for n in (0, 1))
     assert [view.d8 for view in first] == list(range(TURNS))
     assert [view.d8 for view in second] == 2 * list(range(TURNS))
     assert {view.colors for view in first} == {tuple(range(10))}
     assert len({view.colors for view in second}) == 2
     assert tuple(range(10)) not in {view.colors for view in second}
     assert {(view.colors[0], view.colors[1]) for view in second} == {(0, 1)}
-    assert second == views_of(RED_TO_BLUE, Context(1, 3))
+    assert second == views_of(RED_TO_BLUE, Context(1, 3), TURNS)
 
 
 def test_a_job_that_has_to_spare_memory_does(
@@ -66,7 +66,7 @@ def test_a_job_that_has_to_spare_memory_does(
     export(tmp_path / "bundle", TaskModel(build(Size(64, 2), 0), 1))
     monkeypatch.setattr(engine, "BUNDLE", tmp_path / "bundle")
     task, folder = toy_tasks(1)[0], tmp_path / "shared"
-    learner = engine._worker(folder, "").learner
+    learner = engine.worker_of(Context(0, 7, folder), PairSettings()).learner
     learned = {}
     for without in ((), ("batch",), ("batch", "views", "training")):
         context = Context(0, 7, folder, rung_of(without))
@@ -76,8 +76,9 @@ def test_a_job_that_has_to_spare_memory_does(
         masters = learner.adapter.masters.items()
         changed = any(m.abs().sum() > 0 for name, m in masters if name.endswith("lora_B"))
         learned[without] = (changed, learner.adaptation.tokens)
-        assert len(views_of(task, context)) == 8 * context.rung.views
-        assert {candidate.view for candidate in found} <= {v.name for v in views_of(task, context)}
+        views = views_of(task, context, TURNS)
+        assert len(views) == TURNS * context.rung.views
+        assert {candidate.view for candidate in found} <= {view.name for view in views}
     usual = engine.ADAPTATION.tokens
     assert list(learned.values()) == [(True, usual), (True, usual // 4), (False, usual // 4)]
 
@@ -90,7 +91,7 @@ def test_the_same_steps_give_the_same_candidates_in_another_worker(
     (other, task), context = toy_tasks(2), Context(0, 7, tmp_path / "shared")
     runs = []
     for before in ((), (other,)):
-        engine._worker.cache_clear()
+        engine.HELD.drop()
         for first in before:
             list(engine.model(first, Deadline.after(30, StepClock()), context))
         found = engine.model(task, Deadline.after(200, StepClock()), context)
@@ -105,9 +106,11 @@ def test_guesses_without_a_step_of_learning_are_not_believed(
     export(tmp_path / "bundle", TaskModel(build(Size(64, 2), 0), 1))
     monkeypatch.setattr(engine, "BUNDLE", tmp_path / "bundle")
     task, context = toy_tasks(1)[0], Context(0, 7, tmp_path / "shared")
-    worker = engine._worker_of(context)
-    assert worker.learn(task, Deadline(-1.0), context) == math.log(WRITABLE)
-    assert worker.learn(task, Deadline.after(40, StepClock()), context) != math.log(WRITABLE)
+    settings = PairSettings()
+    worker = engine.worker_of(context, settings)
+    soon = Deadline.after(40, StepClock())
+    assert worker.learn(task, Deadline(-1.0), context, settings) == math.log(WRITABLE)
+    assert worker.learn(task, soon, context, settings) != math.log(WRITABLE)
 
 
 def test_the_real_error_of_the_library_is_known() -> None:
@@ -126,7 +129,7 @@ def test_settings_decide_learning_views_and_model(
     check(given, 1000)
     task, context = toy_tasks(1)[0], Context(0, 7, tmp_path / "shared", settings=given)
     found = list(engine.model(task, Deadline.after(200, StepClock()), context))
-    masters = engine._worker_of(context).learner.adapter.masters.items()
+    masters = engine.worker_of(context, read(given)).learner.adapter.masters.items()
     assert not any(m.abs().sum() > 0 for name, m in masters if name.endswith("lora_B"))
     assert {candidate.view for candidate in found} <= {View(0).name, View(1).name}
     assert not any(candidate.scores for candidate in found)  # greedy answers are not measured

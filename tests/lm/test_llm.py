@@ -47,7 +47,7 @@ def folder(small_llm: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def learner(folder: Path) -> ContextLearner:
-    return load_learner(given(settings_of(folder)))
+    return load_learner(settings_of(folder))
 
 
 def given(settings: Settings) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def logits(model: ContextModel) -> torch.Tensor:
 
 @pytest.mark.parametrize("quantization", ["none", "nf4", "int8"])
 def test_a_task_is_learned_and_forgotten(folder: Path, quantization: str) -> None:
-    learner = load_learner(given(settings_of(folder, quantization=quantization)))
+    learner = load_learner(settings_of(folder, quantization=quantization))
     if quantization != "none":
         assert any(type(m).__module__.startswith("bitsandbytes") for m in learner.model.modules())
     untaught = logits(learner.model)
@@ -141,7 +141,7 @@ def test_all_tasks_are_learned_together_and_each_goes_on_from_there(
 def test_an_adapter_of_another_model_is_refused(
     learner: ContextLearner, folder: Path, tmp_path: Path
 ) -> None:
-    other = load_learner(given(settings_of(folder, rank=4)))
+    other = load_learner(settings_of(folder, rank=4))
     other.learn_all([recolored(0)[0]], tmp_path, steps(0), 0)
     with pytest.raises(DataError, match=r"adapter\.safetensors: .* has another shape"):
         learner.start_from(tmp_path / ADAPTER)
@@ -149,13 +149,13 @@ def test_an_adapter_of_another_model_is_refused(
     with pytest.raises(DataError, match=r"adapter\.safetensors: no adapter of this model"):
         learner.start_from(tmp_path / ADAPTER)
     with pytest.raises(DataError, match="targets nothing: "):
-        load_learner(given(settings_of(folder, targets=("nothing",))))
+        load_learner(settings_of(folder, targets=("nothing",)))
 
 
 def test_embeddings_and_head_are_adapted_at_their_own_rate(folder: Path) -> None:
     targets = ("q_proj", "embed_tokens", "lm_head")
     learner = load_learner(
-        given(settings_of(folder, targets=targets, embedding_rate=0.0, checkpointing=True))
+        settings_of(folder, targets=targets, embedding_rate=0.0, checkpointing=True)
     )
     learner.learn(recolored(0)[0], steps(8), 0)
     moved = {
@@ -192,7 +192,7 @@ def test_every_rung_of_the_ladder_is_heeded(folder: Path, tmp_path: Path) -> Non
     context = Context(0, 7, tmp_path, rung, given(settings))
     found = list(engine.llm(blank(101), Deadline.after(60), context))
     assert found
-    learner = engine._worker(context).learner
+    learner = engine.worker_of(settings, rung).learner
     assert learner.settings == wanted
     assert all(torch.equal(p, learner._start[name]) for name, p in learner._trained.items())
 
@@ -217,7 +217,7 @@ def test_a_checkpoint_cut_at_home_computes_the_same(
     check({"model": str(tmp_path), "max_seq_length": 2048}, 2000)
     sizes = [(path / WEIGHTS).stat().st_size for path in (tmp_path, folder)]
     assert sizes[0] < 0.8 * sizes[1]
-    cut = load_learner(given(settings_of(tmp_path)))
+    cut = load_learner(settings_of(tmp_path))
     learner.reset()
     assert torch.equal(logits(cut.model), logits(learner.model))
     with pytest.raises(DataError, match="cut already"):
@@ -285,9 +285,9 @@ def test_one_model_is_held_and_only_what_is_in_memory_decides_which(
     folder: Path, tmp_path: Path
 ) -> None:
     def held(rung: Rung, **more: Any) -> ContextLearner:
-        context = Context(0, 0, tmp_path, rung, given(settings_of(folder, **more)))
-        engine.prepare(context)
-        return engine._worker(context).learner
+        settings = settings_of(folder, **more)
+        engine.prepare(Context(0, 0, tmp_path, rung, given(settings)))
+        return engine.worker_of(settings, rung).learner
 
     whole = held(FULL)
     for rung in (rung_of(["batch", "views", "context"]), rung_of(["training"])):
@@ -298,12 +298,11 @@ def test_one_model_is_held_and_only_what_is_in_memory_decides_which(
     spare = held(rung_of(["four_bit"]))
     assert gone() is None
     assert spare.settings.quantization == "nf4"
-    assert len(engine._held) == 1
 
 
 @pytest.mark.skipif(importlib.util.find_spec("unsloth") is not None, reason="unsloth is installed")
 def test_without_unsloth_transformers_loads(folder: Path, lines: list[str], caplog: Any) -> None:
-    learner = load_learner(given(settings_of(folder, backend="unsloth")))
+    learner = load_learner(settings_of(folder, backend="unsloth"))
     assert learner.learn(recolored(0)[0], steps(9), 0).steps
     assert "No module named 'unsloth'; now as transformers" in caplog.messages[0]
 

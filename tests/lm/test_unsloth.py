@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import logging
 from pathlib import Path
@@ -26,7 +25,7 @@ from tests.lm.test_llm import held_out
 def test_unsloth_loads_learns_and_answers(small_llm: Path, quantization: str, caplog: Any) -> None:
     settings = settings_of(small_llm, backend="unsloth", quantization=quantization)
     with caplog.at_level(logging.INFO, "solver"):
-        learner = load_learner(dataclasses.asdict(settings))
+        learner = load_learner(settings)
     name = "unsloth" + ("" if quantization == "none" else f", {quantization}")
     assert caplog.messages[-1].endswith(f"loaded as {name}"), caplog.messages
     task, batch = held_out(learner.model, 0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from dataclasses import dataclass
 from solver.deadline import Deadline
 from solver.engines import Context
 from solver.grid import Candidate, Task
+from solver.lm.held import Held
 from solver.lm.induce.rounds import Writer, propose
 from solver.lm.induce.settings import Induction, read
 from solver.lm.induce.writer import load_writer
@@ -21,8 +20,9 @@ log = logging.getLogger("solver")
 
 def induce(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
     """Answers of verified programs. Further passes draw other programs."""
-    worker = _worker(context)
-    yield from propose(worker.writer, worker.sandbox, task, deadline, worker.settings, context.seed)
+    settings = read(context.settings)
+    worker = worker_of(settings)
+    yield from propose(worker.writer, worker.sandbox, task, deadline, settings, context.seed)
 
 
 @dataclass(frozen=True)
@@ -31,22 +31,23 @@ class _Worker:
 
     writer: Writer
     sandbox: Sandbox
-    settings: Induction
 
 
 def prepare(context: Context) -> None:
     """Start the sandbox and load the model before a slice begins."""
-    _worker(context)
+    worker_of(read(context.settings))
 
 
-def _worker(context: Context) -> _Worker:
-    return _loaded(json.dumps(dict(context.settings), sort_keys=True))
+HELD = Held[_Worker]()
 
 
-@functools.lru_cache(maxsize=1)  # there is no room for two models
-def _loaded(given: str) -> _Worker:
-    settings = read(json.loads(given))
+def worker_of(settings: Induction) -> _Worker:
+    """The sandbox and the model for these settings."""
+    return HELD.get(settings, lambda: _load(settings))
+
+
+def _load(settings: Induction) -> _Worker:
     sandbox = Sandbox(settings.program_s, settings.program_mb)  # first: it may be refused
     for layer, why in sandbox.missing.items():
         log.info("the sandbox runs without %s: %s", layer, why)
-    return _Worker(load_writer(settings), sandbox, settings)
+    return _Worker(load_writer(settings), sandbox)

@@ -7,10 +7,9 @@ of the run, which `llm` starts from if it is there. Both take the settings of
 
 from __future__ import annotations
 
-import gc
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from solver.deadline import Deadline
 from solver.engines import Context
 from solver.grid import Candidate, DataError, Pair, Task, freeze, stable_seed
 from solver.ladder import Rung
+from solver.lm.held import Held
 from solver.lm.llm.causal import ContextModel, cut_vocabulary
 from solver.lm.llm.tune import ADAPTER, ContextLearner
 from solver.lm.load import load_causal
@@ -45,9 +45,10 @@ LOOSE = 0.5  # the same in 16 bits
 def llm(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
     """Learn one task, then answer its test inputs. Further passes learn and see it in other
     colours and orders."""
-    worker = _worker(context)
+    asked = read(context.settings)
+    worker = worker_of(asked, context.rung)
     worker.start(context.folder / JOINT / ADAPTER)
-    settings = spared(read(context.settings), context.rung)
+    settings = spared(asked, context.rung)
     worker.learner.use(settings)
     if context.rung.training:
         learned = deadline.slice(settings.learning * deadline.left())
@@ -58,21 +59,22 @@ def llm(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]
     options = Options(width=settings.width, threshold=settings.threshold, seed=context.seed)
     for test in range(len(task.tests)):
         part = deadline.slice(deadline.left() / (len(task.tests) - test))
-        asked = Question(task, test, views, known=context.known)
+        question = Question(task, test, views, known=context.known)
         strategy = STRATEGIES[settings.strategy]
-        yield from propose(strategy, worker.learner.model, asked, part, options, engine="llm")
+        yield from propose(strategy, worker.learner.model, question, part, options, engine="llm")
 
 
 def joint(tasks: Sequence[Task], deadline: Deadline, context: Context) -> None:
     """The engine of a job over all tasks: an adapter that knows them all a little."""
-    learner = _worker(context).learner
-    learner.use(spared(read(context.settings), context.rung))
+    asked = read(context.settings)
+    learner = worker_of(asked, context.rung).learner
+    learner.use(spared(asked, context.rung))
     learner.learn_all(tasks, context.folder / JOINT, deadline, context.seed)
 
 
 def prepare(context: Context) -> None:
     """Load the model, as the rung has it, before a slice begins."""
-    _worker(context)
+    worker_of(read(context.settings), context.rung)
 
 
 def spared(settings: Settings, rung: Rung) -> Settings:
@@ -118,28 +120,22 @@ class _Worker:
             self._started = True
 
 
-def _worker(context: Context) -> _Worker:
-    """The model as the rung has it: rungs that change what is in memory load it anew."""
-    asked = read(context.settings)
-    settings = replace(spared(asked, context.rung), max_seq_length=asked.max_seq_length)
+HELD = Held[_Worker]()
+
+
+def worker_of(asked: Settings, rung: Rung) -> _Worker:
+    """The model as the rung has it: rungs that change what is in memory load it again."""
+    settings = replace(spared(asked, rung), max_seq_length=asked.max_seq_length)
     wanted = tuple(getattr(settings, name) for name in LOADED)
-    if wanted not in _held:
-        _held.clear()  # before the next one comes: there is no room for two
-        gc.collect()
-        _held[wanted] = _Worker(load_learner(asdict(settings)))
-    return _held[wanted]
+    return HELD.get(wanted, lambda: _Worker(load_learner(settings)))
 
 
-_held: dict[tuple[object, ...], _Worker] = {}  # one at most
-
-
-def load_learner(given: Mapping[str, Any]) -> ContextLearner:
+def load_learner(settings: Settings) -> ContextLearner:
     """The model that settings name, ready to learn, on the GPU if there is one.
 
     Raises `DataError` if it cannot be loaded, or computes otherwise step by step than at once.
     """
     torch.set_num_threads(1)
-    settings = read(given)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     folder = Path(settings.model)
     vocabulary = read_vocabulary(folder, settings.style)

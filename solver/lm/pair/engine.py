@@ -7,7 +7,6 @@ under the eight turns, measured by the model itself.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,12 +18,13 @@ import torch
 from solver.deadline import Deadline
 from solver.engines import Context
 from solver.grid import Candidate, Task, stable_seed
+from solver.lm.held import Held
 from solver.lm.load import CPU, fast_dtype
 from solver.lm.pair.cache import PairModel
 from solver.lm.pair.checkpoint import VECTORS
 from solver.lm.pair.joint import ADAPTED, load_adapted, task_vectors
 from solver.lm.pair.model import BUNDLE, TaskModel, dequantized, load
-from solver.lm.pair.settings import read
+from solver.lm.pair.settings import PairSettings, read
 from solver.lm.pair.ttt import Adaptation, Learner
 from solver.lm.search.searches import Options, Question
 from solver.lm.search.strategies import STRATEGIES, propose
@@ -44,10 +44,12 @@ def model(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidat
 
     The first views may settle it: then the rest of the slice is given back.
     """
-    worker, settings = _worker_of(context), read(context.settings)
-    left = worker.learn(task, deadline.slice(settings.learning * deadline.left()), context)
+    settings = read(context.settings)
+    worker = worker_of(context, settings)
+    learning = deadline.slice(settings.learning * deadline.left())
+    left = worker.learn(task, learning, context, settings)
     give_back_memory()  # of learning: answering needs as much again
-    views = views_of(task, context)
+    views = views_of(task, context, settings.views)
     known = PairModel(worker.learner.model, {task.id: 0})
     options = Options(
         seed=context.seed, probe=PROBE_VIEWS, width=round(MAX_SEQUENCES * context.rung.batch)
@@ -60,10 +62,10 @@ def model(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidat
             yield replace(found, unlearned=left)
 
 
-def views_of(task: Task, context: Context) -> list[View]:
+def views_of(task: Task, context: Context, turns: int) -> list[View]:
     """The turns with the colours as they are; in later passes, which are for tasks whose views
     disagreed, the turns in each of two other colourings."""
-    views = [View(d8) for d8 in range(read(context.settings).views)]
+    views = [View(d8) for d8 in range(turns)]
     if context.pass_ > 0:
         rng = np.random.default_rng(stable_seed(context.seed, task.id, "views"))
         fixed = lesson_of(task).fixed_colors
@@ -74,7 +76,7 @@ def views_of(task: Task, context: Context) -> list[View]:
 
 def prepare(context: Context) -> None:
     """Load the model, adapted if a run has done that, before a slice begins."""
-    _worker_of(context)
+    worker_of(context, read(context.settings))
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,14 @@ class _Worker:
     learner: Learner
     adapted: Path | None
 
-    def learn(self, task: Task, deadline: Deadline, context: Context) -> float:
+    def learn(
+        self, task: Task, deadline: Deadline, context: Context, settings: PairSettings
+    ) -> float:
         """Forget the last task and learn this one, as far as memory allows; what is left to learn
         (`Learned.left`): where nothing was learned, all of it, unless the run taught it before."""
         vectors = task_vectors(self.adapted, task.id) if self.adapted else None
         before = 0.0 if self.adapted else math.log(WRITABLE)  # any symbol is as likely
-        if not context.rung.training or not read(context.settings).learning:
+        if not context.rung.training or not settings.learning:
             self.learner.reset(context.seed, vectors)
             return before
         tokens = round(ADAPTATION.tokens * context.rung.batch)
@@ -98,12 +102,16 @@ class _Worker:
         return learned.left if learned.steps else before
 
 
-def _worker_of(context: Context) -> _Worker:
-    return _worker(context.folder, read(context.settings).folder)
+HELD = Held[_Worker]()
 
 
-@functools.cache
-def _worker(folder: Path, model: str) -> _Worker:
+def worker_of(context: Context, settings: PairSettings) -> _Worker:
+    """The model that the run adapted or, if there is none, the one that the settings name."""
+    key = context.folder, settings.folder
+    return HELD.get(key, lambda: _load(*key))
+
+
+def _load(folder: Path, model: str) -> _Worker:
     torch.set_num_threads(1)
     adapted = folder / ADAPTED
     whole = (adapted / VECTORS).exists()

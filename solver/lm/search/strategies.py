@@ -14,7 +14,7 @@ from solver.deadline import Deadline, OutOfTimeError
 from solver.grid import Candidate, key
 from solver.lm.search.language import LanguageModel
 from solver.lm.search.rescore import rescore
-from solver.lm.search.reserve import Reserve
+from solver.lm.search.reserve import MAX_RESERVE_SHARE, Ahead, Reserve, Timed
 from solver.lm.search.searches import (
     Guess,
     Options,
@@ -137,17 +137,19 @@ def _known(asked: Question) -> list[Candidate]:
 def _find_in_time(
     strategy: Strategy, model: LanguageModel, found: Found, deadline: Deadline, options: Options
 ) -> Iterator[Guess]:
-    """As `_find`, with time left for measuring what is found if the strategy measures; until
-    time is up."""
+    """As `_find`, until time is up; a strategy that measures leaves time for measuring."""
+    grids = [known.grid for known in _known(found.asked)]
+    longest_s = MAX_RESERVE_SHARE * deadline.left()
+    reserve = Reserve(len(found.asked.views), grids, options.finalists, longest_s)
     if strategy.measured:
-        grids = [known.grid for known in _known(found.asked)]
-        reserve = Reserve(model, len(found.asked.views), grids, options.finalists, deadline)
-        model, deadline = reserve, reserve.deadline
-        strategy = replace(strategy, search=reserve.watching(strategy.search))
+        model = Timed(model, reserve, deadline.clock)
+        deadline = Deadline(deadline.at, Ahead(deadline.clock, reserve))
     try:
-        yield from _find(strategy, model, found, deadline, options)
+        for guess in _find(strategy, model, found, deadline, options):
+            reserve.found(guess.grid)
+            yield guess
     except OutOfTimeError:
-        pass  # what was found before is there
+        pass  # the guesses of before are there
 
 
 def _find(
