@@ -20,7 +20,7 @@ from solver.lm.files import tensors_of
 from solver.lm.llm.causal import cut_vocabulary
 from solver.lm.load import from_folder
 from solver.lm.ready import check_config, read_vocabulary
-from solver.lm.settings import LEAST_LENGTH
+from solver.lm.settings import MIN_LENGTH_TOKENS
 from solver.lm.vocabulary import STYLES, TOKENIZER, TOKENIZER_CONFIG, VOCABULARY_FILE
 
 
@@ -43,7 +43,7 @@ def cut(checkpoint: Path, out: Path, style: str) -> None:
     """Write the cut checkpoint to `out`. Raises `DataError` for one that cannot be cut."""
     if (checkpoint / VOCABULARY_FILE).exists():
         raise DataError(f"{checkpoint}: cut already")
-    check_config(checkpoint, LEAST_LENGTH)
+    check_config(checkpoint, MIN_LENGTH_TOKENS)
     for _ in tensors_of(checkpoint):
         pass  # every file is there, and whole
     vocabulary = read_vocabulary(checkpoint, style)

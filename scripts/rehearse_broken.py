@@ -50,7 +50,7 @@ PROFILES = {
 }
 TORN = ("torn-wheel", "torn-model")
 CASES = (*PROFILES, *TORN)
-LEAST_SHARE = 0.9  # of the budget
+MIN_SHARE = 0.9  # of the budget
 
 
 def main() -> int:
@@ -107,7 +107,7 @@ def _shortfall(out: Path, budget_s: float) -> str:
     if not any(candidate.engine == SYNTH for candidate in found):
         return "no answer of the synthesizer"
     used_s = sum(times_of(out / EXECUTED).stages.values())
-    if used_s < LEAST_SHARE * budget_s:
+    if used_s < MIN_SHARE * budget_s:
         return f"only {used_s:.0f} s of {budget_s:.0f} are used"
     return ""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,16 +106,21 @@ def parse_view(name: str) -> View:
     return view
 
 
-def output_only_colors(task: Task) -> frozenset[int]:
-    """Colours that some demonstration output contains and no input of the task contains."""
-    seen_in: set[int] = set()
-    seen_out: set[int] = set()
-    for pair in task.train:
-        seen_in.update(np.unique(pair.input).tolist())
-        seen_out.update(np.unique(pair.output).tolist())
-    for grid in task.tests:
-        seen_in.update(np.unique(grid).tolist())
-    return frozenset(seen_out - seen_in)
+def output_only_colors(inputs: Iterable[Grid], outputs: Iterable[Grid]) -> frozenset[int]:
+    """Colours that some output contains and no input contains."""
+    seen, shown = (
+        {int(color) for grid in grids for color in np.unique(grid)} for grids in (inputs, outputs)
+    )
+    return frozenset(shown - seen)
+
+
+def random_colors(rng: np.random.Generator, fixed: Collection[int]) -> tuple[int, ...]:
+    """A random permutation of the colours that are not fixed."""
+    free = [color for color in range(COLORS) if color not in fixed]
+    colors = list(IDENTITY_COLORS)
+    for source, target in zip(free, rng.permutation(free).tolist(), strict=True):
+        colors[source] = int(target)
+    return tuple(colors)
 
 
 def sample_views(
@@ -139,16 +144,16 @@ def sample_views(
     """
     fixed = {0} if keep_background else set()
     if keep_output_only:
-        fixed |= output_only_colors(task)
-    free = [c for c in range(COLORS) if c not in fixed]
+        inputs = [*(pair.input for pair in task.train), *task.tests]
+        fixed |= output_only_colors(inputs, (pair.output for pair in task.train))
     demos = len(task.train) if shuffle else 0
-    n = max(0, min(n, 8 * math.factorial(len(free)) * math.factorial(demos)))
+    n = max(0, min(n, 8 * math.factorial(COLORS - len(fixed)) * math.factorial(demos)))
     rng = np.random.default_rng(stable_seed(seed, task.id, "views"))
     views = {View(order=tuple(range(demos))): None}  # a set that keeps its order
     for d8 in itertools.islice(_balanced_d8(rng), max(0, n - 1)):
-        view = _random_view(rng, d8, free, demos)
+        view = _random_view(rng, d8, fixed, demos)
         while view in views:  # the loop ends: every element still has an unused view
-            view = _random_view(rng, d8, free, demos)
+            view = _random_view(rng, d8, fixed, demos)
         views[view] = None
     return list(views)[:n]
 
@@ -159,8 +164,6 @@ def _balanced_d8(rng: np.random.Generator) -> Iterator[int]:
         yield from rng.permutation(8).tolist()
 
 
-def _random_view(rng: np.random.Generator, d8: int, free: list[int], demos: int) -> View:
-    colors = list(IDENTITY_COLORS)
-    for source, target in zip(free, rng.permutation(free).tolist(), strict=True):
-        colors[source] = int(target)
-    return View(d8, tuple(colors), tuple(rng.permutation(demos).tolist()))
+def _random_view(rng: np.random.Generator, d8: int, fixed: set[int], demos: int) -> View:
+    colors = random_colors(rng, fixed)
+    return View(d8, colors, tuple(rng.permutation(demos).tolist()))

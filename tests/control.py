@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 EVERY_S = 0.5
 NOTHING = "import subprocess, tempfile, json, logging, numpy"  # what a run's own start imports
-MOST = 6.0  # times the budget of a quiet machine
+MAX_FACTOR = 6.0  # times the budget of a quiet machine
 QUIET_S = 0.2  # what that takes where nothing else runs
 
 
@@ -43,7 +43,7 @@ def paced(seconds: float) -> str:
     a quiet one."""
     measured = Control()
     measured.sample()
-    return f"{seconds * min(max(1.0, measured.longest_s / QUIET_S), MOST):.1f}s"
+    return f"{seconds * min(max(1.0, measured.longest_s / QUIET_S), MAX_FACTOR):.1f}s"
 
 
 def yardstick_s() -> float:

@@ -16,6 +16,7 @@ from tests.runs import ROOT
 # stands above it in this list, and modules of its own room.
 LAYERS = (
     "solver",
+    "solver.parent",
     "solver.start",
     "solver.say",
     "solver.grid",

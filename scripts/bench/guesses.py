@@ -24,7 +24,7 @@ from solver.grid import Candidate, same
 from submission.runs.history import History, read_history
 
 EDGES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.01)
-LEAST = 0.005  # no chance is taken for lower, nor for as much higher than 1 - it
+MIN_CHANCE = 0.005  # no chance is taken for lower, nor for as much higher than 1 - it
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def best_guesses(run: History, *, learned: bool) -> Iterator[tuple[float, bool]]
 
 
 def _print(name: str, pairs: Sequence[tuple[float, bool]]) -> None:
-    chances = np.clip([chance for chance, _ in pairs], LEAST, 1 - LEAST)
+    chances = np.clip([chance for chance, _ in pairs], MIN_CHANCE, 1 - MIN_CHANCE)
     right = np.array([is_right for _, is_right in pairs])
     nats = -np.log(np.where(right, chances, 1 - chances)).mean()
     print(f"{name}: {len(pairs)} guesses, mean chance {chances.mean():.1%}, ", end="")

@@ -178,7 +178,7 @@ def states(tasks: Sequence[Task]) -> str:
         start = clock.now()
         deadline, status = Deadline.after(STATE_S, clock), MORE
         while status == MORE and not deadline.passed():
-            status = expand(run.space, run.ops, run.inst, grids.MOST_COST, grids.CHUNK)
+            status = expand(run.space, run.ops, run.inst, grids.MAX_COST, grids.CHUNK)
         used += clock.now() - start
         total += int(run.space.used[STATES])
         calls += int(run.space.used[CALLS])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,13 @@ def pick_source(source: Source, choice: str | None, seed: int, salvaged: bool = 
     known = source.solutions
     complete = known is not None and all(task.id in known for task in tasks)
     return Source(source.name, tasks, known if complete else None, faults)
+
+
+def with_solutions(source: Source, file: str | Path | None) -> Source:
+    """A source with the solutions of a file in place of its own; as it is if no file is named."""
+    if file is None:
+        return source
+    return replace(source, solutions=read_solutions(file, source.tasks))
 
 
 def read_solutions(file: str | Path, tasks: Sequence[Task] | None = None) -> Solutions:

@@ -21,7 +21,7 @@ PROJECTIONS = (
 EMBEDDINGS = ("embed_tokens", "lm_head")
 # Of `solver.lm.search.strategies.STRATEGIES`, which this module must not import.
 STRATEGIES = ("greedy", "majority", "best-of-n", "weighted-best-of-n", "beam", "dvts", "dfs")
-LEAST_LENGTH = 2048  # the largest pair there can be takes 1,860 tokens and a few for its style
+MIN_LENGTH_TOKENS = 2048  # the largest pair there can be takes 1,860 tokens and a few for its style
 
 Number = Annotated[int, Range(least=1)]
 Positive = Annotated[float, Range(above=0)]
@@ -59,7 +59,7 @@ class Settings(Checkpoint):
     `width` sequences at once; `threshold` is that of depth-first search.
     """
 
-    max_seq_length: Annotated[int, Range(least=LEAST_LENGTH)] = 8192
+    max_seq_length: Annotated[int, Range(least=MIN_LENGTH_TOKENS)] = 8192
     style: Annotated[str, OneOf(("chat", "io"))] = "chat"
     rank: Number = 32
     alpha: Number = 16

@@ -7,11 +7,11 @@ import platform
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from solver.config import Config, load_config, ready_stages
-from solver.data.arcio import Source, pick_source, read_leniently, read_solutions
+from solver.data.arcio import Source, pick_source, read_leniently, with_solutions
 from solver.data.journal import JOURNAL_FILE
 from solver.data.submissions import Score, read_submission, score
 from solver.deadline import (
@@ -151,9 +151,7 @@ def exit_code(name: str, action: Callable[[], None]) -> int:
 def _source(request: SolveRequest) -> Source:
     whole = read_leniently(request.source)
     source = pick_source(whole, request.tasks, request.seed, request.salvage)
-    if request.solutions is None:
-        return source
-    return replace(source, solutions=read_solutions(request.solutions, source.tasks))
+    return with_solutions(source, request.solutions)
 
 
 def engine_names(text: str | None) -> tuple[str, ...]:

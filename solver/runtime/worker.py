@@ -6,7 +6,6 @@ parent, however the parent ends.
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import resource
@@ -25,6 +24,7 @@ from solver.engines import Context, Engine, load_engine
 from solver.grid import Candidate, Task, is_grid
 from solver.ladder import Rung, is_out_of_memory, rung_of
 from solver.machine import address_limit, give_back_memory
+from solver.parent import die_with
 from solver.runtime.messages import (
     Done,
     Failed,
@@ -160,9 +160,8 @@ def _limit(addresses_mb: int, core: int) -> None:
 def _die_with(parent: int) -> None:
     """End this process when its parent ends, even by SIGKILL."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the parent handles Ctrl-C
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    with suppress(OSError):  # the thread below must do
+        die_with(parent)
     with suppress(RuntimeError):  # no more threads are allowed: the signal must be enough
         threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 

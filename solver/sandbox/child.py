@@ -2,9 +2,9 @@
 
 The process imports once the modules that programs may use, then serves requests. For each request
 it forks a child. The child gives up all rights that the kernel lets it give up (`LAYERS`) and runs
-the program. The child's output is handed on as text that is not trusted. The process needs only
-`solver.sandbox.kernel` and `solver.sandbox.barc` of the kit, so no task, journal or model is in the
-memory of a program.
+the program. The child's output is handed on as text that is not trusted. Of the kit, the process
+needs only `solver.parent`, `solver.sandbox.kernel` and `solver.sandbox.barc`. So no task, journal
+or model is in the memory of a program.
 
 The list of importable modules and the missing built-ins only make errors clear; the real limits are
 the kernel's.
@@ -27,7 +27,8 @@ import types
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from solver.sandbox.kernel import LAYERS, Layer, MissingError, addresses, die_with, namespaces
+from solver.parent import die_with
+from solver.sandbox.kernel import LAYERS, Layer, MissingError, addresses, namespaces
 
 ALLOWED = (
     *("abc", "bisect", "collections", "common", "copy", "dataclasses", "enum", "fractions"),

@@ -12,11 +12,12 @@ import errno
 import os
 import platform
 import resource
-import signal
 import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+from solver.parent import die_with
 
 STACK = 8 * 2**20
 
@@ -146,14 +147,6 @@ def _no_new_privileges() -> None:
     """Let no program that is run from now on gain rights by being run."""
     set_no_new_privs = 38
     _call(_libc.prctl(set_no_new_privs, 1, 0, 0, 0))
-
-
-def die_with(parent: int) -> None:
-    """Let this process end when its parent ends."""
-    set_parent_death_signal = 1
-    _call(_libc.prctl(set_parent_death_signal, signal.SIGKILL, 0, 0, 0))
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def _call(result: int) -> int:

@@ -14,7 +14,7 @@ from solver.schedule.cost import CALIBRATE_AT, PRIOR, Observed, Work, calibrate
 
 MAX_DEATHS = 3
 MIN_SLICE_S = 0.02
-LEAST_GRACE_S = 0.25  # of any job
+MIN_GRACE_S = 0.25  # of any job
 HOPELESS_CONFIDENCE = 0.2  # below this confidence, hardly two views agree
 HOPELESS_SCALE = 2.0  # times the cost of the median task
 MIN_COST_SHARE = 0.1  # of the mean cost: the least expected cost of a task
@@ -93,7 +93,7 @@ def grace_s(slice_s: float, longest_s: float, replacement_s: float) -> float:
     The grace is half of the slice within bounds, but no less than a replacement takes to load. A
     kill that costs more than waiting gains nothing.
     """
-    return max(min(longest_s, max(LEAST_GRACE_S, 0.5 * slice_s)), replacement_s)
+    return max(min(longest_s, max(MIN_GRACE_S, 0.5 * slice_s)), replacement_s)
 
 
 def worth_loading(loading_s: float, least_s: float, left_s: float) -> bool:

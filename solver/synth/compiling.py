@@ -34,7 +34,7 @@ from solver.synth.grids import dispatch, expand, space
 from solver.synth.grids.kernels_list import ordered
 from solver.synth.objects.objects import prepare as prepare_objects
 
-MOST_JOBS = 8  # with more, the longest chain of steps decides
+MAX_JOBS = 8  # with more, the longest chain of steps decides
 JOB_MB = 600  # memory of a process that compiles
 LOOK_S = 1.0  # between two lines of progress on a terminal
 LINE_S = 15.0  # and elsewhere
@@ -258,7 +258,7 @@ class Lines:
 
 def jobs_for(cores: Collection[int], memory_mb: int) -> int:
     """Processes that may compile side by side; at least one."""
-    return max(1, min(len(cores), MOST_JOBS, memory_mb // JOB_MB))
+    return max(1, min(len(cores), MAX_JOBS, memory_mb // JOB_MB))
 
 
 def compile_all() -> None:

@@ -13,7 +13,7 @@ from solver.grid import COLORS, Grid, Task, freeze, is_grid, key
 from solver.synth.program import INPUT, Call, Op, Solution
 
 Cells = NDArray[np.uint8]
-MOST_BITS = 40.0
+MAX_BITS = 40.0
 
 
 def fit(
@@ -22,9 +22,9 @@ def fit(
     """`name(input, *args)` as a solution if it reproduces all demonstrations, else None.
 
     If it does so but for one exchange of colours, that exchange is learned too. A program of
-    more than `MOST_BITS` is no explanation but a copy of the demonstrations.
+    more than `MAX_BITS` is no explanation but a copy of the demonstrations.
     """
-    if cost > MOST_BITS:
+    if cost > MAX_BITS:
         return None
     table: dict[int, int] = {}
     exact = True
@@ -76,7 +76,7 @@ def _recolored(
             return None
     changes = tuple(sorted((old, new) for old, new in table.items() if old != new))
     bits = cost + 6.0 + 3.0 * len(changes)
-    if len(changes) > 4 or len(set(table.values())) < 2 or bits > MOST_BITS:
+    if len(changes) > 4 or len(set(table.values())) < 2 or bits > MAX_BITS:
         return None
     plain = _outputs(task, op, args)
     if plain is None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from solver.grid import COLORS, Grid
 
@@ -30,9 +31,29 @@ class Split:
         """Number of parts."""
         return len(self.rows) * len(self.columns)
 
+    @property
+    def count(self) -> tuple[int, int]:
+        """Numbers of parts down and across."""
+        return len(self.rows), len(self.columns)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the first part, and of every part if the split is even."""
+        (a, b), (c, d) = self.rows[0], self.columns[0]
+        return b - a, d - c
+
+    @property
+    def corners(self) -> list[tuple[int, int]]:
+        """The top left corners of the parts in reading order."""
+        return [(a, c) for a, _ in self.rows for c, _ in self.columns]
+
     def parts(self, grid: Grid) -> list[Grid]:
         """The parts in reading order."""
         return [grid[a:b, c:d] for a, b in self.rows for c, d in self.columns]
+
+    def stack(self, grid: Grid) -> NDArray[np.uint8]:
+        """The parts of an even split in reading order, (n, h, w)."""
+        return np.array(self.parts(grid), dtype=np.uint8)
 
     @property
     def even(self) -> bool:
@@ -52,14 +73,33 @@ def split(grid: Grid, way: str, ground: int) -> Split | None:
         down, across = h // side, w // side
     else:
         down, across = (int(side) for side in way.split("x"))
-    if h % down or w % across or down * across < 2:
+    return equal_parts(grid, down, across, 0)
+
+
+def equal_parts(grid: Grid, rows: int, columns: int, gap: int) -> Split | None:
+    """Parts of one size with `gap` cells between them; None if they do not fill the grid."""
+    h, w = grid.shape
+    if rows < 1 or columns < 1 or rows * columns < 2:
         return None
-    a, b = h // down, w // across
+    if (h + gap) % rows or (w + gap) % columns:
+        return None
+    p, q = (h + gap) // rows, (w + gap) // columns
+    if p <= gap or q <= gap:
+        return None
     return Split(
-        tuple((k * a, k * a + a) for k in range(down)),
-        tuple((k * b, k * b + b) for k in range(across)),
+        tuple((y, y + p - gap) for y in range(0, h, p)),
+        tuple((x, x + q - gap) for x in range(0, w, q)),
         -1,
     )
+
+
+def separated_parts(grid: Grid) -> Split | None:
+    """Parts of one size between full lines of one colour; None if there are no such parts."""
+    for color in np.unique(grid)[::-1].tolist():
+        found = _spans(grid, color)
+        if found and found.even:
+            return found
+    return None
 
 
 def _at_lines(grid: Grid, ground: int) -> Split | None:

@@ -13,7 +13,7 @@ from typing import Annotated
 from solver.grid import DataError
 from solver.settings import ByName, OneOf, Text, fill, read_toml
 
-FILE = "kaggle.toml"
+SETTINGS_FILE = "kaggle.toml"
 # Kaggle's machine shapes, and what notebooks call the same accelerators.
 MACHINES = {"cpu": "none", "NvidiaTeslaT4": "nvidiaTeslaT4", "NvidiaL4": "nvidiaL4"}
 _NAME = r"[A-Za-z0-9][\w-]*"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from solver.data.arcio import Source, pick_source, read_leniently, read_solutions
+from solver.data.arcio import Source, pick_source, read_leniently, with_solutions
 from solver.deadline import duration_of
 from solver.grid import DataError
 from submission.notebook.build import about_of
@@ -14,7 +14,7 @@ from submission.rehearsal.fake_kaggle import LAYOUTS
 from submission.rehearsal.isolation import Fault
 from submission.rehearsal.standin import STANDINS, cache_folder
 
-LEAST_GB, MOST_GB = 0.5, 10_000.0  # of memory that a rehearsal may be given
+MIN_GB, MAX_GB = 0.5, 10_000.0  # of memory that a rehearsal may be given
 WRITTEN = ("kaggle", "working", "submission.json")
 RUN_WORDS = ("--run", "/kaggle/working")  # on the command line of the solver
 FAULTS = {
@@ -62,16 +62,15 @@ def check_options(request: Rehearsal, out: Path) -> None:
         raise DataError(f"--standin {request.standin}: there are {', '.join(STANDINS)}")
     if request.cpus < 1:
         raise DataError(f"--cpus {request.cpus}: must be at least 1")
-    if not LEAST_GB <= request.memory_gb <= MOST_GB:
-        raise DataError(f"--memory {request.memory_gb:g}: must be {LEAST_GB:g} to {MOST_GB:g} GB")
+    if not MIN_GB <= request.memory_gb <= MAX_GB:
+        raise DataError(f"--memory {request.memory_gb:g}: must be {MIN_GB:g} to {MAX_GB:g} GB")
     cache_folder()
 
 
 def source_of(request: Rehearsal) -> Source:
     """The tasks to rehearse with. Raises `DataError`."""
     source = pick_source(read_leniently(request.source), request.tasks, request.seed)
-    if request.solutions is not None:
-        source = replace(source, solutions=read_solutions(request.solutions, source.tasks))
+    source = with_solutions(source, request.solutions)
     if request.at_least and not source.solutions:
         raise DataError("--at-least: the solutions are not known; add --solutions")
     return source

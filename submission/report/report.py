@@ -32,7 +32,7 @@ from submission.report.findings import (
 from submission.report.pagedata import Traced, page_data, trace_programs
 from submission.runs.recorded import Recorded, read_run, table_of
 
-FILE = "report.html"
+REPORT_FILE = "report.html"
 TRACE_S = 60.0  # for the intermediate grids of all programs
 SLOWEST = 10
 
@@ -59,7 +59,7 @@ def run_report(folder: str, source: str | None, solutions: str | None, out: str 
     written.
     """
     run = read_run(folder, source, solutions)
-    path = Path(out) if out is not None else run.folder / FILE
+    path = Path(out) if out is not None else run.folder / REPORT_FILE
     check_output(path, "page", is_page if out is not None else lambda _: True)
     found = findings(run)
     write_output(path, render(run, found, trace_programs(found, Deadline.after(TRACE_S))))

@@ -42,7 +42,7 @@ WATCHED, WATCHED_TOKENS = 120, 512  # sequences that the held-out loss is measur
 # On a GPU: steps worth launching, lengths that its products like.
 GPU = {"tokens": 81920, "chunk": 4096, "multiple": 8}
 DRAWING = 6  # processes beside a GPU
-LEAST_S = 10.0  # for a first measure and a step
+MIN_BUDGET_S = 10.0  # for a first measure and a step
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def run_training(request: Training, started: float, say: Callable[[str], None]) 
     with _processes():
         _check_time(request, not deadline.passed())
         run = prepare(request, out, deadline, say)
-        _check_time(request, deadline.left() >= LEAST_S)
+        _check_time(request, deadline.left() >= MIN_BUDGET_S)
         with drawn_ahead(run.stream, DRAWING if torch.cuda.is_available() else 0):
             run.measure()
             train(run.trainer, run.stream, deadline.earlier(1.0 + 2 * run.measure_s), run.watch)

@@ -7,7 +7,6 @@ notebook installs it with `pip install --no-index --no-deps --require-hashes -r 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from solver import kit
 from solver.data.jsonio import atomic_write, load_json
 from solver.deadline import Deadline
 from solver.grid import DataError
@@ -220,10 +220,9 @@ def named(path: Path) -> set[str]:
 
 
 def sha256(path: Path) -> str:
-    """Of a file's bytes, in hexadecimal. Raises `DataError` if it cannot be read."""
+    """The hash of a file's bytes (`solver.kit.sha256`). Raises `DataError`."""
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return kit.sha256(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 

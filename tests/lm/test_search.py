@@ -26,7 +26,7 @@ from solver.lm.search.language import LanguageModel, LogProbs, Prompt
 from solver.lm.search.rescore import rescore
 from solver.lm.search.rows import Beam, RowSearch, Width, keep, row_order
 from solver.lm.search.searches import Guess, Options, Question, dfs_search, greedy_search
-from solver.lm.search.strategies import DEEPER, STRATEGIES, Strategy, distinct, propose
+from solver.lm.search.strategies import STRATEGIES, THRESHOLD_FACTOR, Strategy, distinct, propose
 from solver.lm.symbols import (
     END,
     WRITABLE,
@@ -363,7 +363,7 @@ def test_dfs_goes_deeper_until_there_are_grids_for_both_attempts() -> None:
     """By quarters of the threshold: what it finds then is all that it would have found there."""
     model, asked = TableModel(0, 2.0), Question(TASK, 0, VIEWS)
     shallow = Options(side=2, threshold=0.5, lowest=1e-4)
-    levels = [replace(shallow, threshold=0.5 / DEEPER**n) for n in range(4)]
+    levels = [replace(shallow, threshold=0.5 / THRESHOLD_FACTOR**n) for n in range(4)]
     all_there = [list(dfs_search(model, asked, LONG, level)) for level in levels]
     counts = [
         distinct(some, level.threshold) for some, level in zip(all_there, levels, strict=True)

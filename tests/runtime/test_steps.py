@@ -21,10 +21,12 @@ from tests.runs import command, finish, journal_of, start, write_challenges
 TASKS = toy_tasks(6)
 EASY = ("007bbfb7", "3c9b0459", "a85d4709", "d511f180")  # for the synthesizer
 SHORT, LONG = 300, 2000  # not all first passes, and further ones
-LEAST = 30  # steps of a job
+MIN_STEPS = 30  # steps of a job
 STAGES = (
-    Stage("tests.fakes:draws_on", 1, LEAST * STEP_S, LEAST * STEP_S, repeats=True, settled=0.5),
-    Stage("tests.fakes:draws", min_slice_s=2 * LEAST * STEP_S, step_s=2 * STEP_S),
+    Stage(
+        "tests.fakes:draws_on", 1, MIN_STEPS * STEP_S, MIN_STEPS * STEP_S, repeats=True, settled=0.5
+    ),
+    Stage("tests.fakes:draws", min_slice_s=2 * MIN_STEPS * STEP_S, step_s=2 * STEP_S),
 )
 
 
@@ -77,7 +79,7 @@ def test_a_run_in_steps_uses_its_steps_and_no_more(whole: Path) -> None:
     jobs, steps = journal_of(whole).jobs, int(whole.name)
     assert (max(job.pass_ for job in jobs) > 0) == (steps == LONG)
     used = sum(job.cost_s for job in jobs) / STEP_S
-    assert steps - LEAST < used < steps + 20  # with fewer left no stage begins another job
+    assert steps - MIN_STEPS < used < steps + 20  # with fewer left no stage begins another job
     ends = [round(job.started_s + job.cost_s, 4) for job in jobs]
     assert ends[:-1] == [job.started_s for job in jobs[1:]]
 
@@ -115,7 +117,9 @@ def test_a_run_in_steps_that_was_stopped_ends_as_any_other(whole: Path, tmp_path
 def test_a_run_in_steps_can_go_on_with_more_of_them(tmp_path: Path) -> None:
     in_steps(tmp_path, SHORT)
     in_steps(tmp_path, LONG, resume=True)
-    assert LONG - LEAST < sum(job.cost_s for job in journal_of(tmp_path).jobs) / STEP_S < LONG + 20
+    assert (
+        LONG - MIN_STEPS < sum(job.cost_s for job in journal_of(tmp_path).jobs) / STEP_S < LONG + 20
+    )
 
 
 def test_other_tasks_change_no_answer_of_an_engine_that_ends_by_itself(tmp_path: Path) -> None:

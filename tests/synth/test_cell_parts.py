@@ -27,8 +27,9 @@ from solver.synth.features import patterns as cell_patterns
 from solver.synth.features.components import label
 from solver.synth.features.compute import features
 from solver.synth.features.crops import crops
-from solver.synth.features.partition import equal_parts, separated_parts
-from solver.synth.features.table import FEATURES, INDEX, OUT
+from solver.synth.features.neighbours import OUT
+from solver.synth.features.table import FEATURES, INDEX
+from solver.synth.split import equal_parts, separated_parts
 from tests.runs import examples
 
 LONG = Deadline.after(1e6, FakeClock())
@@ -209,10 +210,10 @@ def test_partitions() -> None:
     parts = separated_parts(as_grid(grid))
     assert parts is not None
     assert parts.count == (2, 2)
-    assert parts.part_shape == (2, 3)
+    assert parts.shape == (2, 3)
     halves = equal_parts(as_grid(grid), 1, 2, 1)
     assert halves is not None
-    assert halves.part_shape == (5, 3)
+    assert halves.shape == (5, 3)
     assert equal_parts(as_grid(grid), 2, 2, 0) is None
     assert feature(grid, "on_line").sum() == 11
     assert feature(grid, "part_column")[0, 4] == 1

@@ -231,7 +231,7 @@ def test_only_exact_programs_are_accepted() -> None:
     task, _ = make_task(lambda g: RNG.integers(0, 9, g.shape).astype(np.uint8), inputs)
     assert rule_fit.fit(task, "same", lambda grid: grid, (), 0.0) is None
     assert rule_fit.fit(task, "none", lambda grid: None, (), 0.0) is None
-    assert rule_fit.fit(task, "long", lambda grid: grid, (), rule_fit.MOST_BITS + 1) is None
+    assert rule_fit.fit(task, "long", lambda grid: grid, (), rule_fit.MAX_BITS + 1) is None
 
 
 def test_tests_are_distinct_and_true_to_their_word() -> None:

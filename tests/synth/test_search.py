@@ -126,7 +126,7 @@ def seed_of(cells: Cells) -> int:
 
 
 def test_a_full_space_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grids, "MOST_STATES", 300)
+    monkeypatch.setattr(grids, "MAX_STATES", 300)
     task, _ = task_of(RULES["transposed"], [scene(seed) for seed in range(3)])
     found = [s for s in grids.search(task, soon()) if s]
     assert found

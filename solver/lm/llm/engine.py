@@ -27,7 +27,7 @@ from solver.lm.load import load_causal
 from solver.lm.ready import read_vocabulary
 from solver.lm.search.searches import Options, Question
 from solver.lm.search.strategies import STRATEGIES, propose
-from solver.lm.settings import LEAST_LENGTH, Settings, read
+from solver.lm.settings import MIN_LENGTH_TOKENS, Settings, read
 from solver.lm.symbols import WRITABLE, output_symbols
 from solver.lm.vocabulary import VOCABULARY_FILE
 from solver.views import View, sample_views
@@ -39,7 +39,7 @@ LOADED = (
     *("rank", "alpha", "rslora", "targets", "checkpointing"),
 )
 TOLERANCE = {torch.float32: 1e-2}  # nats that two ways of computing may differ by
-LOOSE = 0.5  # the same in 16 bits
+LOOSE_TOLERANCE = 0.5  # the same in 16 bits
 
 
 def llm(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
@@ -84,7 +84,7 @@ def spared(settings: Settings, rung: Rung) -> Settings:
         batch=max(1, round(settings.batch * rung.batch)),
         width=max(1, round(settings.width * rung.batch)),
         views=max(1, round(settings.views * rung.views)),
-        max_seq_length=max(LEAST_LENGTH, round(settings.max_seq_length * rung.context)),
+        max_seq_length=max(MIN_LENGTH_TOKENS, round(settings.max_seq_length * rung.context)),
         checkpointing=settings.checkpointing or rung.checkpointing,
         quantization="nf4" if rung.four_bit else settings.quantization,
     )
@@ -170,5 +170,5 @@ def verify(model: ContextModel) -> None:
     found = np.concatenate([first[:1], steps])[:, colors]
     found = found - np.logaddexp.reduce(found, axis=-1, keepdims=True)
     worst = float(np.abs(found - at_once).max())
-    if not worst <= TOLERANCE.get(model.lm.dtype, LOOSE):
+    if not worst <= TOLERANCE.get(model.lm.dtype, LOOSE_TOLERANCE):
         raise DataError(f"computes otherwise step by step than at once, by {worst:.2g} nats")

@@ -27,7 +27,7 @@ from solver.lm.ready import REFUSED, read_vocabulary
 from solver.lm.settings import Settings, adapted, read
 from solver.lm.vocabulary import Vocabulary
 
-MOST_PARAMETERS = 500_000_000  # of one layer that is tried out
+MAX_LAYER_PARAMETERS = 500_000_000  # of one layer that is tried out
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def try_out(settings: Settings) -> None:
         raise DataError(f"{path}: cannot be followed: {one_line(error)}") from None
     adapted(settings.targets, linear_layers(whole))
     layers = getattr(config, "num_hidden_layers", 1)
-    if whole.num_parameters(exclude_embeddings=True) > MOST_PARAMETERS * max(1, layers):
+    if whole.num_parameters(exclude_embeddings=True) > MAX_LAYER_PARAMETERS * max(1, layers):
         return
     _ask(path, config, read_vocabulary(path.parent, settings.style), settings.max_seq_length)
 

@@ -29,7 +29,7 @@ from solver.lm.search.searches import (
 from solver.views import View
 
 ATTEMPTS = 2
-DEEPER = 4.0  # times lower is the next threshold
+THRESHOLD_FACTOR = 4.0  # times lower is the next threshold
 PROVISIONAL = 200  # candidates at most that are sent before they are measured
 
 
@@ -184,7 +184,7 @@ def _deepen(
         and threshold > options.lowest
         and not deadline.passed()
     ):
-        threshold = max(options.lowest, threshold / DEEPER)
+        threshold = max(options.lowest, threshold / THRESHOLD_FACTOR)
         again = replace(found.asked, best=likeliest(found.all))
         for guess in search(model, again, deadline, replace(options, threshold=threshold)):
             if (key(guess.grid), guess.view.name) not in found.guesses:

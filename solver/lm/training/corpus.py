@@ -20,7 +20,7 @@ from typing import Any
 from solver.data.arcio import read_source
 from solver.data.jsonio import MAX_BYTES, grid_field, hidden, list_at, load_json, parse_json
 from solver.grid import MAX_SIDE, DataError, Grid, Pair, Task, key, stable_seed
-from solver.views import View
+from solver.views import View, output_only_colors
 
 TRAINING = ("arc-agi-1:training", "arc-agi-2:training")
 EVALUATION = ("arc-agi-1:evaluation", "arc-agi-2:evaluation")
@@ -112,9 +112,8 @@ def _lesson(task: Task, outputs: Sequence[Grid], generated: Sequence[Pair]) -> L
 
 def _fixed_colors(pairs: Sequence[Pair]) -> frozenset[int]:
     """Black, and the colours that outputs bring in: a model cannot guess them from an input."""
-    inputs = {int(c) for pair in pairs for c in set(pair.input.flat)}
-    outputs = {int(c) for pair in pairs for c in set(pair.output.flat)}
-    return frozenset({0} | (outputs - inputs))
+    inputs, outputs = (pair.input for pair in pairs), (pair.output for pair in pairs)
+    return output_only_colors(inputs, outputs) | {0}
 
 
 @functools.cache

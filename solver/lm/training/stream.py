@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.grid import COLORS, Pair, stable_seed
+from solver.grid import Pair, stable_seed
 from solver.lm.symbols import SLOTS, Batch, Sequence3D, collate, encode
 from solver.lm.training.corpus import Lesson
-from solver.views import IDENTITY_COLORS, View
+from solver.views import View, random_colors
 
 Drawn = tuple[int, Sequence3D]  # number of the lesson, a sequence
 
@@ -124,11 +124,8 @@ def cut(drawn: Sequence[Drawn], tokens: int) -> list[list[Drawn]]:
 
 def random_view(rng: np.random.Generator, fixed: frozenset[int]) -> View:
     """Any turn, and any permutation of the colours that are not fixed."""
-    free = [color for color in range(COLORS) if color not in fixed]
-    colors = list(IDENTITY_COLORS)
-    for color, shown in zip(free, rng.permutation(free).tolist(), strict=True):
-        colors[color] = shown
-    return View(int(rng.integers(8)), tuple(colors))
+    colors = random_colors(rng, fixed)
+    return View(int(rng.integers(8)), colors)
 
 
 def sequence_length(pair: Pair) -> int:

@@ -18,8 +18,9 @@ from solver.grid import MAX_SIDE, Grid, Task
 from solver.synth.features.compute import features
 from solver.synth.features.crops import crops
 from solver.synth.features.layers import fill_layers
-from solver.synth.features.partition import Partition, equal_parts, separated_parts
-from solver.synth.features.table import FEATURES, INDEX, OUT, Features
+from solver.synth.features.neighbours import OUT
+from solver.synth.features.table import FEATURES, INDEX, Features
+from solver.synth.split import Split, equal_parts, separated_parts
 
 Framed = tuple[tuple[int, int], Features]  # output shape, table (F, H * W)
 _FIRST = INDEX["inner"]
@@ -73,7 +74,7 @@ def frame_shape(grid: Grid, frame: str) -> tuple[int, int] | None:
         parts = _partition(grid, words)
         if parts is None:
             return None
-        return parts.part_shape if name == "overlay" else parts.count
+        return parts.shape if name == "overlay" else parts.count
     if name == "crop":
         box = crops(grid).get(words[0])
         return None if box is None else (box[1] - box[0], box[3] - box[2])
@@ -118,7 +119,7 @@ def _factors(grid: Grid, words: list[str]) -> tuple[int, int]:
     return first, second
 
 
-def _partition(grid: Grid, words: list[str]) -> Partition | None:
+def _partition(grid: Grid, words: list[str]) -> Split | None:
     if words[0] == "lines":
         return separated_parts(grid)
     if words[0] == "of":
@@ -174,16 +175,16 @@ def _overlay(grid: Grid, words: list[str], background: str) -> Framed | None:
     parts = _partition(grid, words)
     if parts is None:
         return None
-    cells = parts.cells(grid)  # (n, h, w)
+    cells = parts.stack(grid)  # (n, h, w)
     table = features(cells[0], background)
-    return parts.part_shape, fill_layers(table, cells)
+    return parts.shape, fill_layers(table, cells)
 
 
 def _blocks(grid: Grid, words: list[str], background: str) -> Framed | None:
     parts = _partition(grid, words)
     if parts is None:
         return None
-    cells = parts.cells(grid)
+    cells = parts.stack(grid)
     flat = cells.reshape(len(cells), -1)
     counts = np.array([(flat == c).sum(axis=1) for c in range(10)])  # (10, n)
     colored = counts.copy()
@@ -216,9 +217,9 @@ def _meta(grid: Grid, words: list[str], background: str) -> Framed | None:
     parts, blocks = separated_parts(grid), _blocks(grid, ["lines"], background)
     if parts is None or blocks is None:
         return None
-    h, w = parts.part_shape
+    h, w = parts.shape
     place = np.full(grid.shape, -1)
-    for i, (y, x) in enumerate((y, x) for y in parts.tops for x in parts.lefts):
+    for i, (y, x) in enumerate(parts.corners):
         place[y : y + h, x : x + w] = i
     table = features(grid, background)
     part = slice(INDEX["on_line"], _FIRST)

@@ -25,7 +25,7 @@ from solver.synth.grids.expand import MORE, expand
 from solver.synth.grids.sizes import size_rules
 from solver.synth.program import INPUT, Call, Op, as_output
 
-MOST_STATES = 4000
+MAX_STATES = 4000
 BATCHES = 12
 _FIRST = INDEX["layer_0"]
 
@@ -69,9 +69,9 @@ def reachable(task: Task, deadline: Deadline) -> Iterator[list[State] | None]:
     run = gr.new_run(task, rule)
     status = MORE
     while status == MORE and not deadline.passed():
-        status = expand(run.space, run.ops, run.inst, gr.MOST_COST, gr.CHUNK)
+        status = expand(run.space, run.ops, run.inst, gr.MAX_COST, gr.CHUNK)
         yield None
-        if run.space.used[sp.STATES] > MOST_STATES:
+        if run.space.used[sp.STATES] > MAX_STATES:
             break
     yield _fitting(run, task)
 

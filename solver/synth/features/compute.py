@@ -12,9 +12,10 @@ import numpy as np
 
 from solver.grid import Grid
 from solver.synth.features.components import component_features
+from solver.synth.features.neighbours import OUT, RING_DX, RING_DY
 from solver.synth.features.parts import part_features
 from solver.synth.features.patterns import pattern_features
-from solver.synth.features.table import ABSENT, FEATURES, OUT, START, Features
+from solver.synth.features.table import ABSENT, FEATURES, START, Features
 from solver.synth.jit import kernel
 
 NONE = 31  # "nothing in sight" among distances
@@ -42,8 +43,6 @@ def features(grid: Grid, background: str = "0") -> Features:
 
 
 # Offsets clockwise from north, as in `_AROUND`.
-_DY = np.array([-1, -1, 0, 1, 1, 1, 0, -1])
-_DX = np.array([0, 1, 1, 1, 0, -1, -1, -1])
 
 
 @kernel
@@ -54,12 +53,12 @@ def _local(g, back, table):
             own = g[y, x]
             table[0, y, x] = own
             for d in range(8):
-                yy, xx = y + _DY[d], x + _DX[d]
+                yy, xx = y + RING_DY[d], x + RING_DX[d]
                 inside = 0 <= yy < h and 0 <= xx < w
                 color = g[yy, xx] if inside else OUT
                 table[1 + d, y, x] = color
                 if d % 2 == 0:
-                    yy, xx = yy + _DY[d], xx + _DX[d]
+                    yy, xx = yy + RING_DY[d], xx + RING_DX[d]
                     far = 0 <= yy < h and 0 <= xx < w
                     table[9 + d // 2, y, x] = g[yy, xx] if far else OUT
                 if not inside:
@@ -79,7 +78,7 @@ def _local(g, back, table):
 def _rays(g, back, table):
     h, w = g.shape
     for d in range(8):
-        dy, dx = _DY[d], _DX[d]
+        dy, dx = RING_DY[d], RING_DX[d]
         for i in range(h):
             y = i if dy <= 0 else h - 1 - i
             for j in range(w):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from solver.grid import Grid
 from solver.synth.features.components import label
-from solver.synth.features.partition import separated_parts
+from solver.synth.split import separated_parts
 
 Box = tuple[int, int, int, int]  # top, bottom (exclusive), left, right (exclusive)
 
@@ -98,9 +98,9 @@ def _add_parts(found: dict[str, Box], grid: Grid) -> None:
     parts = separated_parts(grid)
     if parts is None:
         return
-    cells = parts.cells(grid)
-    h, w = parts.part_shape
-    corners = [(y, x) for y in parts.tops for x in parts.lefts]
+    cells = parts.stack(grid)
+    h, w = parts.shape
+    corners = parts.corners
     same = (cells[:, None] == cells[None]).all(axis=(2, 3)).sum(axis=1)
     filled = (cells != 0).sum(axis=(1, 2))
     colors = np.array([len(np.unique(part)) for part in cells])

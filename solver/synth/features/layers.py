@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.synth.features.table import INDEX, OUT, Features
+from solver.synth.features.neighbours import OUT
+from solver.synth.features.table import INDEX, Features
 
 LAYERS = 9  # of which a rule sees the colours
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from solver.synth.jit import kernel
 
-OUT = 10
+OUT = 10  # "no such cell" among colour features
 LOST = 255
 
 # Columns of the property matrix; 0..20 are the first names of `cell_components._NUMBERS`.

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solver.grid import Grid
-from solver.synth.features.partition import Partition, separated_parts
+from solver.synth.features.neighbours import OUT
+from solver.synth.split import Split, separated_parts
 
-OUT = 10
 LOST = 255
 
 PART_FEATURES = [
@@ -32,16 +32,16 @@ def part_features(grid: Grid, table: NDArray[np.uint8]) -> None:
     if parts is None:
         return
     at = {name: i for i, (name, _, _) in enumerate(PART_FEATURES)}
-    cells = parts.cells(grid)  # (n, h, w)
+    cells = parts.stack(grid)  # (n, h, w)
     numbers, keys = _measure(cells)
     flat = cells.reshape(len(cells), -1)
-    stack = np.where((flat != 0).any(axis=0), flat.max(axis=0), 0).reshape(parts.part_shape)
+    stack = np.where((flat != 0).any(axis=0), flat.max(axis=0), 0).reshape(parts.shape)
     _outside(table, at)
     table[at["line"]] = _line_color(grid, parts)
-    h, w = parts.part_shape
+    h, w = parts.shape
     rows, columns = parts.count
     y, x = np.mgrid[:h, :w]
-    for i, (top, left) in enumerate((t, le) for t in parts.tops for le in parts.lefts):
+    for i, (top, left) in enumerate(parts.corners):
         place = np.s_[top : top + h, left : left + w]
         row, column = divmod(i, columns)
         table[at["on_line"]][place] = 0
@@ -90,10 +90,9 @@ def _outside(table: NDArray[np.uint8], at: dict[str, int]) -> None:
     table[at["on_line"]] = 1
 
 
-def _line_color(grid: Grid, parts: Partition) -> int:
+def _line_color(grid: Grid, parts: Split) -> int:
     covered = np.zeros(grid.shape, dtype=np.bool_)
-    h, w = parts.part_shape
-    for y in parts.tops:
-        for x in parts.lefts:
-            covered[y : y + h, x : x + w] = True
+    h, w = parts.shape
+    for y, x in parts.corners:
+        covered[y : y + h, x : x + w] = True
     return int(grid[~covered][0])

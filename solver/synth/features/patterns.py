@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from solver.synth.features.neighbours import OUT
 from solver.synth.jit import kernel
-
-OUT = 10
 
 PATTERN_FEATURES = (
     [(f"flip_{d}", True, 3.5) for d in ("columns", "rows", "both", "diagonal", "antidiagonal")]

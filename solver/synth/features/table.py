@@ -11,7 +11,6 @@ from solver.synth.features.components import COMPONENT_FEATURES
 from solver.synth.features.parts import PART_FEATURES
 from solver.synth.features.patterns import PATTERN_FEATURES
 
-OUT = 10  # "no such cell" among colour features
 Features = NDArray[np.uint8]  # (F, H * W)
 
 

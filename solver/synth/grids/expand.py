@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from solver.synth.grids import dispatch as dp
-from solver.synth.grids.kernels_list import MOST, POOL, ordered
+from solver.synth.grids.kernels_list import MAX_IMAGES, POOL, ordered
 from solver.synth.grids.space import (
     CALLS,
     LEVEL,
@@ -38,7 +38,7 @@ def one_result(space, k, y, x, h, w):
     """Note a single new image for input k; the number of images (0: failed)."""
     if h <= 0:
         return 0
-    box = space.box[k * MOST]
+    box = space.box[k * MAX_IMAGES]
     box[0], box[1], box[2], box[3] = y, x, h, w
     box[4] = k * POOL
     box[5] = -1
@@ -62,7 +62,7 @@ def on_image(space, kind, code, arg, s, k, inst):
         b = block_image(space, inst[k, 0])
         y, x, h, w = dp.pair_op(code, a, y, x, arg, b, out)
         return one_result(space, k, y, x, h, w)
-    boxes = space.box[k * MOST : (k + 1) * MOST]
+    boxes = space.box[k * MAX_IMAGES : (k + 1) * MAX_IMAGES]
     n = dp.split_op(code, a, y, x, arg, out, boxes)
     at = k * POOL
     for m in range(n):
@@ -90,7 +90,7 @@ def gather(space, s, k, items):
 def mapped(space, code, arg, k, items, n):
     """Apply an image operation to every image of a list; the number of images or 0."""
     at = k * POOL
-    boxes = space.box[k * MOST : (k + 1) * MOST]
+    boxes = space.box[k * MAX_IMAGES : (k + 1) * MAX_IMAGES]
     for m in range(n):
         if at + 900 > (k + 1) * POOL:
             return 0
@@ -108,7 +108,7 @@ def mapped(space, code, arg, k, items, n):
 @kernel
 def on_list(space, kind, code, arg, s, k):
     """Apply an operation on lists to state s for input k; the number of images."""
-    items = np.empty((MOST, 6), np.int64)
+    items = np.empty((MAX_IMAGES, 6), np.int64)
     n = np.int64(gather(space, s, k, items))
     if kind == JOIN:
         out = space.out[k * POOL : (k + 1) * POOL]
@@ -116,7 +116,7 @@ def on_list(space, kind, code, arg, s, k):
         return one_result(space, k, y, x, h, w)
     if kind == MAP:
         return mapped(space, code, arg, k, items, n)
-    boxes = space.box[k * MOST : (k + 1) * MOST]
+    boxes = space.box[k * MAX_IMAGES : (k + 1) * MAX_IMAGES]
     if kind == SORT:
         order = np.empty(n, np.int64)
         ordered(space.pix, items, n, arg, order)
@@ -140,7 +140,7 @@ def signature(space, k, code):
     """Take the result for input k into a state hash: (hash, nonzero cells, new pixels)."""
     content, pixels = 0, 0
     code = mixed(code, np.uint64(space.number[k]))
-    for m in range(k * MOST, k * MOST + space.number[k]):
+    for m in range(k * MAX_IMAGES, k * MAX_IMAGES + space.number[k]):
         box = space.box[m]
         if box[5] >= 0:
             space.hash[m] = space.block_hash[box[5]]

@@ -11,8 +11,9 @@ from solver.synth.grids.kernels_color import FAIL, SIDE, shaped, top_color
 from solver.synth.grids.kernels_frame import content_box
 from solver.synth.jit import kernel
 
-DY = np.array([0, 0, 1, -1, 1, 1, -1, -1])
-DX = np.array([1, -1, 0, 0, 1, -1, 1, -1])
+# The cell's neighbours: the four that share a side first, then the diagonal four.
+NEAR_DY = np.array([0, 0, 1, -1, 1, 1, -1, -1])
+NEAR_DX = np.array([1, -1, 0, 0, 1, -1, 1, -1])
 
 
 @kernel
@@ -33,7 +34,7 @@ def outside(a, ways):
         n -= 1
         i, j = stack[n] // w, stack[n] % w
         for k in range(ways):
-            p, q = i + DY[k], j + DX[k]
+            p, q = i + NEAR_DY[k], j + NEAR_DX[k]
             if 0 <= p < h and 0 <= q < w and a[p, q] == 0 and not seen[p, q]:
                 seen[p, q] = True
                 stack[n] = p * w + q
@@ -61,7 +62,7 @@ def label(a, ways, mixed):
                 n -= 1
                 i, j = stack[n] // w, stack[n] % w
                 for k in range(ways):
-                    p, q = i + DY[k], j + DX[k]
+                    p, q = i + NEAR_DY[k], j + NEAR_DX[k]
                     if p < 0 or p >= h or q < 0 or q >= w or a[p, q] == 0 or lab[p, q]:
                         continue
                     if mixed or a[p, q] == a[i, j]:
@@ -135,7 +136,7 @@ def rim(a, y, x, arg, out):
             near = 0
             open_side = False
             for k in range(ways):
-                p, q = i + DY[k], j + DX[k]
+                p, q = i + NEAR_DY[k], j + NEAR_DX[k]
                 if p < 0 or p >= h or q < 0 or q >= w or a[p, q] == 0:
                     open_side = True
                 elif near == 0:
@@ -164,18 +165,18 @@ def smear(a, y, x, arg, out):
             if arg & 256:
                 lone = True
                 for k in range(8):
-                    p, q = i + DY[k], j + DX[k]
+                    p, q = i + NEAR_DY[k], j + NEAR_DX[k]
                     if 0 <= p < h and 0 <= q < w and a[p, q] == c:
                         lone = False
                 if not lone:
                     continue
             for k in range(8):
                 if arg >> k & 1:
-                    p, q = i + DY[k], j + DX[k]
+                    p, q = i + NEAR_DY[k], j + NEAR_DX[k]
                     while 0 <= p < h and 0 <= q < w and a[p, q] == 0:
                         o[p, q] = c
-                        p += DY[k]
-                        q += DX[k]
+                        p += NEAR_DY[k]
+                        q += NEAR_DX[k]
     return y, x, h, w
 
 
@@ -227,17 +228,17 @@ def connected(a, y, x, arg, out):
                 bit = 1 if k == 0 else (2 if k == 2 else (4 if k == 4 or k == 5 else 0))
                 if not arg & bit:
                     continue
-                p, q = i + DY[k], j + DX[k]
+                p, q = i + NEAR_DY[k], j + NEAR_DX[k]
                 while 0 <= p < h and 0 <= q < w and a[p, q] == 0:
-                    p += DY[k]
-                    q += DX[k]
+                    p += NEAR_DY[k]
+                    q += NEAR_DX[k]
                 if 0 <= p < h and 0 <= q < w and a[p, q] == c:
-                    p -= DY[k]
-                    q -= DX[k]
+                    p -= NEAR_DY[k]
+                    q -= NEAR_DX[k]
                     while p != i or q != j:
                         o[p, q] = c
-                        p -= DY[k]
-                        q -= DX[k]
+                        p -= NEAR_DY[k]
+                        q -= NEAR_DX[k]
     return y, x, h, w
 
 
@@ -264,7 +265,7 @@ def spread(a, y, x, arg, out):
         i, j = queue[head] // w, queue[head] % w
         head += 1
         for k in range(ways):
-            p, q = i + DY[k], j + DX[k]
+            p, q = i + NEAR_DY[k], j + NEAR_DX[k]
             if 0 <= p < h and 0 <= q < w and o[p, q] == 0 and not barred[p, q]:
                 o[p, q] = o[i, j]
                 queue[n] = p * w + q
@@ -293,7 +294,7 @@ def flooded(a, y, x, arg, out):
         n -= 1
         i, j = stack[n] // w, stack[n] % w
         for k in range(ways):
-            p, q = i + DY[k], j + DX[k]
+            p, q = i + NEAR_DY[k], j + NEAR_DX[k]
             if 0 <= p < h and 0 <= q < w and o[p, q] == 0:
                 o[p, q] = o[i, j]
                 stack[n] = p * w + q
@@ -347,7 +348,7 @@ def smoothed(a, y, x, arg, out):
         for j in range(w):
             count = np.zeros(10, np.int64)
             for k in range(ways):
-                p, q = i + DY[k], j + DX[k]
+                p, q = i + NEAR_DY[k], j + NEAR_DX[k]
                 if 0 <= p < h and 0 <= q < w:
                     count[a[p, q]] += 1
             if count[a[i, j]] == 0:
@@ -389,16 +390,42 @@ def mirrored(a, y, x, arg, out):
 
 
 @kernel
+def reflected(k, s, i, j):
+    """The mirror image of cell (i, j): left-right (k 0), up-down (1) or transposed (2).
+
+    `s` says where the mirror is: the sum of the two columns or rows, or their difference.
+    """
+    if k == 0:
+        return i, s - j
+    if k == 1:
+        return s - i, j
+    return j - s, i + s
+
+
+@kernel
+def agreeing(o, unknown, k, s):
+    """Cells that equal their mirror images, -1 if one does not; `unknown` ones do not count."""
+    h, w = o.shape
+    seen = 0
+    for i in range(h):
+        for j in range(w):
+            p, q = reflected(k, s, i, j)
+            if p < 0 or p >= h or q < 0 or q >= w or o[i, j] == unknown or o[p, q] == unknown:
+                continue
+            if o[i, j] != o[p, q]:
+                return -1
+            seen += 1
+    return seen
+
+
+@kernel
 def mirrored_best(a, y, x, arg, out):
     """Cells of colour arg are unknown; the mirror lines (left-right, up-down, transposed)
     under which most known cells agree are found, and unknown cells taken from there."""
     h, w = a.shape
     o = shaped(out, h, w)
     o[:] = a
-    hidden = 0
-    for i in range(h):
-        for j in range(w):
-            hidden += a[i, j] == arg
+    hidden = np.sum(a == arg)
     if hidden == 0 or 2 * hidden > h * w:
         return FAIL
     for k in range(3):
@@ -407,44 +434,43 @@ def mirrored_best(a, y, x, arg, out):
         low = 0 if k < 2 else -(h - 1)
         high = 2 * (w if k == 0 else h) - 1 if k < 2 else w
         for s in range(low, high):
-            seen = 0
-            clean = True
-            for i in range(h):
-                for j in range(w):
-                    p, q = i, j
-                    if k == 0:
-                        q = s - j
-                    elif k == 1:
-                        p = s - i
-                    else:
-                        p, q = j - s, i + s
-                    if p < 0 or p >= h or q < 0 or q >= w:
-                        continue
-                    if o[i, j] == arg or o[p, q] == arg:
-                        continue
-                    if o[i, j] != o[p, q]:
-                        clean = False
-                        break
-                    seen += 1
-                if not clean:
-                    break
-            if clean and seen > best and 2 * seen > h * w:
+            seen = agreeing(o, arg, k, s)
+            if seen > best and 2 * seen > h * w:
                 best = seen
                 best_s = s
         if best < 0:
             continue
         for i in range(h):
             for j in range(w):
-                p, q = i, j
-                if k == 0:
-                    q = best_s - j
-                elif k == 1:
-                    p = best_s - i
-                else:
-                    p, q = j - best_s, i + best_s
+                p, q = reflected(k, best_s, i, j)
                 if o[i, j] == arg and 0 <= p < h and 0 <= q < w:
                     o[i, j] = o[p, q]
     return y, x, h, w
+
+
+@kernel
+def one_period(a, unknown, ph, pw, skew, table):
+    """Fill `table` with the colours of one period of ph rows and pw columns.
+
+    Each row starts `skew` columns further on than the row before. False if known cells contradict
+    one another, or leave a gap.
+    """
+    h, w = a.shape
+    table[: ph * pw] = -1
+    known = 0
+    for i in range(h):
+        row, column = (i % ph) * pw, skew * i % pw
+        for j in range(w):
+            m = row + column
+            column = column + 1 if column + 1 < pw else 0
+            if a[i, j] == unknown:
+                continue
+            if table[m] < 0:
+                table[m] = a[i, j]
+                known += 1
+            elif table[m] != a[i, j]:
+                return False
+    return known == ph * pw
 
 
 @kernel
@@ -459,6 +485,7 @@ def periodic(a, y, x, arg, out):
         return FAIL
     o = shaped(out, h, w)
     table = np.empty(SIDE * SIDE, np.int64)
+    skew = 1 if mode == 3 else 0
     for total in range(1, h + w):
         for ph in range(1, h + 1):
             pw = total + 1 - ph
@@ -468,30 +495,12 @@ def periodic(a, y, x, arg, out):
                 ph, pw = total, w
             elif mode == 3:
                 ph, pw = 1, total
-            if pw >= 1 and pw <= w and ph <= h and (ph < h or pw < w):
-                table[: ph * pw] = -1
-                clean = True
-                known = 0
+            smaller = pw >= 1 and pw <= w and ph <= h and (ph < h or pw < w)
+            if smaller and one_period(a, c, ph, pw, skew, table):
                 for i in range(h):
                     for j in range(w):
-                        v = a[i, j]
-                        if v == c:
-                            continue
-                        m = (i + j) % pw if mode == 3 else (i % ph) * pw + j % pw
-                        if table[m] < 0:
-                            table[m] = v
-                            known += 1
-                        elif table[m] != v:
-                            clean = False
-                            break
-                    if not clean:
-                        break
-                if clean and known == ph * pw:
-                    for i in range(h):
-                        for j in range(w):
-                            m = (i + j) % pw if mode == 3 else (i % ph) * pw + j % pw
-                            o[i, j] = table[m]
-                    return y, x, h, w
+                        o[i, j] = table[(i % ph) * pw + (j + skew * i) % pw]
+                return y, x, h, w
             if mode:
                 break
     return FAIL

@@ -15,7 +15,7 @@ from solver.synth.grids.kernels_fill import label, outside
 from solver.synth.jit import kernel
 
 POOL = 16384
-MOST = 64  # images in a list
+MAX_IMAGES = 64  # images in a list
 
 
 @kernel
@@ -29,7 +29,7 @@ def image_of(pix, items, k):
 def add_window(a, y, x, top, left, bottom, right, out, boxes, n, used):
     """Append a box of `a` to a list under construction; the new (n, used), n = -1 if full."""
     h, w = bottom - top, right - left
-    if n < 0 or n >= MOST or used + h * w > POOL:
+    if n < 0 or n >= MAX_IMAGES or used + h * w > POOL:
         return -1, used
     o = out[used : used + h * w].reshape((h, w))
     for i in range(h):
@@ -73,7 +73,7 @@ def split_parts(a, y, x, arg, out, boxes):
     mixed colours, bit 2: with everything else inside their box."""
     h, w = a.shape
     lab, count = label(a, 8 if arg & 1 else 4, arg & 2)
-    if count == 0 or count > MOST:
+    if count == 0 or count > MAX_IMAGES:
         return 0
     box = np.empty((count + 1, 4), np.int64)
     box[:, 0] = h

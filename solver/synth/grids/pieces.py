@@ -22,7 +22,7 @@ from solver.synth.grids.space import Space
 from solver.synth.program import Image, Op
 
 MODES = ("nonzero", "all", "zero")
-MOST_LAYERS = 7
+MAX_LAYERS = 7
 FIRST = 3  # different first layers on one base
 BASES = 8
 LAYER_BITS = 5
@@ -76,7 +76,7 @@ def _finish(
     layers = [first]
     cover(pieces, first[0], first[1], free)
     while (free & wanted).any():
-        nexts = _best(pieces, free, wanted, 1, layer_cost) if len(layers) < MOST_LAYERS else []
+        nexts = _best(pieces, free, wanted, 1, layer_cost) if len(layers) < MAX_LAYERS else []
         if not nexts:
             return None
         layers += nexts

@@ -18,7 +18,7 @@ from solver.synth.grids import dispatch as dp
 from solver.synth.grids import modes as md
 from solver.synth.grids.expand import DROP, IMAGE, JOIN, KEEP, MAP, PAIR, PICK, SIZED, SORT, SPLIT
 from solver.synth.grids.kernels_color import AREA
-from solver.synth.grids.kernels_list import MOST, POOL, ordered
+from solver.synth.grids.kernels_list import MAX_IMAGES, POOL, ordered
 from solver.synth.program import Call, Image, Op
 
 Reader = Callable[[md.Words], int | None]
@@ -259,7 +259,7 @@ def _split_op(code: int, read: Reader) -> Callable[..., Any]:
         if image is None or arg is None:
             return None
         out = np.empty(POOL, np.uint8)
-        boxes = np.empty((MOST, 6), np.int64)
+        boxes = np.empty((MAX_IMAGES, 6), np.int64)
         n = dp.split_op(code, _cells(image), image.y, image.x, arg, out, boxes)
         images, at = [], 0
         for y, x, h, w in boxes[:n, :4].tolist():
@@ -271,9 +271,9 @@ def _split_op(code: int, read: Reader) -> Callable[..., Any]:
 
 
 def _packed(images: Sequence[Image]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
-    if len(images) > MOST:
+    if len(images) > MAX_IMAGES:
         return None
-    items = np.zeros((MOST, 6), np.int64)
+    items = np.zeros((MAX_IMAGES, 6), np.int64)
     at = 0
     for k, image in enumerate(images):
         items[k, :5] = image.y, image.x, *image.cells.shape, at

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from solver.deadline import Deadline, FakeClock
 from solver.grid import Grid, Pair, Task, freeze, is_grid, key
+from solver.synth.fit import recolored
 from solver.synth.grids import judge as jd
 from solver.synth.grids import pieces as pc
 from solver.synth.grids import space as sp
@@ -25,12 +26,12 @@ from solver.synth.grids.primitives import as_image, call, operations
 from solver.synth.grids.sizes import SizeRule, size_rules
 from solver.synth.program import INPUT, Call, Image, Op, Solution
 
-MOST_STATES = 300_000
-MOST_PIXELS = 128 << 20
-MOST_COST = 40
+MAX_STATES = 300_000
+MAX_PIXELS = 128 << 20
+MAX_COST = 40
 CHUNK = 2_000_000  # work units of one expansion, a few milliseconds
-MOST_RULES = 2  # output sizes tried
-ENOUGH_STATES = 5000  # looked at for a size, if one has been found
+MAX_RULES = 2  # output sizes tried
+MAX_STATES_ONCE_SIZED = 5000  # looked at for a size, if one has been found
 REPORTS = 3  # programs reported for one and the same answer
 
 
@@ -55,12 +56,12 @@ class GridSearch:
 
 def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     """Programs over grids that reproduce every demonstration, cheapest first."""
-    yield from _search(task, deadline, MOST_PIXELS)
+    yield from _search(task, deadline, MAX_PIXELS)
 
 
 def search_aside(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     """The same in a quarter of the memory, for a search that runs beside the main one."""
-    yield from _search(task, deadline, MOST_PIXELS // 4)
+    yield from _search(task, deadline, MAX_PIXELS // 4)
 
 
 def _search(task: Task, deadline: Deadline, pixels: int) -> Iterator[Solution | None]:
@@ -69,8 +70,8 @@ def _search(task: Task, deadline: Deadline, pixels: int) -> Iterator[Solution | 
         unsized = new_run(task, None, pixels)
         yield from _explore(unsized, deadline)
         rules = unsized.rules
-    for n, rule in enumerate(rules[:MOST_RULES], 1):
-        share = deadline.slice(deadline.left() * (0.7 if n < len(rules[:MOST_RULES]) else 1.0))
+    for n, rule in enumerate(rules[:MAX_RULES], 1):
+        share = deadline.slice(deadline.left() * (0.7 if n < len(rules[:MAX_RULES]) else 1.0))
         yield from _explore(new_run(task, rule, pixels), share)
 
 
@@ -79,7 +80,7 @@ def prepare() -> None:
     small = freeze(np.array([[0, 1], [1, 2]], dtype=np.uint8))
     task = Task("prepare", (Pair(small, small),), (small,))
     run = new_run(task, next(size_rules(task)))
-    expand(run.space, run.ops, run.inst, MOST_COST, CHUNK // 100)
+    expand(run.space, run.ops, run.inst, MAX_COST, CHUNK // 100)
     _judge(run, 0)
     jd.color_map(run.space, 0, run.target, np.empty(10, np.int64))
     collect(run.space, run.target, run.pieces, CHUNK)
@@ -87,12 +88,12 @@ def prepare() -> None:
         pass
 
 
-def new_run(task: Task, rule: SizeRule | None, pixels: int = MOST_PIXELS) -> GridSearch:
+def new_run(task: Task, rule: SizeRule | None, pixels: int = MAX_PIXELS) -> GridSearch:
     """A search at its start: the inputs are in the space, nothing is expanded. `pixels` is the
     memory for cells, in bytes."""
     grids = [pair.input for pair in task.train] + list(task.tests)
     shapes = np.array([grid.shape for grid in grids], dtype=np.int64)
-    space = sp.new_space(len(grids), MOST_STATES, pixels)
+    space = sp.new_space(len(grids), MAX_STATES, pixels)
     inst = np.zeros((len(grids), 3), np.int64)
     inst[:, 0] = sp.start(space, np.concatenate([grid.ravel() for grid in grids]), shapes)
     if rule:
@@ -101,21 +102,21 @@ def new_run(task: Task, rule: SizeRule | None, pixels: int = MOST_PIXELS) -> Gri
     colors |= {int(c) for pair in task.train for c in np.unique(pair.output)}
     target = pc.target_of(task)
     ops = operations(sorted(colors), rule is not None)
-    return GridSearch(task, rule, space, ops, inst, target, new_pieces(target, MOST_STATES))
+    return GridSearch(task, rule, space, ops, inst, target, new_pieces(target, MAX_STATES))
 
 
 def _explore(run: GridSearch, deadline: Deadline) -> Iterator[Solution | None]:
     """Expand until the deadline; without a size, until states have shown what it may be."""
     begin, stacked, status = 0, 0, MORE
     while status == MORE and not deadline.passed():
-        status = expand(run.space, run.ops, run.inst, MOST_COST, CHUNK)
+        status = expand(run.space, run.ops, run.inst, MAX_COST, CHUNK)
         before = begin
         begin, found = _judge(run, begin)
         yield from found
         yield None
         if run.rule is None:
             run.rules.extend(_state_rules(run, before, begin))
-            if run.rules and (begin > ENOUGH_STATES or len(run.rules) >= MOST_RULES):
+            if run.rules and (begin > MAX_STATES_ONCE_SIZED or len(run.rules) >= MAX_RULES):
                 return
             continue
         while collect(run.space, run.target, run.pieces, CHUNK) and not deadline.passed():
@@ -237,10 +238,7 @@ def _map_colors(value: Any, pairs: tuple[tuple[int, int], ...]) -> Image | None:
     image = as_image(value)
     if image is None:
         return None
-    table = np.arange(10, dtype=np.uint8)
-    for color, becomes in pairs:
-        table[color] = becomes
-    return Image(freeze(table[image.cells]), image.y, image.x)
+    return Image(freeze(recolored(image.cells, pairs)), image.y, image.x)
 
 
 OPS: dict[str, Op] = {"map_colors": Op(_map_colors, "replace colours by a table")}

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.synth.grids.kernels_list import MOST, POOL
+from solver.synth.grids.kernels_list import MAX_IMAGES, POOL
 from solver.synth.jit import kernel
 
 LEVELS = 128  # costs are integers below this
@@ -45,8 +45,8 @@ class Space(NamedTuple):
     block_table: NDArray[np.int32]  # open addressing, index + 1
     state_table: NDArray[np.int32]
     out: NDArray[np.uint8]  # (K * POOL,) scratch
-    box: NDArray[np.int64]  # (K * MOST, 6): y, x, h, w, offset, block or -1
-    hash: NDArray[np.uint64]  # (K * MOST,) scratch
+    box: NDArray[np.int64]  # (K * MAX_IMAGES, 6): y, x, h, w, offset, block or -1
+    hash: NDArray[np.uint64]  # (K * MAX_IMAGES,) scratch
     number: NDArray[np.int64]  # (K,) scratch: images
     used: NDArray[np.int64]  # (16,)
 
@@ -71,8 +71,8 @@ def new_space(inputs: int, states: int, pixels: int) -> Space:
         block_table=np.zeros(table * 2, np.int32),
         state_table=np.zeros(table, np.int32),
         out=np.empty(inputs * POOL, np.uint8),
-        box=np.empty((inputs * MOST, 6), np.int64),
-        hash=np.empty(inputs * MOST, np.uint64),
+        box=np.empty((inputs * MAX_IMAGES, 6), np.int64),
+        hash=np.empty(inputs * MAX_IMAGES, np.uint64),
         number=np.empty(inputs, np.int64),
         used=np.zeros(16, np.int64),
     )
@@ -160,7 +160,7 @@ def store(space, code, slot, kind, cost, parent, op):
     inputs = len(space.number)
     for k in range(inputs):
         space.first[s, k] = r
-        for m in range(k * MOST, k * MOST + space.number[k]):
+        for m in range(k * MAX_IMAGES, k * MAX_IMAGES + space.number[k]):
             box = space.box[m]
             b = box[5]
             if b < 0:
@@ -189,7 +189,7 @@ def start(space, inputs, shapes):
     code = np.uint64(1)
     for k in range(len(shapes)):
         h, w = shapes[k, 0], shapes[k, 1]
-        box = space.box[k * MOST]
+        box = space.box[k * MAX_IMAGES]
         box[0], box[1], box[2], box[3] = 0, 0, h, w
         box[5] = add_block(space, inputs, at, h, w, cells_hash(inputs, at, h, w))
         blocks[k] = box[5]
@@ -209,7 +209,7 @@ def has_room(space):
     inputs = len(space.number)
     return (
         u[PIXELS] + inputs * POOL < len(space.pix)
-        and u[BLOCKS] + inputs * MOST < len(space.block)
-        and u[REFS] + inputs * MOST < len(space.ref)
+        and u[BLOCKS] + inputs * MAX_IMAGES < len(space.block)
+        and u[REFS] + inputs * MAX_IMAGES < len(space.ref)
         and u[STATES] + 1 < len(space.kind)
     )

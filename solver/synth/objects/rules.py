@@ -108,7 +108,7 @@ def _rules(
     covers = Covers(menu, table, [s.n for s in train], [out.size for out in outputs], deadline)
     two, three = partial(choose, deadline=deadline), partial(choose_three, deadline=deadline)
     for learner, most in ((two, 60), (three, 20)):
-        doubt = -1.0
+        doubt: float | None = None  # until a rule fits
         for bits, rules in learner(table, judged, need, 0)[:most]:
             if deadline.passed():
                 return
@@ -116,11 +116,11 @@ def _rules(
             fitted = fit(task, "object_rule", object_rule, (mode, how, named), base + bits)
             if fitted is None:
                 continue
-            if doubt < 0:
+            if doubt is None:
                 doubt = _DOUBT_BITS * (1.0 - covers.trust(learner, changed.astype(np.float32)))
             yield replace(fitted, cost=fitted.cost + doubt)
         yield None
-        if doubt >= 0:  # a rule of two branches will do
+        if doubt is not None:  # a rule of two branches will do
             break
     for bits, (feature, by, rows) in choose_by_value(train, judged, need, 0, deadline)[:20]:
         if deadline.passed():

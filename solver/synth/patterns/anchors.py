@@ -15,7 +15,7 @@ from solver.synth.objects.objects import background, segment
 from solver.synth.program import position
 from solver.views import turn
 
-_MOST_MARKS = 60
+_MAX_MARKS = 60
 
 
 TEMPLATES = ("kept", "cleared")
@@ -88,7 +88,7 @@ def _matches(
     found = []
     first = big[rows[0], columns[0]]
     h, w = loose.shape
-    for r, c in np.argwhere(loose == first)[:_MOST_MARKS]:
+    for r, c in np.argwhere(loose == first)[:_MAX_MARKS]:
         top, left = int(r - rows[0]), int(c - columns[0])
         y, x = rows + top, columns + left
         if y.min() < 0 or x.min() < 0 or y.max() >= h or x.max() >= w:
