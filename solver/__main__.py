@@ -42,7 +42,7 @@ def main() -> int:
     parser.add_argument("--devices", type=int, help="GPUs, in place of the profile's number")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", help="folder for submission, journal and log")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --run")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --run")
     parser.add_argument("--profile", default="cpu", help="its name, or a .toml file of your own")
     parser.add_argument("--model", help="folder of the language model, for profiles that use one")
     parser.add_argument(

@@ -17,7 +17,7 @@ from solver.deadline import Deadline
 
 GRACE_S = 20.0  # from SIGTERM to SIGKILL
 LOOK_S = 1.0
-TIME_OVER = "its time was over: it is being ended"
+TIME_OVER = "time is over: the process is being ended"
 READ_BYTES, LAST_READS = 64 * 1024, 32
 OOM_SCORE = 500  # so that the system, out of memory, kills the command, not the notebook's kernel
 

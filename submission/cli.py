@@ -86,7 +86,7 @@ def solve(
     run: Annotated[
         str | None, typer.Option(metavar="DIR", help="Folder for submission, journal and log.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --run.")] = False,
     profile: Annotated[str, typer.Option(help="Its name, or a .toml file of your own.")] = "cpu",
     model: Annotated[
         str | None, typer.Option(metavar="DIR", help="Language model, for profiles that use one.")
@@ -166,11 +166,11 @@ def train(
         str | None, typer.Option(metavar="PATH", help="RE-ARC: its archive or folder.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides every draw.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
     width: Annotated[int, typer.Option(help="Of the model; a multiple of 64.")] = 256,
     layers: Annotated[int, typer.Option(help="Of the model.")] = 6,
     start: Annotated[
-        str | None, typer.Option(metavar="DIR", help="A trained model to go on from.")
+        str | None, typer.Option(metavar="DIR", help="A trained model to start from.")
     ] = None,
     originals: Annotated[
         float, typer.Option(min=0, max=1, help="Part of a task's own pairs beside RE-ARC's.")

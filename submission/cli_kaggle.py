@@ -15,7 +15,7 @@ from submission.commands import finish as _exit
 app = typer.Typer(rich_markup_mode=None)
 
 SettingsFile = Annotated[
-    Path, typer.Option("--settings", metavar="FILE", help="Whose notebook, on which machine.")
+    Path, typer.Option("--settings", metavar="FILE", help="Owner and machine of the notebook.")
 ]
 Timeout = Annotated[str, typer.Option(help="Give up after this long: 5m, 1h.")]
 _SETTINGS = Path("kaggle.toml")
@@ -56,10 +56,11 @@ def wheels(
     epilog="Examples:\n\n  arcsub push notebook.ipynb --dry-run\n\n  arcsub push notebook.ipynb"
 )
 def push(
-    notebook: Annotated[Path, typer.Argument(help="What `arcsub notebook` has built.")],
+    notebook: Annotated[Path, typer.Argument(help="The notebook that `arcsub notebook` built.")],
     settings: SettingsFile = _SETTINGS,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be sent, and send nothing.")
+        bool,
+        typer.Option("--dry-run", help="Print the files and settings to send, and send nothing."),
     ] = False,
     timeout: Timeout = "1h",
 ) -> None:

@@ -21,7 +21,9 @@ Engines = Annotated[
 @app.command(epilog="Example:\n\n  arcsub notebook runs/notebook.ipynb --budget 10h")
 def notebook(
     out: Annotated[str, typer.Argument(metavar="FILE", help="The notebook to write.")],
-    profile: Annotated[str, typer.Option(help="What the run may use.")] = "kaggle-cpu",
+    profile: Annotated[
+        str, typer.Option(help="The profile: engines and their settings.")
+    ] = "kaggle-cpu",
     engines: Engines = "",
     competition: Annotated[
         str, typer.Option(metavar="SLUG", help="The competition.")
@@ -30,7 +32,7 @@ def notebook(
     short_budget: Annotated[str, typer.Option(help="Time of a run that is not scored.")] = "15m",
     seed: Annotated[int, typer.Option(help="Decides every draw.")] = 0,
     machine: Annotated[
-        str, typer.Option(help="cpu, NvidiaTeslaT4 or NvidiaL4; what the engines want if left out.")
+        str, typer.Option(help="cpu, NvidiaTeslaT4 or NvidiaL4; by default the engines decide.")
     ] = "",
     model: Annotated[
         str, typer.Option(metavar="SOURCE", help="datasets/OWNER/SLUG, models/..., or inside.")
@@ -38,12 +40,12 @@ def notebook(
     wheels: Annotated[
         str,
         typer.Option(
-            metavar="SOURCE", help="What is installed: datasets/OWNER/SLUG; the kit's if left out."
+            metavar="SOURCE", help="Wheels to install: datasets/OWNER/SLUG; by default the kit's."
         ),
     ] = "",
     lock: Annotated[
         str,
-        typer.Option(metavar="FILE", help="Of the wheels; what the engines want if left out."),
+        typer.Option(metavar="FILE", help="The lock of the wheels; by default the engines decide."),
     ] = "",
 ) -> None:
     """Build one offline Kaggle notebook that holds the whole solver."""
@@ -85,7 +87,7 @@ def rehearse(
         str | None, typer.Argument(metavar="FILE", help="A built notebook; built if left out.")
     ] = None,
     source: Annotated[
-        str, typer.Option(metavar="SOURCE", help="What stands for the hidden tasks.")
+        str, typer.Option(metavar="SOURCE", help="The tasks in place of the hidden ones.")
     ] = "arc-agi-2:evaluation",
     solutions: Annotated[
         str | None, typer.Option(metavar="FILE", help="Solutions, to print the score.")
@@ -108,14 +110,16 @@ def rehearse(
     standin: Annotated[
         str, typer.Option(help="Packages: kit (those of the kit) or image (Kaggle's).")
     ] = "kit",
-    cpus: Annotated[int, typer.Option(help="Cores it may use.")] = 4,
-    memory: Annotated[float, typer.Option(metavar="GB", help="Memory it may use.")] = 30.0,
+    cpus: Annotated[int, typer.Option(help="Cores that the notebook may use.")] = 4,
+    memory: Annotated[
+        float, typer.Option(metavar="GB", help="Memory that the notebook may use.")
+    ] = 30.0,
     wheels: Annotated[str | None, typer.Option(metavar="DIR", help="The wheels to attach.")] = None,
     model: Annotated[
         str | None, typer.Option(metavar="DIR", help="The model to attach; the kit's if left out.")
     ] = None,
     cold: Annotated[
-        bool, typer.Option("--cold", help="Compile all kernels anew, as a session has to.")
+        bool, typer.Option("--cold", help="Compile all kernels again, as a session does.")
     ] = False,
     gpus: Annotated[
         int, typer.Option(metavar="N", min=0, help="Processes on the processor in place of GPUs.")
@@ -160,7 +164,7 @@ def rehearse(
 
 @app.command(epilog="Example:\n\n  arcsub preflight --profile cpu")
 def preflight(
-    profile: Annotated[str, typer.Option(help="What the run may use.")] = "cpu",
+    profile: Annotated[str, typer.Option(help="The profile: engines and their settings.")] = "cpu",
     engines: Engines = "",
     model: Annotated[
         str | None, typer.Option(metavar="DIR", help="Language model, for profiles that use one.")
@@ -178,6 +182,8 @@ def preflight(
             request = PreflightRequest(profile, Path(scratch), engines, model=place)
             plan = check(request, Deadline.after(LONGEST_S), None, typer.echo)
         if plan.problems:
-            raise RunError(f"problems: {len(plan.problems)}; a run goes on without what fails")
+            raise RunError(
+                f"problems: {len(plan.problems)}; a run continues without the parts that fail"
+            )
 
     finish(action)

@@ -13,7 +13,8 @@ app = typer.Typer(rich_markup_mode=None)
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run.")]
 TasksFrom = Annotated[
-    str | None, typer.Option(metavar="SOURCE", help="Where its tasks are now, if not where it was.")
+    str | None,
+    typer.Option(metavar="SOURCE", help="The file or folder of its tasks, if they have moved."),
 ]
 Truth = Annotated[str | None, typer.Option(metavar="FILE", help="Solutions, to score.")]
 
@@ -43,7 +44,7 @@ def compare(
     source: TasksFrom = None,
     solutions: Truth = None,
     html: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A page with what was gained and lost.")
+        str | None, typer.Option(metavar="FILE", help="A page of gains and losses to write.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides the draws of the intervals.")] = 0,
 ) -> None:
@@ -109,7 +110,7 @@ def simulate(
         str | None, typer.Option(metavar="NS", help="GPUs: 0,4; the run's own if left out.")
     ] = None,
     on_devices: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Engines that run on the devices alone.")
+        str | None, typer.Option(metavar="NAMES", help="Engines that run only on devices.")
     ] = None,
     speed: Annotated[
         str | None, typer.Option(metavar="X", help="Times as fast: 2, or model=20,synth=1.")

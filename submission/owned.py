@@ -52,7 +52,9 @@ def check_new_run(folder: Path) -> None:
         return  # the run itself says what to do about another one
     for name in RUN_FILES:
         if os.path.lexists(folder / name):
-            raise DataError(f"{folder / name}: no run of the kit made it; choose another --run")
+            raise DataError(
+                f"{folder / name}: not a folder that a run of the kit made; choose another --run"
+            )
 
 
 def delete(folder: Path, name: str) -> None:

@@ -72,7 +72,7 @@ def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) != len(pairs):
         seen: set[str] = set()
         twice = [k for k, _ in pairs if k in seen or seen.add(k)]  # type: ignore[func-returns-value]
-        raise DataError(f"key {names(twice)} stands twice")
+        raise DataError(f"key {names(twice)} appears twice")
     return result
 
 

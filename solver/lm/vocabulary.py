@@ -68,7 +68,7 @@ class Vocabulary:
         numbers = {int(old): new for new, old in reversed(list(enumerate(self.kept)))}
         unknown = [token for token in ids if token not in numbers]
         if unknown:
-            raise FormatError(f"token {unknown[0]} is none that spells a task")
+            raise FormatError(f"token {unknown[0]} does not spell a part of a task")
         symbols = [numbers[token] for token in ids]
         if self.tail and symbols[-2:] != [ROW, END]:
             raise FormatError(f"{len(symbols)} tokens without a newline and END")

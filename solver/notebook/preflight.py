@@ -83,7 +83,7 @@ class _Checks:
 
     def drop(self, engines: Sequence[str], why: str) -> None:
         self.plan = self.plan.without(engines, self.active())
-        self.problem("engines", f"{why}: the run goes on with {', '.join(self.plan.engines)}")
+        self.problem("engines", f"{why}: the run continues with {', '.join(self.plan.engines)}")
 
     def active(self) -> tuple[str, ...]:
         return self.plan.engines or tuple(stage.engine for stage in self.config.stages)
@@ -118,9 +118,9 @@ def _files(checks: _Checks) -> None:
         return
     settle_times()
     if files_digest() == expected:
-        checks.ok("kit", "every file is as it was built")
+        checks.ok("kit", "every file is as the build left it")
     else:
-        checks.say("  note    kit          edited since it was built")
+        checks.say("  note    kit          edited since the build")
 
 
 def _challenges(checks: _Checks) -> None:

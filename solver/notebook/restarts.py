@@ -28,7 +28,7 @@ class Way:
 
     profile: str
     plan: Usable
-    words: str = "as it is to be"
+    words: str = "as planned"
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ def ways(profile: str, plan: Usable) -> tuple[Way, ...]:
     least = Usable(engines=(SYNTH,), workers=plan.workers, visible=plan.visible)
     return (
         Way(profile, plan),
-        Way(FALLBACK_PROFILE, least, "the synthesizer alone"),
-        Way(FALLBACK_PROFILE, replace(least, workers=1), "the synthesizer alone, on one worker"),
+        Way(FALLBACK_PROFILE, least, "only the synthesizer"),
+        Way(FALLBACK_PROFILE, replace(least, workers=1), "only the synthesizer, on one worker"),
     )
 
 
@@ -70,7 +70,7 @@ def keep_on(
         if less and (not hopeful or useless >= SHORT_STARTS):
             way, *less = less
             useless = 0
-            say(f"It got no further: it goes on with {way.words}.")
+            say(f"The run got no further: it continues with {way.words}.")
         elif useless > 1 or not hopeful:
             pause_s = min(PAUSE_S * 2 ** min(useless, 20), LONGEST_PAUSE_S)
             deadline.clock.sleep(min(pause_s, PAUSE_SHARE * deadline.left()))

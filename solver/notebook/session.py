@@ -78,7 +78,7 @@ class Session:
 def install_wheels(session: Session) -> None:
     """Install the attached wheels, if the notebook needs any."""
     if not session.wheels:
-        print("There is nothing to install: what the image has must do.")
+        print("There is nothing to install: the image has every package.")
         return
     lock, deadline = session.scratch / LOCK_FILE, session.deadline().slice(INSTALL_S)
     try:
@@ -110,10 +110,10 @@ def check(session: Session) -> None:
 
 _SAID = {
     0: "All is well.",
-    1: "The run goes on without what failed.",
-    2: "These settings are refused: without them there is the synthesizer alone.",
+    1: "The run continues without the parts that failed.",
+    2: "These settings are refused: the run continues with only the synthesizer.",
 }
-_BROKEN = "The preflight did not end: the run goes on with what it found."
+_BROKEN = "The preflight was cut off: the run continues with its findings so far."
 
 
 def run(session: Session, say: Callable[[str], None] = print) -> None:
@@ -180,7 +180,7 @@ def _set_aside(journal: Path, challenges: Path, say: Callable[[str], None]) -> b
         why = f"cannot be read ({error.strerror})"
     except DataError:
         return False
-    say(f"{journal} {why}: it is set aside, and the run begins anew.")
+    say(f"{journal} {why}: it is set aside, and the run begins again.")
     with suppress(OSError):
         journal.replace(journal.with_name(f"{JOURNAL_FILE}.old"))
     return not os.path.lexists(journal)

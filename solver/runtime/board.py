@@ -200,7 +200,10 @@ class Board:
         except OSError as error:
             if self._journaled:  # one message is enough
                 reason = error.strerror
-                log.error("the journal cannot be written (%s); the run goes on without", reason)
+                log.error(
+                    "the journal cannot be written (%s); the run continues without a journal",
+                    reason,
+                )
             self._journaled = False
 
     # --- answers ------------------------------------------------------------------
@@ -264,7 +267,7 @@ class Board:
             try:
                 self.write()
             except (OSError, DataError) as error:
-                log.error("%s cannot be replaced (%s); the old one stands", self.path, error)
+                log.error("%s cannot be replaced (%s); the old file stays", self.path, error)
                 self._next_write = self._clock.now() + 5 * WRITE_EVERY_S
 
     def write(self) -> None:

@@ -189,7 +189,7 @@ def new_folder(request: SolveRequest) -> Path:
     Raises `DataError` if the request is to continue a run.
     """
     if request.resume:
-        raise DataError("--resume needs --run, the folder of the run to go on with")
+        raise DataError("--resume needs --run, the folder of the run to continue")
     stem = re.sub(r"[^\w.-]+", "-", Path(request.source).stem)[:80].strip("-.") or "run"
     names = (Path("runs") / (stem if i == 1 else f"{stem}-{i}") for i in range(1, 10**6))
     return next(folder for folder in names if not (folder / JOURNAL_FILE).exists())

@@ -286,7 +286,7 @@ def main() -> int:
     except BrokenProcessPool:
         print(
             "search kernels: a process that compiled them was killed, for want of memory perhaps; "
-            "the next set-up goes on from here",
+            "the next set-up continues from here",
             file=sys.stderr,
         )
         return 1

@@ -101,7 +101,7 @@ def _lists(attempts: Sequence[tuple[Grid, Grid]]) -> list[list[list[list[int]]]]
 def _answer_anew(run: History, selector: str | None, ensemble: str | None, out: str | None) -> str:
     chosen = selector or run.config.selector, ensemble or run.config.ensemble
     answers = answer_run(run, *chosen)
-    lines = [f"anew      selector {chosen[0]}, ensemble {chosen[1]}"]
+    lines = [f"again     selector {chosen[0]}, ensemble {chosen[1]}"]
     if run.solutions:
         lines.append(f"score     {score_text(score(_grids(run, answers), run.solutions))}")
     if out is not None:
@@ -115,4 +115,4 @@ def _check(path: Path, run: History) -> None:
     """Raise `DataError` if a submission cannot be written there, or should not be."""
     check_output(path, "submission", reads(read_submission))
     if os.path.realpath(path) == os.path.realpath(run.folder / SUBMISSION):
-        raise DataError(f"--out {path}: is what the run itself handed in; name another file")
+        raise DataError(f"--out {path}: is the submission of the run itself; name another file")

@@ -92,8 +92,8 @@ def _table(played: Sequence[Played], scored: bool, seed: int) -> Table:
             sure(one.scores[-1], seed),
         )
     table.caption = (
-        "Columns in per cent of the budget: the score by then. The recording knows of no more than "
-        "it saw, so these are scores to expect at least."
+        "Columns in per cent of the budget: the score by then. A recording contains only "
+        "what its run found, so a real run scores at least as much."
     )
     return table
 

@@ -65,7 +65,7 @@ def choices(rows: Sequence[Chosen], lab: Lab) -> Table:
 
 def engine_parts(parts: Sequence[Part], seed: int) -> Table:
     """Every engine's candidates alone, and together."""
-    table = table_of("Candidates of one engine alone", "engine")
+    table = table_of("Candidates of only one engine", "engine")
     _columns(table, "candidates", "pass@2 %", "pass@1 %", "covered %")
     for part in parts:
         two, one, covered = part.outcome.two, part.outcome.one, part.outcome.covered
@@ -102,7 +102,7 @@ def costs(engines: str, points: Sequence[CostPoint], seed: int) -> Table:
 
 _CAPTION = (
     "In brackets: 95 % bootstrap intervals over tasks, those of differences widened for the "
-    "number of choices; * marks a difference that is no chance."
+    "number of choices; * marks a difference that chance does not explain."
 )
 
 

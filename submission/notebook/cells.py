@@ -20,7 +20,7 @@ _TITLES = {  # of its parts, in this order; others follow under their names
     "solver/answers": "From candidates to two attempts",
     "solver/schedule": "The allocation of time",
     "solver/runtime": "The run",
-    "solver/notebook": "What this notebook's cells call",
+    "solver/notebook": "The functions that this notebook's cells call",
     "solver/synth": "The program synthesizer",
     "solver/lm": "The model",
     "solver/sandbox": "The sandbox",

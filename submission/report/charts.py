@@ -107,7 +107,7 @@ def whisker(name: str, scores: Sequence[float], seed: int) -> Whisker:
 
 
 def scores(run: Recorded, found: Sequence[Finding]) -> list[Whisker]:
-    """Both averages, what the first attempts alone would score, and the coverage: the score
+    """Both averages, what the first attempts only would score, and the coverage: the score
     if always the right one of all candidates had been chosen. Empty without known outputs."""
     if run.solutions is None:
         return []
@@ -115,7 +115,7 @@ def scores(run: Recorded, found: Sequence[Finding]) -> list[Whisker]:
     rows = {
         "mean over tasks": [finding.score or 0.0 for finding in found],
         "mean over outputs": [float(o.right) for o in outputs],
-        "first attempts alone": [float(o.fate == "first") for o in outputs],
+        "first attempts only": [float(o.fate == "first") for o in outputs],
         "any candidate": [float(o.right or o.rank is not None) for o in outputs],
     }
     return [whisker(name, values, seed=0) for name, values in rows.items()]

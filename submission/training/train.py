@@ -95,7 +95,7 @@ def _check_time(request: Training, enough: bool) -> None:
         raise DataError(f"--budget {request.budget}: too short for a step")
 
 
-_OCCUPIED = "a run is there already; go on with --resume or choose another --out"
+_OCCUPIED = "a run is there already; continue it with --resume or choose another --out"
 
 
 def _deadline(budget: str, started: float) -> Deadline:

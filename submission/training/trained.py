@@ -46,7 +46,7 @@ def read(folder: Path) -> Trained:
     try:
         return Trained(**load_json(folder / TRAINED))
     except TypeError:
-        raise DataError(f"{folder / TRAINED}: not what a training wrote") from None
+        raise DataError(f"{folder / TRAINED}: not written by a training") from None
 
 
 def made_with() -> dict[str, str]:

@@ -47,7 +47,7 @@ def test_where_all_is_well_the_plan_changes_nothing(tmp_path: Path) -> None:
     plan, said = checked(tmp_path, digest=files_digest())
     found = tmp_path / "input" / "competitions" / COMPETITION / CHALLENGES
     assert plan == Usable(challenges=str(found))
-    assert "every file is as it was built" in said
+    assert "every file is as the build left it" in said
     assert "solved by a run with tests.fakes:instant" in said
     assert "PROBLEM" not in said
 
@@ -57,7 +57,7 @@ def test_an_engine_that_fails_is_left_out(tmp_path: Path) -> None:
     assert plan.engines == ("tests.fakes:instant",)
     (problem,) = plan.problems
     assert problem.startswith("tiny task: tests.fakes:explodes is left out: ")
-    assert "edited since it was built" in said
+    assert "edited since the build" in said
 
 
 def test_without_a_model_the_others_go_on(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_a_broken_profile_is_refused_everywhere_and_leaves_the_synthesizer(
     said: list[str] = []
     keep_on(ways(str(profile), Usable()), Deadline.after(60, FakeClock()), start, said.append)
     assert [(way.profile, way.plan.engines) for way in done] == [("cpu", (SYNTH,))]
-    assert said[-1] == "It got no further: it goes on with the synthesizer alone."
+    assert said[-1] == "The run got no further: it continues with only the synthesizer."
 
 
 @pytest.mark.parametrize(("code", "starts"), [(0, 1), (1, 1), (2, 1), (126, 1), (-9, 2), (-11, 2)])

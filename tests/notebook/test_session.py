@@ -263,7 +263,7 @@ def test_what_is_broken_leaves_the_synthesizer_the_whole_budget(
     install_wheels(broken)
     run(broken, said.append)
     assert time.monotonic() > broken.started + 0.9 * parse_duration(budget)
-    assert "It got no further: it goes on with the synthesizer alone." in said
+    assert "The run got no further: it continues with only the synthesizer." in said
     path = session.working / "submission.json"
     check_submission(path, tasks)
     assert same(read_submission(path)["flipped"][0][0], as_grid(tasks[0].tests[0][::-1]))
@@ -349,4 +349,4 @@ def test_cells_that_cannot_start_anything_leave_the_others_their_turn(
     assert "the wheels cannot be installed: " in said
     assert "The preflight cannot be started: " in said
     assert "The run cannot be started: " in said
-    assert "it goes on with the synthesizer alone, on one worker." in said
+    assert "it goes on with only the synthesizer, on one worker." in said

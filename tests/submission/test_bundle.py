@@ -107,7 +107,7 @@ def break_card(folder: Path) -> None:
     ("harm", "reason"),
     [
         (lambda folder: (folder / "model" / TRAINED).unlink(), r"training\.json: cannot be read"),
-        (break_record, r"training\.json: not what a training wrote"),
+        (break_record, r"training\.json: not written by a training"),
         (lambda folder: (folder / "model" / CONFIG).unlink(), r"config\.json: cannot be read"),
         (break_card, r"card\.md: has no <!-- figures -->"),
     ],

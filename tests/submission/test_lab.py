@@ -344,7 +344,7 @@ def test_the_tables_say_what_was_found(tmp_path: Path, capsys: pytest.CaptureFix
     assert AGAIN in shown
     assert "75.0 [25, 100]" in shown
     assert "None of" in shown
-    for title in ("Candidates of one engine alone", "A view's measurements left out"):
+    for title in ("Candidates of only one engine", "A view's measurements left out"):
         assert title in shown
 
 

@@ -80,7 +80,7 @@ IMAGES = (
     Primitive("moved", "change place by its own size or one cell", md.MOVES, 10),
     Primitive("sorted_lines", "sort rows or columns by content", md.LINE_ORDERS, 10),
     Primitive("falling", "cells fall to one side", md.FALLS, 8),
-    Primitive("filled", "enclosed ground: filled, alone, or all but it", md.FILLS, 8),
+    Primitive("filled", "enclosed ground: filled or kept, or the other ground kept", md.FILLS, 8),
     Primitive("hull", "boxes around components", md.HULLS, 9),
     Primitive("rim", "edge cells, inner cells, outlines", md.RIMS, 7),
     Primitive("smear", "cells run over ground", md.SMEARS, 9),
@@ -89,7 +89,7 @@ IMAGES = (
     Primitive("spread", "colours grow over ground", md.SPREADS, 9),
     Primitive("flooded", "rare colours flood ground", md.FLOODS, 9),
     Primitive("sized_parts", "components chosen by size or touch", md.SIZED_PARTS, 8),
-    Primitive("smoothed", "lone cells take what surrounds them", md.SMOOTHINGS, 9),
+    Primitive("smoothed", "lone cells take the commonest colour around them", md.SMOOTHINGS, 9),
     Primitive("mirrored", "ground takes the mirror image", md.MIRRORS, 9),
     Primitive("mirrored_best", "one colour is replaced by symmetry", md.any_color, 9),
     Primitive("periodic", "one colour is replaced by a periodic pattern", md.periods, 10),
@@ -100,12 +100,12 @@ SIZES = (
     Primitive("reflowed", "cells in reading order", md.FLOWS, 10),
     Primitive("stretched", "scaled to the frame", md.NONE, 8),
     Primitive("repeated", "copies fill the frame", md.REPEATS, 7),
-    Primitive("go_on", "a periodic pattern goes on", md.CONTINUATIONS, 9),
+    Primitive("go_on", "a periodic pattern continues", md.CONTINUATIONS, 9),
     Primitive("color_frame", "a frame of one colour", md.frames, 10),
 )
 PAIRS = (
     Primitive("with_input", "mask by the input, lay over it", md.WITH_INPUT, 9),
-    Primitive("input_there", "what the input has in this box", md.INPUT_BOXES, 9),
+    Primitive("input_there", "the part of the input in this box", md.INPUT_BOXES, 9),
     Primitive("input_times", "copies in place of cells, with the input", md.INPUT_COPIES, 9),
 )
 SPLITS = (

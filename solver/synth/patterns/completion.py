@@ -283,7 +283,7 @@ def _majority(cells: NDArray[np.uint8], classes: NDArray[np.int64]) -> Cells | N
 
 OPS = {
     "repair": Op(repair, "cells of one colour filled by the symmetries of the rest"),
-    "patch": Op(patch, "what the box of one colour would show by the symmetries of the rest"),
-    "continued": Op(continued, "a larger grid that goes on with the pattern"),
+    "patch": Op(patch, "the box of one colour, filled by the symmetries of the rest"),
+    "continued": Op(continued, "a larger grid that continues the pattern"),
     "regular": Op(regular, "every cell takes the majority colour of its periodic class"),
 }

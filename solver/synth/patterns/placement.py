@@ -240,7 +240,7 @@ def _travel(grid, out, source, paint, dy0, dx0, wall):
 
 
 OPS = {
-    "anchors": Op(anchors, "templates drawn wherever their markers show alone"),
+    "anchors": Op(anchors, "templates drawn wherever only their markers are"),
     "about_centre": Op(about_centre, "completed to a symmetry about the middle of an object"),
     "crossings": Op(crossings, "cells where marked rows and columns cross"),
     "travel": Op(travel, "rays from cells of a colour that turn or bounce at obstacles"),
