@@ -100,8 +100,18 @@ def solve(
 ) -> None:
     """Solve tasks within a budget; leaves a valid submission.json whatever happens."""
     request = SolveRequest(
-        *(source, solutions, budget, tasks, engines, workers, seed, run, resume, profile),
-        *(model, devices),
+        source=source,
+        solutions=solutions,
+        budget=budget,
+        tasks=tasks,
+        engines=engines,
+        workers=workers,
+        devices=devices,
+        seed=seed,
+        run=run,
+        resume=resume,
+        profile=profile,
+        model=model,
         steps=steps,
     )
 
@@ -185,7 +195,16 @@ def train(
         with extra("model"):
             from submission.training.train import Training, run_training
         request = Training(
-            out, budget, data, seed, resume, width, layers, start, originals, made_up
+            out=out,
+            budget=budget,
+            data=data,
+            seed=seed,
+            resume=resume,
+            width=width,
+            layers=layers,
+            start=start,
+            originals=originals,
+            made_up=made_up,
         )
         run_training(request, STARTED, typer.echo)
 
