@@ -57,6 +57,7 @@ LAYERS = (
     "solver.lm.memory",
     "solver.lm.vocabulary",
     "solver.lm.ready",
+    "solver.lm.held",
     "solver.lm.load",
     "solver.lm.search",
     "solver.lm.training",

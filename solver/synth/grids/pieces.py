@@ -16,8 +16,16 @@ import numpy as np
 from solver.deadline import Deadline
 from solver.grid import Grid, Task, freeze
 from solver.synth.grids.judge import Target
-from solver.synth.grids.piece_choice import ALL, NONZERO, ZERO, best_bases, best_pieces, cover
-from solver.synth.grids.piece_collect import Pieces, test_layer
+from solver.synth.grids.piece_kernels import (
+    ALL,
+    NONZERO,
+    ZERO,
+    Pieces,
+    best_bases,
+    best_pieces,
+    cover,
+    test_layer,
+)
 from solver.synth.grids.space import Space
 from solver.synth.program import Image, Op
 

@@ -21,7 +21,7 @@ from solver.synth.grids import judge as jd
 from solver.synth.grids import pieces as pc
 from solver.synth.grids import space as sp
 from solver.synth.grids.expand import MORE, expand
-from solver.synth.grids.piece_collect import MAP_BITS, Pieces, collect, new_pieces
+from solver.synth.grids.piece_kernels import MAP_BITS, Pieces, collect, new_pieces
 from solver.synth.grids.primitives import as_image, call, operations
 from solver.synth.grids.sizes import SizeRule, size_rules
 from solver.synth.program import INPUT, Call, Image, Op, Solution
