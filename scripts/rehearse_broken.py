@@ -71,7 +71,7 @@ def main() -> int:
 
 
 def _fault(case: str, out: Path, budget: str) -> str:
-    """What is wrong with a case's rehearsal, if anything."""
+    """The fault of a case's rehearsal; empty if there is none."""
     out.mkdir(parents=True, exist_ok=True)
     tasks = hard_tasks()
     source = str(write_challenges(out / "challenges.json", tasks))
@@ -102,7 +102,7 @@ def _upside_down(grid: Grid) -> Any:
 
 
 def _shortfall(out: Path, budget_s: float) -> str:
-    """What a rehearsal that came to its end lacks, if anything."""
+    """The shortfall of a rehearsal that came to its end; empty if there is none."""
     found = replay(out / "kaggle" / "working" / JOURNAL_FILE).candidates
     if not any(candidate.engine == SYNTH for candidate in found):
         return "no answer of the synthesizer"

@@ -127,7 +127,7 @@ def _model(folder: Path, style: str) -> str:
 
 
 def _answers(out: Path, engine: str) -> Answers:
-    """What the journal and the log of a rehearsal say of an engine."""
+    """The facts about an engine in the journal and the log of a rehearsal."""
     working = out / REHEARSED / "kaggle" / "working"
     journal = replay(working / JOURNAL_FILE) if (working / JOURNAL_FILE).exists() else Replay()
     tasks = tuple(map(copies, range(TASKS)))

@@ -225,7 +225,7 @@ def closes_messages(task: Task, deadline: Deadline, context: Context) -> Iterato
 
 
 class OutOfMemoryError(RuntimeError):
-    """As torch names its own."""
+    """An error with the name of torch's own."""
 
 
 def without_memory(task: Task, context: Context) -> bool:
@@ -296,13 +296,13 @@ def says_where(task: Task, deadline: Deadline, context: Context) -> Iterator[Can
 
 
 def meets_devices(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
-    """The same on a core, while some worker is at `meets_cores`."""
+    """A meeting on a core, while some worker is at `meets_cores`."""
     _meet("core", "device", deadline, context)
     yield from says_where(task, deadline, context)
 
 
 def meets_cores(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
-    """The same on a device, while some worker is at `meets_devices`."""
+    """A meeting on a device, while some worker is at `meets_devices`."""
     _meet("device", "core", deadline, context)
     yield from says_where(task, deadline, context)
 

@@ -56,7 +56,7 @@ def made_up_run(folder: Path, source: Source, *, seed: int = 0, cut: bool = Fals
 
 
 def header(source: Source) -> dict[str, object]:
-    """What a process writes first."""
+    """The first record of a process."""
     stages = (Stage("synth", max_slice_s=20), Stage("model", max_slice_s=90))
     config = Config(3600.0, stages, workers=WORKERS)
     return {
@@ -119,7 +119,7 @@ CANDIDATES = {"synth": programs, "model": votes}
 
 
 def guesses(task: Task, truth: tuple[Grid, ...] | None, rng: np.random.Generator) -> Iterator[Grid]:
-    """For each test input the truth, a grid that is nearly that, or one of another shape."""
+    """For each test input, the truth, a grid that is nearly right, or a grid of another shape."""
     for test, grid in enumerate(task.tests):
         base = np.array(truth[test] if truth else grid)
         kind = rng.choice(["right", "near", "shape"], p=[0.2, 0.6, 0.2])

@@ -107,7 +107,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> None
 
 
 def journal_of(folder: Path) -> Replay:
-    """What the run's journal says."""
+    """The contents of a run's journal."""
     return replay(folder / JOURNAL_FILE)
 
 

@@ -13,7 +13,7 @@ from solver.views import IDENTITY_COLORS, View
 
 @st.composite
 def grids(draw: st.DrawFn, max_side: int = 30) -> Grid:
-    """Any legal grid; the cells come from a seed, so that large grids stay cheap to draw."""
+    """Legal grids; the cells come from a seed, so that large grids stay cheap to draw."""
     height, width = draw(st.integers(1, max_side)), draw(st.integers(1, max_side))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     colors = draw(st.integers(1, COLORS))
@@ -25,7 +25,7 @@ def pairs(max_side: int = 30) -> st.SearchStrategy[Pair]:
 
 
 def ids() -> st.SearchStrategy[str]:
-    """Any legal task id: printable and not empty."""
+    """Legal task ids: printable and not empty."""
     return st.text(min_size=1, max_size=8).filter(str.isprintable)
 
 
@@ -39,7 +39,7 @@ def tasks(max_side: int = 30) -> st.SearchStrategy[Task]:
 
 
 def views(demos: int) -> st.SearchStrategy[View]:
-    """Any view of a task with this many demonstrations."""
+    """Views of a task with this many demonstrations."""
     order = st.just(()) if demos == 0 else st.permutations(range(demos)).map(tuple)
     colors = st.permutations(IDENTITY_COLORS).map(tuple)
     return st.builds(View, st.integers(0, 7), colors, order)
@@ -66,7 +66,7 @@ def candidates(task: str = "t", tests: int = 1) -> st.SearchStrategy[Candidate]:
 def complaint(
     error: type[Exception], call: Callable[..., object], *arguments: object
 ) -> str | None:
-    """What the call complains of with this kind of error; None where it complains of nothing."""
+    """The message of this kind of error that a call raises; None if it raises none."""
     try:
         call(*arguments)
     except error as raised:

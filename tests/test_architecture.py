@@ -15,7 +15,7 @@ QUESTIONS = 20
 
 
 def part(begin: str, end: str) -> str:
-    """What stands on the page between two marks."""
+    """The text of the page between two marks."""
     return PAGE.read_text("utf-8").partition(begin)[2].partition(end)[0]
 
 

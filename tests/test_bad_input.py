@@ -196,7 +196,7 @@ def tree(folder: Path) -> list[tuple[str, int]]:
 
 
 def refusal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """What `arcsub` says as it refuses; fails unless it does so in one line with code 2."""
+    """The line of an `arcsub` that refuses; fails unless it is one line with code 2."""
     before = tree(Path())
     with pytest.raises(SystemExit) as ended:
         app(arguments)

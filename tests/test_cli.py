@@ -55,7 +55,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def printed(folder: Path, *arguments: str) -> str:
-    """What a command that succeeds prints."""
+    """The output of a command that succeeds."""
     done = run(folder, *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout

@@ -182,7 +182,7 @@ def too_long(path: Path) -> list[str]:
 def offenders(
     paths: list[Path], faults: Callable[[Path], Collection[str]]
 ) -> dict[str, Collection[str]]:
-    """What is wrong, by the modules that it is wrong with."""
+    """The faults, by the modules that have them."""
     return {str(path.relative_to(ROOT)): found for path in paths if (found := faults(path))}
 
 

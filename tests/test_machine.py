@@ -1,4 +1,4 @@
-"""What the machine can do, asked of the system and of what its libraries are told."""
+"""Abilities of the machine: asked of the system, and of the variables for its libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user sets in TOML: good as it stands, or refused in one line that says where."""
+"""Settings in TOML: taken as they are, or refused in one line that names the place."""
 
 from __future__ import annotations
 
@@ -274,7 +274,7 @@ def texts(good: dict[str, Any]) -> st.SearchStrategy[bytes]:
 
 
 def read_or_refuse(read: Callable[[str], Any], path: Path, raw: bytes) -> Any:
-    """What a file holds, or nothing where it is refused, in one line that names it."""
+    """The settings of a file; None if it is refused, in one line that names the file."""
     path.write_bytes(raw)
     said = ""
     try:

@@ -1,4 +1,4 @@
-"""What the kit writes and deletes in a user's folders: nothing but what it made is ever lost."""
+"""Files that the kit writes and deletes in a user's folders: only its own are ever lost."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """What is said by a command that ends with 2, in one line, and loses nothing."""
+    """The one line of a command that ends with 2 and loses nothing."""
     before = contents(Path())
     with pytest.raises(SystemExit) as ended:
         app(arguments)

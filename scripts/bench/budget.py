@@ -1,4 +1,4 @@
-"""How late runs end, and how much of their budget they use.
+"""The lateness of runs, and the part of their budget that they use.
 
     python scripts/bench/budget.py [--budgets 2,5,20,60,300] [--tasks 20] [--workers 2]
 

@@ -162,7 +162,7 @@ class PlainModel(Qwen3_5ForCausalLM):  # type: ignore[no-untyped-call]
         is_first_iteration: Any = None,
         **_: Any,
     ) -> Any:
-        """What the pair format passes in, in place of what the class would."""
+        """The arguments of the pair format, in place of the class's own."""
         tasks = self.tasks
         read = past_key_values.get_seq_length()
         if read:

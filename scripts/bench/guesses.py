@@ -1,4 +1,4 @@
-"""How far a model's guess can be trusted, by a recorded run with known solutions.
+"""The trust that a model's guess deserves, by a recorded run with known solutions.
 
     arcsub solve arc-agi-1:training --tasks "$(python scripts/heldout.py)" --budget 20m \
         --engines joint,model --run runs/held-out

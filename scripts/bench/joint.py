@@ -1,4 +1,4 @@
-"""What joint test-time training makes of a model, on the training tasks that it never saw.
+"""The gain of joint test-time training, on training tasks that the model never saw.
 
     python scripts/bench/joint.py MODEL [--tokens 1400000] [--matrix-lr 0.002] [--vector-lr 0.003]
 

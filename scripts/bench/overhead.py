@@ -1,4 +1,4 @@
-"""What supervision costs: CPU and memory of the parent, time to the first valid submission.
+"""The cost of supervision: CPU and memory of the parent, time to the first valid submission.
 
     python scripts/bench/overhead.py [--seconds 30]
 

@@ -1,4 +1,4 @@
-"""How well the model's engine keeps its slices, and the memory that it takes.
+"""The model's engine: the lateness of its slices, and its memory.
 
     python scripts/bench/slices.py [--seconds 5,20,120] [--tasks 2] [--seed 0]
 

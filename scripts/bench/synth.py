@@ -36,7 +36,7 @@ STATE_TASKS, STATE_S = 40, 0.5  # what states a second are measured on
 
 @dataclass(frozen=True)
 class Run:
-    """What one engine found for one task; `seconds` is the CPU time it used in all."""
+    """The finds of one engine for one task; `seconds` is its whole CPU time."""
 
     task: Task
     found: tuple[Found, ...]
@@ -101,7 +101,7 @@ def prepare() -> str:
 
 
 def marks_of(run: Run, solutions: Solutions, cut: float) -> list[int]:
-    """For each test input: 1 or 3 if the first or second attempt is right, 2 wrong, 0 none."""
+    """Marks of test inputs: 1 or 3 if the first or second attempt is right, 2 wrong, 0 none."""
     found = [one for one in run.found if one.seconds <= cut * len(run.task.tests)]
     marks = []
     for test, want in enumerate(solutions[run.task.id]):
@@ -160,7 +160,7 @@ def found_by(runs: Sequence[Run], solutions: Solutions) -> dict[str, set[str]]:
 
 
 def overlap(solved: dict[str, set[str]]) -> str:
-    """How many tasks each name has, those that it has alone, and the union."""
+    """The number of tasks of each name, of those that no other name has, and of the union."""
     lines = []
     for name, ids in solved.items():
         others = set().union(*(o for n, o in solved.items() if n not in (name, ALL)))
@@ -170,7 +170,7 @@ def overlap(solved: dict[str, set[str]]) -> str:
 
 
 def states(tasks: Sequence[Task]) -> str:
-    """How fast the grid search's space grows, judging states left out."""
+    """The growth of the grid search's space, without judging states."""
     clock = CpuClock()
     total, calls, used = 0, 0, 0.0
     for task in tasks:

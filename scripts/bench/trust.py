@@ -1,4 +1,4 @@
-"""How far a program can be trusted by its length.
+"""The trust that a program deserves, by its length.
 
     python scripts/bench/trust.py [--tasks 100] [--seconds 4] [--hide 2] [--seed 0]
 
@@ -53,7 +53,7 @@ def main() -> None:
 def answers(
     task: Task, hide: int, seconds: float, seed: int
 ) -> list[tuple[list[Ranked], list[bool]]]:
-    """For each hidden output that a program answers: the grids, and which are right."""
+    """The grids of each hidden output that a program answers, and the right ones among them."""
     order = np.random.default_rng(stable_seed(seed, task.id)).permutation(len(task.train))
     kept = max(1, len(task.train) - hide)
     shown, hidden = ([task.train[i] for i in sorted(part)] for part in np.split(order, [kept]))

@@ -109,7 +109,7 @@ def _adapted(learner: Learner) -> Trainer:
 
 
 def _with_peft(dtype: torch.dtype) -> TaskModel:
-    """The same model with peft's modules inside, and the adapter that ours starts from."""
+    """A copy of the model with peft's modules inside, and the adapter that ours starts from."""
     start = LowRank(model := _model(dtype), LORA)
     start.reset(model.tasks.detach().clone(), 0)
     model.requires_grad_(False)

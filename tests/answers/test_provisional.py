@@ -33,7 +33,7 @@ TASK = toy_tasks(1)[0]
 
 
 def early(candidate: Candidate, logprob: float, votes: int) -> Candidate:
-    """What a job may have reported of it before it was measured."""
+    """The candidate as a job may have reported it before measuring."""
     return replace(candidate, logprob=logprob, votes=votes, scores=(), provisional=True)
 
 
@@ -98,7 +98,7 @@ def test_a_journal_line_says_so_and_older_ones_do_not() -> None:
 
 
 def measured(task: Task, truth: Grid, votes: int = 2) -> list[Candidate]:
-    """What a model's job reports: the truth and something else, at first unmeasured."""
+    """The reports of a model's job: the truth and another grid, at first unmeasured."""
     final = [
         replace(guess(task, truth, "d0", votes=votes), scores=(-1.0,), cost_s=3.0),
         replace(guess(task, wrong(truth, 1), "d1"), scores=(-9.0,), cost_s=3.0),

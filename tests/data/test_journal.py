@@ -58,7 +58,7 @@ def written(path: Path, lines: list[dict[str, Any]]) -> bytes:
 
 
 def records(found: Replay) -> list[int]:
-    """How many records of each kind there are, and broken lines."""
+    """Numbers of records of each kind, and of broken lines."""
     kinds: list[Sized] = [found.runs, found.candidates, found.jobs, found.terminal]
     return [*map(len, kinds), found.broken]
 

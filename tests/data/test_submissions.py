@@ -170,7 +170,7 @@ def test_either_attempt_counts() -> None:
 
 
 def test_the_two_averages_differ_where_tasks_have_several_tests() -> None:
-    """By task: (1/2 + 1) / 2 = 75 %. By output: 2 of 3."""
+    """Score by task: (1/2 + 1) / 2 = 75 %. Score by output: 2 of 3."""
     result = score(two_tasks(), {"a": (OTHER, OTHER), "b": (THIRD,)})
     assert result.by_task == pytest.approx(3 / 4)
     assert result.by_output == pytest.approx(2 / 3)

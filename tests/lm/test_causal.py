@@ -135,7 +135,7 @@ def outputs(side: int) -> list[list[int]]:
 
 
 def test_depth_first_search_finds_what_enumeration_finds(model: ContextModel) -> None:
-    """With the probabilities of whole grids, newline before END included."""
+    """Compare the probabilities of whole grids, with the newline before END."""
     prompt = prompts(model)[0]
     table: dict[tuple[int, ...], LogProbs] = {}
     expected = {}

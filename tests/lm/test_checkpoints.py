@@ -54,7 +54,7 @@ def edit(path: Path, **values: Any) -> None:
 
 
 def checked_here(model: Path) -> None:
-    """As `check`, in this process, which has the libraries already."""
+    """Do as `check` in this process, which has loaded the libraries already."""
     settings = read(given(model))
     look(settings, MB)
     try_out(settings)
@@ -140,7 +140,7 @@ def read_only(folder: Path) -> None:
 
 
 def of_links(folder: Path) -> None:
-    """As the hub's cache has it."""
+    """A folder of links, as in the hub's cache."""
     blobs = folder.with_name("blobs")
     blobs.mkdir()
     for number, file in enumerate(sorted(folder.iterdir())):
@@ -195,7 +195,7 @@ def test_padding_and_truncation_change_no_token(original: Path, model: Path) -> 
 def test_an_adapter_of_packed_weights_is_as_large_as_of_plain_ones(
     original: Path, tmp_path: Path
 ) -> None:
-    """What four bits are packed into is one long column."""
+    """Weights of four bits are packed into one long column."""
     packed = tmp_path / "nf4"
     shutil.copytree(original, packed)
     lm = AutoModelForCausalLM.from_pretrained(

@@ -52,7 +52,7 @@ pairs = st.builds(Pair, grids(), grids())
 
 
 def text_of(style: str, pairs: list[Pair], asked: Grid | None = None) -> str:
-    """The same by plain strings."""
+    """The same result by plain strings."""
 
     def rows(grid: Grid) -> str:
         return "\n".join("".join(map(str, row)) for row in grid.tolist())

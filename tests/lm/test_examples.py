@@ -1,4 +1,4 @@
-"""What a task's demonstrations teach: everything asked, nothing shown twice, no answer shown."""
+"""Examples of a task's demonstrations: all are asked, none is shown twice, no answer is shown."""
 
 from __future__ import annotations
 

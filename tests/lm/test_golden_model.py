@@ -1,4 +1,4 @@
-"""What the bundled model learns and answers within a number of steps, with its real weights.
+"""The bundled model, with its real weights, learns and answers tasks within so many steps.
 
 A step is a look at the clock: of learning, one optimizer step or two. The tasks are small ones of
 the training set, which the model has been trained on; even so it answers none of them without

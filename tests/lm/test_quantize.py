@@ -200,7 +200,7 @@ def test_a_configuration_that_does_not_fit_is_one_line(
 
 
 def in_a_new_process(code: str, scratch: Path) -> list[str]:
-    """What a fresh process prints that has no home, no network, and one folder to write in."""
+    """The output of a new process without a home or a network, and with one folder to write in."""
     environment = {"HOME": "/proc/none", "TMPDIR": str(scratch), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-B", "-c", GUARD + code],

@@ -205,7 +205,7 @@ def logprob_of(model: LanguageModel, task: Task, view: View, symbols: Tokens) ->
 def test_rows_are_judged_by_their_likelihood_under_all_views(
     pair_model: PairModel, diverse: bool
 ) -> None:
-    """What the caches add up row by row is the whole grid's likelihood."""
+    """The sum over a cache's rows is the whole grid's likelihood."""
     writer, *judges = [v for v in VIEWS * 2 if row_order(v.d8) == row_order(VIEWS[1].d8)]
     search = RowSearch(pair_model, TASK, 0, writer, judges)
     width = Width(3, 1, 4) if diverse else Width(1, 3, 4)
@@ -238,7 +238,7 @@ def test_each_tree_keeps_its_best_beams() -> None:
 
 
 def proposed(*arguments: Any) -> list[Candidate]:
-    """What a job that comes to its end leaves."""
+    """The candidates of a job that comes to its end."""
     return settled(list(propose(*arguments)))
 
 
@@ -360,7 +360,7 @@ def test_the_likeliest_output_of_one_view_is_there_where_time_was_short() -> Non
 
 
 def test_dfs_goes_deeper_until_there_are_grids_for_both_attempts() -> None:
-    """By quarters of the threshold: what it finds then is all that it would have found there."""
+    """The threshold falls by quarters: the finds are all that one search at the last would find."""
     model, asked = TableModel(0, 2.0), Question(TASK, 0, VIEWS)
     shallow = Options(side=2, threshold=0.5, lowest=1e-4)
     levels = [replace(shallow, threshold=0.5 / THRESHOLD_FACTOR**n) for n in range(4)]

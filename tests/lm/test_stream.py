@@ -1,4 +1,4 @@
-"""What is learned from, and in which order."""
+"""The pairs that are learned from, and their order."""
 
 from __future__ import annotations
 

@@ -308,7 +308,7 @@ def test_processes_average_their_gradients(tmp_path: Path) -> None:
 
 
 def gradients(rank: int, ranks: int) -> dict[str, torch.Tensor]:
-    """What the optimisers see of the first batch, unclipped."""
+    """The unclipped gradients of the first batch, as the optimisers see them."""
     some, _ = trainer()
     some.recipe = replace(RECIPE, clip=1e9)
     some.step(next(Stream(toy_lessons(), MIXTURE, 0, rank, ranks)), 1.0)
@@ -351,14 +351,14 @@ print((told().uordblks - begun) / 2**20)
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="glibc 2.33 tells")
 def test_a_worker_keeps_few_of_the_products_it_compiled() -> None:
-    """Of ever other shapes: 0.3 to 0.6 MB each, where the processor has products in bfloat16."""
+    """Each new shape takes 0.3 to 0.6 MB where the processor has products in bfloat16."""
     code, out, err = finish(start([sys.executable, "-c", _PRODUCTS], **SPARING))
     assert code == 0, err
     assert float(out) < 30
 
 
 def test_memory_of_many_sizes_is_given_back() -> None:
-    """What tensors of ever other sizes left behind does not stay: 300 MB were touched."""
+    """Memory of tensors of many sizes is given back: 300 MB were touched."""
     kept = [torch.ones(n) for n in range(1000, 12_000, 1)]
     wall = torch.ones(1000)  # lies behind them, so that the heap cannot simply shrink
     full = resident_mb()

@@ -100,7 +100,7 @@ def test_it_writes_what_it_has_learned_for_each_chat_in_turn(writer: LocalWriter
 
 
 def test_a_text_ends_with_its_program(writer: LocalWriter) -> None:
-    """What the model would say after the program is not waited for."""
+    """Nobody waits for the model's text after the program."""
     (text,) = writer.write([question(3)], Deadline.after(300), 0)
     assert is_complete(text)
     assert "That is all." not in text

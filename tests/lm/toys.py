@@ -69,7 +69,7 @@ def branched_cut_and_extended(
 
 
 class TableCache:
-    """What `TableModel` has read: a prompt's number and symbols for each row."""
+    """The cache of a `TableModel`: a prompt's number and symbols for each row."""
 
     def __init__(self, model: TableModel, rows: list[tuple[int, ...]]) -> None:
         self.model, self.rows = model, rows

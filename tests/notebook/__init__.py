@@ -1,1 +1,1 @@
-"""What the cells of the notebook call."""
+"""The functions that the notebook's cells call."""

@@ -1,4 +1,4 @@
-"""What the cells of the notebook call: a run goes on after deaths, every fault has an answer."""
+"""The notebook's cells: a run continues after deaths, and every fault has an answer."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def session(tmp_path: Path) -> Session:
 
 
 def plan(session: Session, **values: object) -> None:
-    """What a preflight would have left."""
+    """Write the plan that a preflight would have left."""
     Usable(**values).write(session.scratch / PLAN_FILE)  # type: ignore[arg-type]
 
 
 def right(session: Session) -> int:
-    """How many tasks are answered rightly; the submission is valid and complete."""
+    """The number of right answers; the submission is valid and complete."""
     path = session.working / "submission.json"
     check_submission(path, TASKS)
     answers = read_submission(path)

@@ -114,7 +114,7 @@ def test_a_name_that_the_terminal_cannot_show_is_escaped(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("controlling", [True, False])
 def test_a_terminal_that_disappears(tmp_path: Path, controlling: bool) -> None:
-    """It sends SIGHUP to those it controls, which ends the run; others go on without it."""
+    """A terminal sends SIGHUP to its processes, which ends the run; others continue without it."""
     ours, theirs = pty.openpty()
     budget = paced(4)
     arguments = arguments_of(tmp_path, "slow", budget)[3:]

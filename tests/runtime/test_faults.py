@@ -109,7 +109,7 @@ def test_jobs_for_each_task_wait_for_the_one_over_all(
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_process_does_nothing_after_a_job_over_all(tmp_path: Path, workers: int) -> None:
-    """What that job took would otherwise stay with it, beside what the next ones take."""
+    """The worker would otherwise keep the job's memory beside the memory of the next jobs."""
     stages = (
         Stage("tests.fakes:learn_all", whole=True),
         Stage("tests.fakes:use_learned_elsewhere", needs="tests.fakes:learn_all"),

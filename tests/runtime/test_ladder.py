@@ -21,7 +21,7 @@ ALL_RUNGS = tuple(LADDER)
 
 
 class OutOfMemoryError(RuntimeError):
-    """As torch names its own."""
+    """An error with the name of torch's own."""
 
 
 @pytest.mark.parametrize(

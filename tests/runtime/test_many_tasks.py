@@ -54,7 +54,7 @@ def board_of(folder: Path, some: tuple[Task, ...]) -> tuple[Board, Watched]:
 
 
 def calls(action: Callable[[], object]) -> int:
-    """How many Python functions an action calls."""
+    """The number of Python functions that an action calls."""
     counted = 0
 
     def count(frame: object, event: str, arg: object) -> None:

@@ -203,7 +203,7 @@ def test_a_run_without_room_for_another_worker_writes_its_answers(
 @needs_gcc
 @pytest.mark.parametrize("budget", ["8s", "60s"])
 def test_no_worker_can_be_started_at_all(tmp_path: Path, shims: Path, budget: str) -> None:
-    """With all the time in the world it is not tried for ever."""
+    """Even with unlimited time, starting ends after some tries."""
     env = lacking(shims, "memory")
     arguments = [*arguments_of(tmp_path, budget=budget), *patience(tmp_path, 2.0)]
     code, out, err = finish(begin(arguments, env=env))

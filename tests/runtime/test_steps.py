@@ -1,4 +1,4 @@
-"""The same run again: by its seed alone where engines end by themselves, to the byte in steps."""
+"""Runs that repeat: by seed if engines end by themselves, to the byte if a run is in steps."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def submission(folder: Path) -> bytes:
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
-    """All that the journal says but for its headers, which say when and how a run began."""
+    """The journal's records without its headers, which say when and how a run began."""
     lines = map(json.loads, (folder / JOURNAL_FILE).read_text().splitlines())
     return [line for line in lines if line["kind"] != "run"]
 

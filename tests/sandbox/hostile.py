@@ -155,7 +155,7 @@ ENDLESS = {"a loop", "a loop in C", "signals ignored", "errors caught", "printin
 
 @dataclass(frozen=True)
 class Prey:
-    """What programs are after: a secret, a folder that anyone may write to, two ears."""
+    """The targets of programs: a secret, a folder that anyone may write to, two listeners."""
 
     secret: Path
     folder: Path

@@ -34,7 +34,7 @@ def test_slices_divide_the_time_in_proportion_to_expected_costs() -> None:
 
 
 def test_less_than_in_proportion_to_what_was_expected_whatever_jobs_have_shown() -> None:
-    """By square roots, costs of 1, 4, 9 and 16 have 1, 2, 3 and 4 tenths of the time."""
+    """Square roots of costs decide: 1, 4, 9 and 16 have 1, 2, 3 and 4 tenths of the time."""
     costs = [1, 4, 9, 16] + [1] * 10
     plan = _plan(costs, [replace(BASE, flexible=True)], workers=1)
     left = 200.0
@@ -411,8 +411,10 @@ TASKS_240 = [
 
 @pytest.mark.budget
 def test_a_12_hour_run_of_240_tasks_on_4_devices_and_16_cores() -> None:
-    """What the synthesizer settles, and where views agree, leaves its time to the rest; what is too
-    large for a device is tried with less, and what is hopeless once."""
+    """Settled tasks, and tasks whose views agree, leave their time to the others.
+
+    A task that is too large for a device is tried with less memory, a hopeless task only once.
+    """
     stages = [
         Stage("synth", max_slice_s=600),
         Stage("model", 1, 3600, device=True, repeats=True, settled=0.9, ladder=("batch", "views")),
@@ -481,7 +483,7 @@ def _plan(costs: Sequence[int], stages: Sequence[Stage], workers: int, devices: 
 
 
 def take(plan: Policy, left_s: float, device: bool = False) -> Slot | None:
-    """What a worker is given that has every engine."""
+    """The next step of a worker that has every engine."""
     step = plan.take(left_s, device)
     assert step is None or isinstance(step, Slot)
     return step

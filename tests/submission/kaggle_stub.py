@@ -49,8 +49,11 @@ GUARD = Guard()
 
 @dataclass
 class Kaggle:
-    """What the service holds, and how it is told to misbehave. A fault is for one call, by the
-    name of its method: a status code, or an answer; it is used up in the order of the list."""
+    """The contents of the service, and its faults.
+
+    A fault is for one call, by the name of the call's method: a status code or an answer. Faults
+    are used up in the order of the list.
+    """
 
     datasets: dict[str, dict[str, Any]] = field(default_factory=dict)
     kernels: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -244,7 +247,7 @@ def serving(kaggle: Kaggle) -> Iterator[dict[str, str]]:
 
 
 def environment(address: str) -> dict[str, str]:
-    """What makes the client ask `address` and nobody else."""
+    """The environment in which the client asks only `address`."""
     return {
         "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
         "KAGGLE_USERNAME": USER,

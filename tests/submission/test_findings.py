@@ -1,4 +1,4 @@
-"""What became of the tasks of a run: worked cases, small enough to check by hand."""
+"""The fates of a run's tasks: worked cases, small enough to check by hand."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def test_what_a_killed_run_had_not_booked_counts_as_a_job(tmp_path: Path) -> Non
 
 
 def test_an_older_journal_opens_and_comes_out_again(tmp_path: Path) -> None:
-    """It was written by a version whose settings knew no ensemble rules."""
+    """The journal is of a version whose settings had no ensemble rules."""
     shutil.copytree(OLD, tmp_path / "old")
     run = read_history(str(tmp_path / "old"), str(OLD / "challenges.json"))
     assert "ensemble" not in run.replay.runs[0]["config"]

@@ -1,4 +1,4 @@
-"""What the terminal and the browser show while a run goes on."""
+"""The terminal's and the browser's views of a run that is not finished."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ def test_every_combination_gets_its_line(
 def test_the_share_and_the_used_share_of_every_stage_are_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of 60 s, one stage uses all of its quarter, the other has work for a second and loads."""
+    """In 60 s, one stage uses its whole quarter; the other loads, and works for a second."""
 
     def script(task: Task, truth: Grid) -> Iterable[Heard]:
         yield replace(job(task, "synth", cost_s=60.0), outcome="sliced"), []

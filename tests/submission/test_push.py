@@ -99,7 +99,7 @@ def soon() -> Deadline:
 
 
 def pushed(place: Path) -> list[str]:
-    """What a push that succeeds says."""
+    """The output of a push that succeeds."""
     said: list[str] = []
     assert push(place / "notebook.ipynb", place / "kaggle.toml", soon(), said.append) >= 1
     return said

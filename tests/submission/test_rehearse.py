@@ -255,7 +255,7 @@ def at(notebook: Any, stage: str) -> int:
 
 
 def rehearsed(tmp_path: Path, notebook: Any, challenges: Path, **values: object) -> str:
-    """What the rehearsal of a notebook says."""
+    """The output of a notebook's rehearsal."""
     path = tmp_path / "notebook.ipynb"
     nbformat.write(notebook, path)
     settings = {"budget": "150s", "cpus": 2, "out": str(tmp_path / "out"), **values}

@@ -39,7 +39,7 @@ def challenges(tmp_path: Path) -> Path:
 
 
 def data_of(page: str) -> dict[str, Any]:
-    """What the page's script reads."""
+    """The data that the page's script reads."""
     found = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)
     assert found
     data: dict[str, Any] = json.loads(found[1])
@@ -175,7 +175,7 @@ def lab(color: str, eye: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def nearest(palette: tuple[str, ...], eye: str) -> float:
-    """How far apart the two most alike colours are."""
+    """The distance between the two most similar colours."""
     seen = [lab(color, np.array(EYES[eye])) for color in palette]
     return min(float(np.linalg.norm(a - b)) for a, b in itertools.combinations(seen, 2))
 

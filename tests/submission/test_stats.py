@@ -94,7 +94,7 @@ def test_p_is_that_of_mcnemars_exact_test(gained: int, lost: int, n: int) -> Non
 
 
 def test_four_gained_tasks_are_not_enough_whatever_the_bootstrap_says() -> None:
-    """Of 30 tasks: the interval leaves zero out, yet heads four times in a row is 1 in 8."""
+    """With 30 tasks the interval leaves zero out, yet four equal tosses are 1 in 8."""
     found = difference([0.0] * 30, [1.0] * 4 + [0.0] * 26)
     assert found.low > 0
     assert found.p == pytest.approx(0.125, abs=0.01)

@@ -153,7 +153,7 @@ def test_a_killed_set_up_continues(tmp_path: Path) -> None:
 
 
 def test_a_set_up_that_loses_a_process_says_so_in_a_line(tmp_path: Path) -> None:
-    """As where memory runs out: the system kills one of its processes."""
+    """The system kills one of the compiling processes, as when memory runs out."""
     run = start([sys.executable, "-m", "solver.synth.compiling"], NUMBA_CACHE_DIR=str(tmp_path))
     while not list(tmp_path.rglob("*.nbc")):
         assert run.poll() is None

@@ -105,7 +105,7 @@ def test_a_failure_ends_one_sub_engine_and_is_raised_after_the_others(seconds: f
 
 def test_a_failed_search_gives_its_memory_back() -> None:
     class Space:
-        """What a search holds."""
+        """An object that a search keeps alive."""
 
     alive = weakref.WeakSet[Space]()
 

@@ -1,4 +1,4 @@
-"""What the synthesizer solves within a number of steps, each sub-engine at least twice.
+"""Tasks that the synthesizer solves within so many steps, at least two for each sub-engine.
 
 A step is a look at the clock, so the numbers are the same on any machine, however busy it is. They
 are about 1.5 times what was needed when they were written down: whoever makes a search better may

@@ -1,4 +1,4 @@
-"""Where compiled kernels are kept, and when they are compiled again."""
+"""Compiled kernels: the folder that keeps them, and the reasons to compile them again."""
 
 from __future__ import annotations
 

@@ -248,7 +248,7 @@ def test_operations_are_sorted_by_cost_and_need_a_size_for_frames() -> None:
 
 
 def test_kernels_stay_in_bounds() -> None:
-    """The same kernels as plain Python, where NumPy checks every index."""
+    """Run the same kernels as plain Python, where NumPy checks every index."""
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     result = subprocess.run(
         [sys.executable, __file__], env=environment, capture_output=True, text=True, check=False
