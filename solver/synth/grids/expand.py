@@ -1,8 +1,8 @@
 """Expansion of the search space: every operation applied to the cheapest state that is left.
 
-An operation is applied for all K inputs at once, into the scratch arrays of the `Space`; the
-result is stored if it is new and not blank throughout. `expand` returns after a bounded
-amount of work, so the caller can look at the clock.
+An operation is applied for all K inputs at once, into the scratch arrays of the `Space`. The
+result is stored if the state is new and has content for some input. `expand` returns after a
+bounded amount of work, so the caller can look at the clock.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from solver.synth.grids.space import (
 from solver.synth.jit import kernel
 
 IMAGE, SIZED, PAIR, SPLIT, JOIN, PICK, KEEP, DROP, SORT, MAP = range(10)  # kinds of operation
-BLANK_COST = 3  # for a state that is blank for some input
-MORE, DONE, FULL = range(3)
+BLANK_COST = 3  # added to a state that is blank for some input
+MORE, DONE, FULL = range(3)  # what `expand` returns
 
 
 @kernel
 def one_result(space, k, y, x, h, w):
-    """Note a single new image for input k; the number of images (0: failed)."""
+    """Note a single new image for input k. Returns the number of images (0: failed)."""
     if h <= 0:
         return 0
     box = space.box[k * MAX_IMAGES]
@@ -47,7 +47,10 @@ def one_result(space, k, y, x, h, w):
 
 @kernel
 def on_image(space, kind, code, arg, s, k, inst):
-    """Apply an operation on images to state s for input k; the number of images."""
+    """Apply an operation on images to state s for input k.
+
+    Returns the number of images; 0 if the operation does not apply.
+    """
     r = space.first[s, k]
     a = block_image(space, space.ref[r, 0])
     y, x = np.int64(space.ref[r, 1]), np.int64(space.ref[r, 2])
@@ -74,7 +77,10 @@ def on_image(space, kind, code, arg, s, k, inst):
 
 @kernel
 def gather(space, s, k, items):
-    """The images of a list state for input k as list kernels see them; their number."""
+    """Fill `items` with the images of a list state for input k. Returns their number.
+
+    A row is y, x, h, w, offset, block: the form for list kernels, and the block.
+    """
     start, end = space.first[s, k], space.first[s, k + 1]
     for r in range(start, end):
         b = space.ref[r, 0]
@@ -88,7 +94,10 @@ def gather(space, s, k, items):
 
 @kernel
 def mapped(space, code, arg, k, items, n):
-    """Apply an image operation to every image of a list; the number of images or 0."""
+    """Apply an image operation to every image of a list.
+
+    Returns the number of images; 0 if the operation fails for an image or the results lack room.
+    """
     at = k * POOL
     boxes = space.box[k * MAX_IMAGES : (k + 1) * MAX_IMAGES]
     for m in range(n):
@@ -107,7 +116,10 @@ def mapped(space, code, arg, k, items, n):
 
 @kernel
 def on_list(space, kind, code, arg, s, k):
-    """Apply an operation on lists to state s for input k; the number of images."""
+    """Apply an operation on lists to state s for input k.
+
+    Returns the number of images; 0 if the operation does not apply.
+    """
     items = np.empty((MAX_IMAGES, 6), np.int64)
     n = np.int64(gather(space, s, k, items))
     if kind == JOIN:
@@ -137,7 +149,7 @@ def on_list(space, kind, code, arg, s, k):
 
 @kernel
 def signature(space, k, code):
-    """Take the result for input k into a state hash: (hash, nonzero cells, new pixels)."""
+    """Add the result for input k to a state hash: (hash, nonzero cells, new pixels)."""
     content, pixels = 0, 0
     code = mixed(code, np.uint64(space.number[k]))
     for m in range(k * MAX_IMAGES, k * MAX_IMAGES + space.number[k]):
@@ -157,9 +169,11 @@ def signature(space, k, code):
 
 @kernel
 def attempt(space, inst, s, kind, code, arg):
-    """Apply one operation for all inputs into the scratch arrays: (hash, kind of state,
-    inputs with content, pixels read or written); no content if it does not apply or is blank
-    throughout."""
+    """Apply one operation for all inputs into the scratch arrays.
+
+    Returns (hash, kind of state, number of inputs with content, pixels read or written). No input
+    has content if the operation does not apply or all results are blank.
+    """
     pixels, lively = 0, 0
     many = False
     state = np.uint64(1)
@@ -182,10 +196,13 @@ def attempt(space, inst, s, kind, code, arg):
 
 @kernel
 def expand(space, ops, inst, max_cost, work):
-    """Go on applying operations for about `work` units (a nanosecond or so each).
+    """Apply further operations for about `work` units of about a nanosecond each.
 
-    ops is int64 (N, 4): kind, code, arg, cost. inst is int64 (K, 3): the input's block and
-    the output's size, which only SIZED operations read. Returns MORE, DONE or FULL.
+    ops: int64 (N, 4): kind, code, arg, cost.
+    inst: int64 (K, 3): the input's block, and the output's height and width. Only SIZED operations
+    read the size, and only PAIR operations the block.
+
+    Returns MORE if work is left, DONE if no state is left, FULL if the space has no more room.
     """
     u = space.used
     spent = 0

@@ -1,7 +1,7 @@
 """Compiled verdicts: is a state the demonstrations' outputs, perhaps up to one colour map?
 
-The output cells of all demonstrations form one long vector of N cells. `judge` says which
-states are that vector, or become it under one colour map.
+The output cells of all demonstrations form one vector of N cells. `judge` finds the states that
+equal this vector, or that become equal under one colour map.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ NO, EXACT, MAPPED = range(3)
 
 
 class Target(NamedTuple):
-    """Outputs of the demonstrations: cells (N,), and per demonstration h, w, offset (D, 3)."""
+    """The outputs of the D demonstrations.
+
+    cells: the cells of all outputs, (N,).
+    shape: height, width and offset in `cells` of each output, (D, 3).
+    """
 
     cells: NDArray[np.uint8]
     shape: NDArray[np.int64]
@@ -26,8 +30,13 @@ class Target(NamedTuple):
 
 @kernel
 def color_map(space, s, target, table):
-    """Fill table (10,) with the colour each colour of the state becomes, -1 if not seen;
-    EXACT if that is its own, MAPPED if such a map exists and knows the tests' colours."""
+    """Fill table (10,) with the colour map from a state to the outputs: the verdict.
+
+    An entry is -1 if the state lacks the colour in the demonstrations.
+    EXACT: every colour stays as it is.
+    MAPPED: a colour map exists, and has an entry for every colour of the tests.
+    NO: neither of these.
+    """
     table[:] = -1
     demos = len(target.shape)
     for k in range(demos):
@@ -58,8 +67,10 @@ def color_map(space, s, target, table):
 
 @kernel
 def judge(space, target, begin, verdict):
-    """Verdicts for states from `begin` on: (state, EXACT or MAPPED) pairs into `verdict`;
-    (how many, the state to go on with)."""
+    """Fill `verdict` with (state, EXACT or MAPPED) pairs for states from `begin` on.
+
+    Returns the number of pairs and the next state to judge. Stops early if `verdict` is full.
+    """
     n = 0
     table = np.empty(10, np.int64)
     for s in range(begin, space.used[STATES]):

@@ -1,9 +1,13 @@
 """Compiled image kernels about colour: keep, erase, repaint, count.
 
-An image kernel is `f(a, y, x, arg, out) -> (y, x, h, w)`: `a` is uint8 (h, w), `y` and `x`
-its place, `arg` one integer parameter, `out` a flat uint8 buffer of at least `AREA` cells
-that receives the result row by row. `h == 0` means that the kernel does not apply. Colour 0
-is empty ground. Kernels never touch `a`.
+An image kernel is `f(a, y, x, arg, out) -> (y, x, h, w)`.
+
+a: cells of the image, uint8 (h, w). Colour 0 is ground. Kernels never change `a`.
+y, x: place of the image.
+arg: one integer parameter.
+out: flat uint8 buffer of at least `AREA` cells that receives the result row by row.
+
+The result is the place and the size of the new image; h == 0 if the kernel does not apply.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ def shaped(out, h, w):
 
 @kernel
 def histogram(a):
-    """Cells of each colour, int64 (10,)."""
+    """The number of cells of each colour, int64 (10,)."""
     count = np.zeros(10, np.int64)
     h, w = a.shape
     for i in range(h):
@@ -36,7 +40,7 @@ def histogram(a):
 
 @kernel
 def commonest(count):
-    """The most frequent nonzero colour, 0 if there is none."""
+    """The most frequent nonzero colour; 0 if there is none."""
     best = 0
     for c in range(1, 10):
         if count[c] > 0 and (best == 0 or count[c] > count[best]):
@@ -46,7 +50,7 @@ def commonest(count):
 
 @kernel
 def rarest(count):
-    """The least frequent nonzero colour that occurs, 0 if there is none."""
+    """The least frequent nonzero colour that occurs; 0 if there is none."""
     best = 0
     for c in range(1, 10):
         if count[c] > 0 and (best == 0 or count[c] < count[best]):
@@ -56,7 +60,7 @@ def rarest(count):
 
 @kernel
 def top_color(a):
-    """The most frequent nonzero colour of an image, 0 if it is blank."""
+    """The most frequent nonzero colour of an image; 0 if the image is blank."""
     return commonest(histogram(a))
 
 
@@ -82,7 +86,10 @@ def erase_color(a, y, x, arg, out):
 
 @kernel
 def negative(a, y, x, arg, out):
-    """Ground takes `arg` (0: the commonest colour), everything else becomes ground."""
+    """Paint the ground, and turn all other cells into ground.
+
+    arg: colour of the paint; 0 for the commonest colour.
+    """
     h, w = a.shape
     c = arg if arg > 0 else top_color(a)
     if c == 0:
@@ -96,7 +103,10 @@ def negative(a, y, x, arg, out):
 
 @kernel
 def keep_ranked(a, y, x, arg, out):
-    """arg bit 0: rarest instead of commonest; bit 1: erase instead of keep."""
+    """Keep the cells of the commonest nonzero colour.
+
+    arg bit 0: the rarest colour instead of the commonest; bit 1: erase instead of keep.
+    """
     h, w = a.shape
     count = histogram(a)
     c = rarest(count) if arg & 1 else commonest(count)
@@ -112,7 +122,7 @@ def keep_ranked(a, y, x, arg, out):
 
 @kernel
 def paint_ranked(a, y, x, arg, out):
-    """Everything takes the commonest (0) or the rarest (1) colour of the image."""
+    """Paint all nonzero cells in the commonest (arg 0) or the rarest (arg 1) colour."""
     h, w = a.shape
     count = histogram(a)
     c = rarest(count) if arg else commonest(count)
@@ -127,7 +137,10 @@ def paint_ranked(a, y, x, arg, out):
 
 @kernel
 def ground_swap(a, y, x, arg, out):
-    """Exchange 0 and the most frequent of all colours; arg 1: erase that colour only."""
+    """Exchange ground and the most frequent of all ten colours.
+
+    arg 1: only erase that colour. Fails if ground is the most frequent colour.
+    """
     h, w = a.shape
     count = histogram(a)
     c = 0
@@ -147,7 +160,10 @@ def ground_swap(a, y, x, arg, out):
 
 @kernel
 def swap_two(a, y, x, arg, out):
-    """Exchange the two colours of an image that has exactly two (besides ground for arg 1)."""
+    """Exchange the two colours of an image that has exactly two.
+
+    arg 0: ground counts as a colour; arg 1: ground does not count and stays.
+    """
     h, w = a.shape
     count = histogram(a)
     first = -1
@@ -172,7 +188,10 @@ def swap_two(a, y, x, arg, out):
 
 @kernel
 def solid(a, y, x, arg, out):
-    """A full rectangle of the image's size; arg 0: of its commonest colour."""
+    """A full rectangle of the image's size.
+
+    arg: colour of the rectangle; 0 for the commonest colour.
+    """
     h, w = a.shape
     c = arg if arg > 0 else top_color(a)
     if c == 0:
@@ -186,7 +205,7 @@ def solid(a, y, x, arg, out):
 
 @kernel
 def one_cell(a, y, x, arg, out):
-    """A single cell of the commonest (0) or rarest (1) colour."""
+    """A single cell of the commonest (arg 0) or the rarest (arg 1) colour."""
     count = histogram(a)
     c = rarest(count) if arg else commonest(count)
     if c == 0:
@@ -197,8 +216,11 @@ def one_cell(a, y, x, arg, out):
 
 @kernel
 def color_row(a, y, x, arg, out):
-    """The colours of an image, commonest first, as a row (0) or a column (1);
-    as bars of one column (2) or one row (3) per colour, as long as it has cells."""
+    """The nonzero colours of an image, commonest first.
+
+    arg 0: a row; 1: a column, each with one cell for each colour.
+    arg 2: a column for each colour; 3: a row for each colour, as long as the colour has cells.
+    """
     count = histogram(a)
     count[0] = 0
     n = 0
@@ -226,8 +248,12 @@ def color_row(a, y, x, arg, out):
 
 @kernel
 def count_drawn(a, y, x, arg, out):
-    """A count as a shape: arg // 3 chooses cells, colours, filled rows or filled columns;
-    arg % 3 chooses a square, a row or a column. Drawn in the commonest colour."""
+    """A number as a shape in the commonest colour.
+
+    arg // 3: 0 for nonzero cells, 1 for nonzero colours, 2 for rows and 3 for columns with content.
+    arg % 3: 0 for a square with this side, 1 for a row or 2 for a column of this length.
+    Fails if the number is 0 or above `SIDE`.
+    """
     h, w = a.shape
     count = histogram(a)
     c = commonest(count)

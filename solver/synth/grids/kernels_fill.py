@@ -18,7 +18,7 @@ NEAR_DX = np.array([1, -1, 0, 0, 1, -1, 1, -1])
 
 @kernel
 def outside(a, ways):
-    """bool (h, w): ground cells joined to the edge by `ways` (4 or 8) neighbours."""
+    """The ground cells connected to the edge, bool (h, w). `ways`: 4 or 8 neighbours."""
     h, w = a.shape
     seen = np.zeros((h, w), np.bool_)
     stack = np.empty(h * w, np.int64)
@@ -44,8 +44,12 @@ def outside(a, ways):
 
 @kernel
 def label(a, ways, mixed):
-    """Components of nonzero cells: (int64 (h, w) of 0 or 1..n, n). `ways` is 4 or 8
-    neighbours; `mixed` joins different colours."""
+    """Connected components of nonzero cells: (labels, number n of components).
+
+    labels: int64 (h, w), 0 for ground, else 1..n.
+    ways: 4 or 8 neighbours.
+    mixed: nonzero if a component may have several colours.
+    """
     h, w = a.shape
     lab = np.zeros((h, w), np.int64)
     stack = np.empty(h * w, np.int64)
@@ -74,8 +78,12 @@ def label(a, ways, mixed):
 
 @kernel
 def filled(a, y, x, arg, out):
-    """Enclosed ground: arg 0 takes the commonest colour; 1 it alone is kept (as that
-    colour); 2 the outside ground alone is kept; arg + 3: enclosed against 8 neighbours."""
+    """Paint enclosed ground in the commonest colour.
+
+    arg % 3: 0 in the image; 1 keep only the painted cells; 2 keep only the other ground, painted.
+    Ground is enclosed if no path over ground joins the cell to the edge.
+    arg < 3: paths step to 4 neighbours; arg >= 3: to 8 neighbours.
+    """
     h, w = a.shape
     c = top_color(a)
     if c == 0:
@@ -97,8 +105,11 @@ def filled(a, y, x, arg, out):
 
 @kernel
 def hull(a, y, x, arg, out):
-    """The bounding box of every component (4: 0, 8: 1 neighbours) in its commonest colour;
-    2, 3: only the ground inside the boxes, which alone is kept."""
+    """The bounding box of every component, filled with the component's commonest colour.
+
+    arg % 2: 0 for components by 4 neighbours, 1 by 8. Components may have several colours.
+    arg >= 2: paint only the ground inside the boxes, and erase all other cells.
+    """
     h, w = a.shape
     lab, n = label(a, 8 if arg % 2 else 4, np.int64(1))
     o = shaped(out, h, w)
@@ -124,9 +135,15 @@ def hull(a, y, x, arg, out):
 
 @kernel
 def rim(a, y, x, arg, out):
-    """Cells by their neighbours: arg % 4 = 0 nonzero cells that touch ground or the edge,
-    1 nonzero cells that do not, 2 ground cells that touch nonzero ones (in the touched
-    colour), 3 the image with those cells added; arg // 4: 4 or 8 neighbours."""
+    """Cells chosen by their neighbours.
+
+    arg % 4:
+    0: nonzero cells that touch ground or the edge.
+    1: nonzero cells that touch neither.
+    2: ground cells that touch nonzero cells, in a touched colour.
+    3: the image with the cells of 2 added.
+    arg // 4: 0 for 4 neighbours, 1 for 8 neighbours.
+    """
     h, w = a.shape
     ways = 8 if arg >= 4 else 4
     mode = arg % 4
@@ -151,9 +168,11 @@ def rim(a, y, x, arg, out):
 
 @kernel
 def smear(a, y, x, arg, out):
-    """Nonzero cells run over ground until something stops them. arg is a set of directions,
-    one bit each: right, left, down, up, and the four diagonals; bit 8: from lone cells only
-    (no neighbour of the same colour)."""
+    """Extend nonzero cells over ground up to the next nonzero cell or the edge.
+
+    arg: a set of directions, one bit each: right, left, down, up, then the four diagonals.
+    Bit 8: extend only lone cells, which have no neighbour of the same colour.
+    """
     h, w = a.shape
     o = shaped(out, h, w)
     o[:] = a
@@ -182,8 +201,11 @@ def smear(a, y, x, arg, out):
 
 @kernel
 def full_lines(a, y, x, arg, out):
-    """Rows (bit 0) and columns (bit 1) with a nonzero cell are filled with their commonest
-    colour; bit 2: only those filled by one colour entirely stay, the rest is erased."""
+    """Fill every line that has a nonzero cell with the line's commonest nonzero colour.
+
+    arg bit 0: rows; bit 1: columns. Columns cover rows, and cells outside filled lines are erased.
+    Bit 2: keep only lines that one colour fills already.
+    """
     h, w = a.shape
     o = shaped(out, h, w)
     o[:] = 0
@@ -211,8 +233,11 @@ def full_lines(a, y, x, arg, out):
 
 @kernel
 def connected(a, y, x, arg, out):
-    """Ground between two nonzero cells of equal colour in a row (bit 0), a column (bit 1)
-    or a diagonal (bit 2) takes that colour; bit 3: only the new cells are kept."""
+    """Join pairs of nonzero cells of equal colour that have only ground between them.
+
+    arg bit 0: pairs in a row; bit 1: in a column; bit 2: in a diagonal.
+    Bit 3: keep only the new cells.
+    """
     h, w = a.shape
     o = shaped(out, h, w)
     if arg & 8:
@@ -244,8 +269,12 @@ def connected(a, y, x, arg, out):
 
 @kernel
 def spread(a, y, x, arg, out):
-    """Colours grow over ground, nearest first, by 4 (0) or 8 (1) neighbours; 2, 3: only the
-    ground enclosed against the edge is grown over."""
+    """Grow all colours over ground at the same speed.
+
+    arg % 2: 0 for growth by 4 neighbours, 1 by 8.
+    arg >= 2: grow only over enclosed ground, which no path over ground joins to the edge.
+    Such paths step to 8 neighbours for arg 2, to 4 neighbours for arg 3.
+    """
     h, w = a.shape
     ways = 8 if arg % 2 else 4
     o = shaped(out, h, w)
@@ -275,9 +304,11 @@ def spread(a, y, x, arg, out):
 
 @kernel
 def flooded(a, y, x, arg, out):
-    """Enclosed ground regions take the colour of a cell of a colour that stands alone in
-    their frame: every nonzero component whose colour is not the commonest spreads over the
-    whole ground region it touches, by 4 (0) or 8 (1) neighbours."""
+    """Flood ground regions with the rarer colours that touch them.
+
+    Every nonzero cell whose colour is not the commonest spreads over the whole ground region that
+    the cell touches. Cells spread by 4 (arg 0) or 8 (arg 1) neighbours.
+    """
     h, w = a.shape
     c = top_color(a)
     ways = 8 if arg else 4
@@ -304,9 +335,12 @@ def flooded(a, y, x, arg, out):
 
 @kernel
 def sized_parts(a, y, x, arg, out):
-    """Components by size: 0 lone cells are erased, 1 only lone cells stay, 2 the largest
-    stays, 3 the largest is erased, 4 those that touch the edge stay, 5 are erased; arg + 6:
-    components of one colour."""
+    """Components by 8 neighbours, chosen by size or by touch.
+
+    arg % 6: 0 erase lone cells; 1 keep only lone cells; 2 keep the largest; 3 erase the largest;
+    4 keep the components that touch the edge; 5 erase these components.
+    arg >= 6: components of one colour; else components may have several colours.
+    """
     h, w = a.shape
     lab, n = label(a, 8, 0 if arg >= 6 else 1)
     size = np.zeros(n + 1, np.int64)
@@ -338,8 +372,10 @@ def sized_parts(a, y, x, arg, out):
 
 @kernel
 def smoothed(a, y, x, arg, out):
-    """Denoise: a cell that none of its neighbours (8: arg 0, 4: arg 1) equals takes their
-    commonest value."""
+    """Denoise: a cell that differs from all its neighbours takes their commonest value.
+
+    arg 0: 8 neighbours; 1: 4 neighbours.
+    """
     h, w = a.shape
     ways = 4 if arg else 8
     o = shaped(out, h, w)
@@ -358,9 +394,13 @@ def smoothed(a, y, x, arg, out):
 
 @kernel
 def mirrored(a, y, x, arg, out):
-    """Ground takes the colour of its mirror image: left-right (bit 0), up-down (bit 1),
-    transposed (bit 2), all combinations; bit 3: mirrored about the middle of the content
-    instead of the frame."""
+    """Give ground cells the colour of a mirror image.
+
+    arg bit 0: left-right; bit 1: up-down; bit 2: transposed.
+    All combinations of the set bits are tried.
+    Bit 3: mirror about the middle of the content instead of the middle of the frame.
+    Fails if the mirrored part must be square and is not.
+    """
     h, w = a.shape
     if arg & 4 and h != w:
         return FAIL
@@ -420,8 +460,13 @@ def agreeing(o, unknown, k, s):
 
 @kernel
 def mirrored_best(a, y, x, arg, out):
-    """Cells of colour arg are unknown; the mirror lines (left-right, up-down, transposed)
-    under which most known cells agree are found, and unknown cells taken from there."""
+    """Replace the unknown cells, of colour arg, by symmetry.
+
+    The three kinds of mirror lines (left-right, up-down, transposed) are tried in turn.
+    A line fits if every known cell with a known mirror image equals the mirror image, and if more
+    than half of all cells are such cells. Of each kind, the line with most such cells is used.
+    Fails if no cell or more than half of the cells are unknown.
+    """
     h, w = a.shape
     o = shaped(out, h, w)
     o[:] = a
@@ -475,13 +520,17 @@ def one_period(a, unknown, ph, pw, skew, table):
 
 @kernel
 def periodic(a, y, x, arg, out):
-    """Cells of colour arg % 10 are unknown; the smallest period (in both directions; rows
-    only for arg // 10 == 1, columns only for 2; along diagonals for 3) that no known cells
-    contradict fills them in."""
+    """Replace the unknown cells, of colour arg % 10, by a periodic pattern.
+
+    arg // 10: the period is 0 in both directions, 1 along rows, 2 along columns, 3 of row + column.
+    The smallest period is used that the known cells do not contradict. Known cells must show every
+    cell of the period.
+    Fails if no cell is unknown or no period fits.
+    """
     h, w = a.shape
     c = arg % 10
     mode = arg // 10
-    if not np.any(a == c):  # nothing to fill in, whatever the period
+    if not np.any(a == c):  # no period has anything to replace
         return FAIL
     o = shaped(out, h, w)
     table = np.empty(SIDE * SIDE, np.int64)
@@ -508,8 +557,10 @@ def periodic(a, y, x, arg, out):
 
 @kernel
 def largest_rectangle(a, y, x, arg, out):
-    """The largest rectangle of ground cells (0), or of cells of one nonzero colour (1),
-    alone; ground is drawn in the commonest colour."""
+    """Keep only the largest rectangle.
+
+    arg 0: of ground cells, drawn in the commonest colour; 1: of cells of one nonzero colour.
+    """
     h, w = a.shape
     c = top_color(a)
     if arg == 0 and c == 0:

@@ -13,7 +13,10 @@ from solver.synth.jit import kernel
 
 @kernel
 def content_box(a):
-    """(top, left, bottom, right) of the nonzero cells, the last two exclusive; 0s if blank."""
+    """The box of the nonzero cells: (top, left, bottom, right), the last two exclusive.
+
+    All four are 0 if the image is blank.
+    """
     h, w = a.shape
     top, left, bottom, right = h, w, 0, 0
     for i in range(h):
@@ -30,7 +33,7 @@ def content_box(a):
 
 @kernel
 def window(a, y, x, top, left, bottom, right, out):
-    """The cells of a box, in place."""
+    """Cut out a box; the cells keep their places. Fails if the box is empty."""
     h, w = bottom - top, right - left
     if h <= 0 or w <= 0:
         return FAIL
@@ -43,7 +46,7 @@ def window(a, y, x, top, left, bottom, right, out):
 
 @kernel
 def turned(a, y, x, arg, out):
-    """arg 1..7: flip left-right (bit 0), flip up-down (bit 1), transpose (bit 2, first)."""
+    """Transpose (arg bit 2), then flip left-right (bit 0) and up-down (bit 1)."""
     h, w = a.shape
     th, tw = (w, h) if arg & 4 else (h, w)
     o = shaped(out, th, tw)
@@ -72,7 +75,10 @@ def to_origin(a, y, x, arg, out):
 
 @kernel
 def color_box(a, y, x, arg, out):
-    """Crop to the bounding box of the cells of colour arg % 10; arg // 10 cells inside it."""
+    """Cut down to the bounding box of the cells of colour arg % 10.
+
+    The box is first made smaller by arg // 10 cells on every side.
+    """
     h, w = a.shape
     c = arg % 10
     inset = arg // 10
@@ -89,9 +95,15 @@ def color_box(a, y, x, arg, out):
 
 @kernel
 def part(a, y, x, arg, out):
-    """Halves (0 top, 1 bottom, 2 left, 3 right), quarters (4..7), the middle third row or
-    column (8, 9), the inside without the outermost cells (10), edge rows and columns
-    (11 top, 12 bottom, 13 left, 14 right). Halves leave out the middle line of odd sides."""
+    """A part of the image.
+
+    arg 0: top half; 1: bottom half; 2: left half; 3: right half.
+    arg 4: top left quarter; 5: top right; 6: bottom left; 7: bottom right.
+    arg 8: middle third of the rows; 9: middle third of the columns.
+    arg 10: all but the outermost cells.
+    arg 11: top row; 12: bottom row; 13: left column; 14: right column.
+    Halves and quarters leave out the middle line of odd sides.
+    """
     h, w = a.shape
     t, le, b, r = 0, 0, h, w
     if arg == 0 or arg == 4 or arg == 5:
@@ -121,7 +133,7 @@ def part(a, y, x, arg, out):
 
 @kernel
 def framed(a, y, x, arg, out):
-    """One more cell on every side, of colour arg (0..9)."""
+    """Add one cell of colour arg (0..9) on every side."""
     h, w = a.shape
     if h + 2 > SIDE or w + 2 > SIDE:
         return FAIL
@@ -135,8 +147,10 @@ def framed(a, y, x, arg, out):
 
 @kernel
 def squeeze(a, y, x, arg, out):
-    """Drop rows and columns: blank ones (0), those equal to the one before (1), those of a
-    single colour (2)."""
+    """Drop rows and columns.
+
+    arg 0: blank lines; 1: lines equal to the line before; 2: lines of a single colour.
+    """
     h, w = a.shape
     rows = np.ones(h, np.bool_)
     cols = np.ones(w, np.bool_)
@@ -183,7 +197,10 @@ def squeeze(a, y, x, arg, out):
 
 @kernel
 def scale_up(a, y, x, arg, out):
-    """Every cell becomes arg x arg cells; arg 0: as many as the image has colours."""
+    """Enlarge every cell to arg x arg cells.
+
+    arg 0: the factor is the number of nonzero colours in the image.
+    """
     h, w = a.shape
     f = arg
     if f == 0:
@@ -203,8 +220,10 @@ def scale_up(a, y, x, arg, out):
 
 @kernel
 def scale_down(a, y, x, arg, out):
-    """Every arg x arg block becomes its first cell; arg 0: the largest factor for which all
-    blocks are uniform."""
+    """Reduce every arg x arg block to its first cell.
+
+    arg 0: the largest factor for which all blocks have one colour.
+    """
     h, w = a.shape
     f = arg
     if f == 0:
@@ -232,9 +251,11 @@ def scale_down(a, y, x, arg, out):
 
 @kernel
 def tile(a, y, x, arg, out):
-    """Copies in a grid: arg = mirror * 100 + rows * 10 + columns; with mirror bit 0 every
-    second column of copies is flipped, with bit 1 every second row of copies, with bit 2 the
-    flipped copies come first."""
+    """Copies of the image in a grid: arg = mirror * 100 + rows * 10 + columns.
+
+    mirror bit 0: every second column of copies is flipped; bit 1: every second row of copies.
+    mirror bit 2: the flipped copies come first.
+    """
     h, w = a.shape
     mirror = arg // 100
     rows = arg // 10 % 10
@@ -257,8 +278,10 @@ def tile(a, y, x, arg, out):
 
 @kernel
 def kaleidoscope(a, y, x, arg, out):
-    """Two by two copies, each a quarter turn on from the one before (clockwise from the top
-    left); arg is the turns of the first copy."""
+    """Two by two copies, each a quarter turn clockwise from the copy before.
+
+    The copies follow each other clockwise from the top left. arg: quarter turns of the first copy.
+    """
     h, w = a.shape
     if h != w or 2 * h > SIDE:
         return FAIL
@@ -278,8 +301,11 @@ def kaleidoscope(a, y, x, arg, out):
 
 @kernel
 def self_copies(a, y, x, arg, out):
-    """A copy of the image in place of every nonzero cell (0), of every ground cell (1), of
-    every cell of the commonest colour (2), of the rarest colour (3)."""
+    """Put a copy of the image in place of some cells, and ground in place of the others.
+
+    arg 0: every nonzero cell; 1: every ground cell; 2: every cell of the commonest nonzero colour;
+    3: every cell of the rarest nonzero colour.
+    """
     h, w = a.shape
     if h * h > SIDE or w * w > SIDE:
         return FAIL
@@ -315,8 +341,11 @@ def self_copies(a, y, x, arg, out):
 
 @kernel
 def shifted(a, y, x, arg, out):
-    """Cells move within the frame: arg = way + 4 * (around) with way 0 down, 1 up, 2 right,
-    3 left, by one cell; with `around` they come back on the other side."""
+    """Move all cells by one cell within the frame.
+
+    arg % 4: 0 down, 1 up, 2 right, 3 left.
+    arg >= 4: cells that leave the frame come back on the other side.
+    """
     h, w = a.shape
     way = arg % 4
     around = arg >= 4
@@ -338,8 +367,11 @@ def shifted(a, y, x, arg, out):
 
 @kernel
 def moved(a, y, x, arg, out):
-    """The whole image changes its place: arg % 4 as in `shifted`, by its own height or
-    width (arg < 4) or by one cell (arg >= 4)."""
+    """Change the place of the whole image.
+
+    arg % 4: the direction, as in `shifted`.
+    arg < 4: by the image's own height or width; arg >= 4: by one cell.
+    """
     h, w = a.shape
     shaped(out, h, w)[:] = a
     step = 1 if arg >= 4 else (h if arg % 4 < 2 else w)
@@ -357,8 +389,10 @@ def moved(a, y, x, arg, out):
 
 @kernel
 def sorted_lines(a, y, x, arg, out):
-    """Rows (arg 0, 1) or columns (2, 3) sorted by their number of nonzero cells, stable;
-    odd: most first."""
+    """Sort rows (arg 0, 1) or columns (arg 2, 3) by their number of nonzero cells.
+
+    Odd arg: most cells first; else fewest first. The sort is stable.
+    """
     h, w = a.shape
     n = h if arg < 2 else w
     count = np.zeros(n, np.int64)
@@ -389,7 +423,10 @@ def sorted_lines(a, y, x, arg, out):
 
 @kernel
 def falling(a, y, x, arg, out):
-    """Every nonzero cell falls on its own: 0 down, 1 up, 2 right, 3 left."""
+    """Let every nonzero cell fall until the edge or another fallen cell stops the cell.
+
+    arg 0: down; 1: up; 2: right; 3: left.
+    """
     h, w = a.shape
     o = shaped(out, h, w)
     o[:] = 0

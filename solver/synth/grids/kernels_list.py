@@ -1,9 +1,11 @@
 """Compiled kernels from an image to a list of images, from lists to images, and measures.
 
-A split kernel is `f(a, y, x, arg, out, boxes) -> n`: the n images stand one after another in
-the flat buffer `out` (`POOL` cells) and `boxes[k] = y, x, h, w` says where each belongs;
-0 means that the kernel does not apply. A list kernel sees its list as `items[k] = y, x, h,
-w, offset` of cells in the flat buffer `pix`, and returns an image as an image kernel does.
+A split kernel is `f(a, y, x, arg, out, boxes) -> n`. The cells of the n images follow each other
+in the flat buffer `out` of `POOL` cells. `boxes[k] = y, x, h, w` is the place and size of image k.
+n == 0 means that the kernel does not apply.
+
+A list kernel is `f(pix, items, n, arg, out)` and returns an image like an image kernel. Image k of
+the list is `items[k] = y, x, h, w, offset`, with its cells from `offset` in the flat buffer `pix`.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from solver.synth.grids.kernels_color import FAIL, SIDE, shaped, top_color
 from solver.synth.grids.kernels_fill import label, outside
 from solver.synth.jit import kernel
 
-POOL = 16384
-MAX_IMAGES = 64  # images in a list
+POOL = 16384  # cells in a list's buffer
+MAX_IMAGES = 64  # the most images in a list
 
 
 @kernel
@@ -27,7 +29,11 @@ def image_of(pix, items, k):
 
 @kernel
 def add_window(a, y, x, top, left, bottom, right, out, boxes, n, used):
-    """Append a box of `a` to a list under construction; the new (n, used), n = -1 if full."""
+    """Append a box of `a` to a list under construction: the new (n, used).
+
+    n: number of images; -1 if the list is full.
+    used: number of filled cells in `out`.
+    """
     h, w = bottom - top, right - left
     if n < 0 or n >= MAX_IMAGES or used + h * w > POOL:
         return -1, used
@@ -41,7 +47,10 @@ def add_window(a, y, x, top, left, bottom, right, out, boxes, n, used):
 
 @kernel
 def split_colors(a, y, x, arg, out, boxes):
-    """One full-size image for each nonzero colour; arg 1: cropped to its cells."""
+    """One image for each nonzero colour.
+
+    arg 0: of full size; 1: cut down to the cells of the colour.
+    """
     h, w = a.shape
     n, used = 0, 0
     for c in range(1, 10):
@@ -69,8 +78,11 @@ def split_colors(a, y, x, arg, out, boxes):
 
 @kernel
 def split_parts(a, y, x, arg, out, boxes):
-    """Connected components in reading order, cropped: bit 0: by 8 neighbours, bit 1: of
-    mixed colours, bit 2: with everything else inside their box."""
+    """Connected components in reading order, each cut down to its box.
+
+    arg bit 0: by 8 neighbours instead of 4; bit 1: of mixed colours.
+    Bit 2: with all other cells in the component's box.
+    """
     h, w = a.shape
     lab, count = label(a, 8 if arg & 1 else 4, arg & 2)
     if count == 0 or count > MAX_IMAGES:
@@ -103,8 +115,11 @@ def split_parts(a, y, x, arg, out, boxes):
 
 @kernel
 def split_lines(a, y, x, arg, out, boxes):
-    """The parts between separators: full rows and columns of one nonzero colour (the
-    commonest colour of such lines); arg 1: of any one colour, ground too."""
+    """The parts between separators, which are full rows and columns of one colour.
+
+    The colour is the commonest colour of full lines. arg 0: a nonzero colour; 1: any colour.
+    Fails if there are fewer than two parts.
+    """
     h, w = a.shape
     votes = np.zeros(10, np.int64)
     for line in range(h + w):
@@ -154,8 +169,12 @@ def split_lines(a, y, x, arg, out, boxes):
 
 @kernel
 def split_even(a, y, x, arg, out, boxes):
-    """Equal parts in reading order: arg = rows * 10 + columns of parts; 0: squares as wide
-    as the shorter side; one line between parts may be left out."""
+    """Equal parts in reading order: arg = rows * 10 + columns of parts.
+
+    arg 0: squares as wide as the shorter side.
+    A side that cannot be divided evenly may have one separator line between parts; separators are
+    left out.
+    """
     h, w = a.shape
     rows, cols = arg // 10, arg % 10
     if arg == 0:
@@ -180,7 +199,11 @@ def split_even(a, y, x, arg, out, boxes):
 
 @kernel
 def split_strips(a, y, x, arg, out, boxes):
-    """Every row (0) or column (1); 2, 3: runs of rows or columns between blank ones."""
+    """Rows or columns as images.
+
+    arg 0: every row; 1: every column.
+    arg 2: runs of rows between blank rows; 3: runs of columns between blank columns.
+    """
     h, w = a.shape
     length = w if arg % 2 else h
     zero = np.int64(0)
@@ -210,8 +233,10 @@ def split_strips(a, y, x, arg, out, boxes):
 
 @kernel
 def split_holes(a, y, x, arg, out, boxes):
-    """Ground regions (4 neighbours), cropped, drawn in the commonest colour: 0 enclosed
-    ones, 1 all."""
+    """Ground regions by 4 neighbours, cut down and drawn in the commonest colour.
+
+    arg 0: enclosed regions; 1: all regions.
+    """
     h, w = a.shape
     c = top_color(a)
     if c == 0:
@@ -227,9 +252,11 @@ def split_holes(a, y, x, arg, out, boxes):
 
 @kernel
 def sides(a, full):
-    """How far a side that starts at a cell may go, right and down, as two arrays: for `full`
-    the last cell of an unbroken line of its colour, else the next cell of its colour (or the
-    edge)."""
+    """The reach of sides that start at each cell: (right, down), both int64 (h, w).
+
+    If `full`, the column or row of the last cell in an unbroken line of the cell's colour.
+    Otherwise the column or row of the next cell of the same colour, or w or h if there is none.
+    """
     h, w = a.shape
     right = np.empty((h, w), np.int64)
     down = np.empty((h, w), np.int64)
@@ -248,8 +275,11 @@ def sides(a, full):
 
 @kernel
 def split_marked(a, y, x, arg, out, boxes):
-    """Rectangles whose four corners have the same nonzero colour and whose sides do not:
-    arg 0: the inside, 1: with the corners. For arg 2, 3 the sides have that colour too."""
+    """Rectangles whose four corners have the same nonzero colour.
+
+    arg 0, 1: no other cell of the four sides has this colour; 2, 3: all cells do.
+    Even arg: only the inside; odd arg: with the sides.
+    """
     h, w = a.shape
     full = arg >= 2
     e = 0 if arg % 2 else 1
@@ -278,7 +308,7 @@ def split_marked(a, y, x, arg, out, boxes):
 
 @kernel
 def holes_in(a):
-    """The number of enclosed ground regions (4 neighbours)."""
+    """The number of enclosed ground regions, by 4 neighbours."""
     h, w = a.shape
     free = outside(a, np.int64(4))
     ground = np.zeros((h, w), np.uint8)
@@ -290,8 +320,10 @@ def holes_in(a):
 
 @kernel
 def symmetric(a, ways):
-    """True if the image equals its mirror image in one of `ways` (bits: left-right,
-    up-down, transposed)."""
+    """True if the image equals its mirror image in at least one of `ways`.
+
+    ways bit 0: left-right; bit 1: up-down; bit 2: transposed.
+    """
     h, w = a.shape
     lr = ways & 1 != 0
     ud = ways & 2 != 0
@@ -307,8 +339,10 @@ def symmetric(a, ways):
 
 @kernel
 def twins(pix, items, n, what, value):
-    """value[k] = images of the list that equal image k in `what`: 0 shape (which cells are
-    nonzero), 1 cells, 2 commonest colour, 3 size."""
+    """Fill value[k] with the number of images that equal image k, image k included.
+
+    what: equal in 0 size and places of nonzero cells, 1 size and cells, 2 commonest colour, 3 size.
+    """
     code = np.empty(n, np.uint64)
     for k in range(n):
         a = image_of(pix, items, k)
@@ -330,7 +364,7 @@ def twins(pix, items, n, what, value):
 
 @kernel
 def distinct(pix, items, n, keep):
-    """Keep the first image of each set with equal cells; how many are kept."""
+    """Keep the first image of each set with equal cells. Returns the number kept."""
     count = 0
     for k in range(n):
         a = image_of(pix, items, k)
@@ -351,7 +385,7 @@ def distinct(pix, items, n, keep):
 
 @kernel
 def measure(pix, items, n, what, value):
-    """value[k] = a property of image k; `what` indexes `MEASURES`."""
+    """Fill value[k] with a property of image k; `what` indexes `MEASURES`."""
     if what >= 12:
         twins(pix, items, n, what - 12, value)
         return
@@ -392,7 +426,10 @@ def measure(pix, items, n, what, value):
 
 @kernel
 def ordered(pix, items, n, arg, order):
-    """order = list positions sorted by measure arg // 2, largest first for odd arg, stable."""
+    """Fill `order` with list positions, sorted by measure arg // 2.
+
+    Odd arg: largest first; else smallest first. The sort is stable.
+    """
     value = np.empty(n, np.int64)
     measure(pix, items, n, arg // 2, value)
     used = np.zeros(n, np.bool_)
@@ -409,8 +446,11 @@ def ordered(pix, items, n, arg, order):
 
 @kernel
 def draw_all(pix, items, n, arg, out):
-    """All images drawn in their places, nonzero cells cover: 0 the first on top, 1 the last,
-    2 the smallest (fewest cells) on top, 3 all at the origin with the first on top."""
+    """Draw all images in one frame; nonzero cells cover.
+
+    arg 0: the first on top; 1: the last on top; 2: images with fewer nonzero cells on top.
+    arg 3: all images at the origin instead of their places, the first on top.
+    """
     top, left, bottom, right = 1000, 1000, -1000, -1000
     for k in range(n):
         py, px = (0, 0) if arg == 3 else (items[k, 0], items[k, 1])
@@ -449,8 +489,11 @@ def draw_all(pix, items, n, arg, out):
 
 @kernel
 def stacked(pix, items, n, arg, out):
-    """Images side by side (0) or one below the other (1) in list order; + 2: with a blank
-    line between; + 4: in reverse order."""
+    """Put the images next to each other.
+
+    arg bit 0: one below the other instead of side by side.
+    Bit 1: with a blank line between images; bit 2: in reverse order.
+    """
     gap = 1 if arg & 2 else 0
     down = arg & 1
     h, w = 0, 0
@@ -485,9 +528,17 @@ def stacked(pix, items, n, arg, out):
 
 @kernel
 def combined(pix, items, n, arg, out):
-    """Images of one size, cell by cell: 0 nonzero in all, 1 in none (drawn in colour 1),
-    2 in exactly one, 3 the commonest value, 4 the commonest nonzero value, 5 in the first
-    only, 6 in the last only, 7 equal and nonzero in all."""
+    """Combine images of one size cell by cell.
+
+    arg 0: the first image's colour where all are nonzero.
+    arg 1: colour 1 where all are ground.
+    arg 2: the colour where exactly one image is nonzero.
+    arg 3: the commonest value.
+    arg 4: the commonest nonzero value.
+    arg 5: the colour where only the first image is nonzero.
+    arg 6: the colour where only the last image is nonzero.
+    arg 7: the colour where all images are nonzero and equal.
+    """
     h, w = items[0, 2], items[0, 3]
     for k in range(1, n):
         if items[k, 2] != h or items[k, 3] != w:
@@ -531,8 +582,12 @@ def combined(pix, items, n, arg, out):
 
 @kernel
 def overview(pix, items, n, arg, out):
-    """One cell for each image, in the arrangement of their places (rows of equal y, columns
-    of equal x): its commonest colour (0), or blank unless full (1), or blank if full (2)."""
+    """One cell for each image, arranged like the places of the images.
+
+    Images with equal y form a row; images with equal x form a column.
+    arg 0: the commonest colour of every image; 1: only of images without ground; 2: only of images
+    with ground. Fails if the places do not form a full grid.
+    """
     ys = np.unique(items[:n, 0])
     xs = np.unique(items[:n, 1])
     h, w = len(ys), len(xs)
@@ -555,8 +610,11 @@ def overview(pix, items, n, arg, out):
 
 @kernel
 def list_count(pix, items, n, arg, out):
-    """The number of images as a square (0), row (1), column (2) or diagonal (3) in the first
-    image's commonest colour; 4, 5: a row, a column of the images' commonest colours."""
+    """The number of images as a shape.
+
+    arg 0: a square; 1: a row; 2: a column; 3: a diagonal, in the first image's commonest colour.
+    arg 4: a row, 5: a column of the commonest colours of all images.
+    """
     if n > SIDE:
         return FAIL
     h = 1 if arg == 1 or arg == 4 else n

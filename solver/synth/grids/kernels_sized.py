@@ -1,7 +1,8 @@
 """Compiled kernels that need an output size or the input grid besides the image.
 
-A sized kernel is `f(a, y, x, arg, th, tw, out)`, a pair kernel is `f(a, y, x, arg, b, out)`
-with `b` the input grid, whose place is (0, 0). Results as in `kernels_color`.
+A sized kernel is `f(a, y, x, arg, th, tw, out)`. The output frame has height th and width tw.
+A pair kernel is `f(a, y, x, arg, b, out)`. `b` is the input grid, with place (0, 0).
+Other parameters and results are as in `kernels_color`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,12 @@ from solver.synth.jit import kernel
 
 @kernel
 def placed(a, y, x, arg, th, tw, out):
-    """The image in an empty frame of the given size: at its place (0), in the middle (1), in
-    a corner (2 top left, 3 top right, 4 bottom left, 5 bottom right)."""
+    """Put the image into an empty frame of the given size.
+
+    arg 0: at the image's place, cut at the frame's edges; 1: in the middle.
+    arg 2: top left; 3: top right; 4: bottom left; 5: bottom right.
+    Fails if no cell is in the frame, or for arg > 0 if the image is larger than the frame.
+    """
     h, w = a.shape
     if arg == 1:
         y, x = (th - h) // 2, (tw - w) // 2
@@ -32,8 +37,11 @@ def placed(a, y, x, arg, th, tw, out):
 
 @kernel
 def reflowed(a, y, x, arg, th, tw, out):
-    """All cells (0) or the nonzero cells (1) in reading order, filling the frame row by row
-    (arg + 2: column by column)."""
+    """Read the cells one after another and fill the frame in the same order.
+
+    arg 0, 1: row by row; 2, 3: column by column. Odd arg: only the nonzero cells.
+    Fails if there are more cells than the frame has room for.
+    """
     h, w = a.shape
     o = shaped(out, th, tw)
     o[:] = 0
@@ -54,7 +62,11 @@ def reflowed(a, y, x, arg, th, tw, out):
 
 @kernel
 def stretched(a, y, x, arg, th, tw, out):
-    """Scaled to the frame, each cell an equal share of it (sides must divide)."""
+    """Scale the image to the frame.
+
+    Fails unless, for height and width each, the image's or the frame's side is a multiple of the
+    other.
+    """
     h, w = a.shape
     if (th % h and h % th) or (tw % w and w % tw):
         return FAIL
@@ -67,9 +79,12 @@ def stretched(a, y, x, arg, th, tw, out):
 
 @kernel
 def repeated(a, y, x, arg, th, tw, out):
-    """Copies fill the frame from the top left: 0 side by side, 1 with a blank line between,
-    2 mirrored at every border, 3 continuing from the image's own place, 4 mirrored about the
-    edge cells, which stand once."""
+    """Fill the frame with copies from the top left.
+
+    arg 0: side by side; 1: with a blank line between copies; 2: mirrored at every border.
+    arg 3: side by side, counted from the image's own place instead of the top left.
+    arg 4: mirrored about the edge cells, which appear only once.
+    """
     h, w = a.shape
     o = shaped(out, th, tw)
     for i in range(th):
@@ -96,8 +111,11 @@ def repeated(a, y, x, arg, th, tw, out):
 
 @kernel
 def go_on(a, y, x, arg, th, tw, out):
-    """The pattern goes on: the smallest period of the rows (0), the columns (1) or both (2)
-    is repeated until the frame is full; 3: the same from the image's place outwards."""
+    """Continue a periodic pattern until the frame is full.
+
+    arg 0: with the smallest period along rows; 1: along columns; 2: along both.
+    arg 3: along both, counted from the image's place. Fails if the image has no period.
+    """
     h, w = a.shape
     ph, pw = h, w
     if arg != 1:
@@ -130,8 +148,11 @@ def go_on(a, y, x, arg, th, tw, out):
 
 @kernel
 def color_frame(a, y, x, arg, th, tw, out):
-    """A frame of one colour: arg, or for 0 the commonest colour of the image; + 10: only its
-    edge cells; + 20: only the two diagonals."""
+    """The frame filled with one colour.
+
+    arg % 10: the colour; 0 for the commonest colour of the image.
+    arg // 10: paint 0 all cells, 1 only the edge cells, 2 only the two diagonals.
+    """
     c = arg % 10
     if c == 0:
         c = top_color(a)
@@ -151,9 +172,12 @@ def color_frame(a, y, x, arg, th, tw, out):
 
 @kernel
 def with_input(a, y, x, arg, b, out):
-    """Image and input, in the input's frame: 0 input where the image is nonzero, 1 input
-    where it is not, 2 image over input, 3 input over image, 4 image where the input is
-    nonzero, 5 image where the input is ground."""
+    """Image and input combined in the input's frame.
+
+    arg 0: the input where the image is nonzero; 1: the input where the image is not.
+    arg 2: the image over the input; 3: the input over the image.
+    arg 4: the image where the input is nonzero; 5: the image where the input is ground.
+    """
     h, w = b.shape
     o = shaped(out, h, w)
     for i in range(h):
@@ -180,7 +204,7 @@ def with_input(a, y, x, arg, b, out):
 
 @kernel
 def input_there(a, y, x, arg, b, out):
-    """The part of the input that stands in the image's box; arg more cells on every side."""
+    """The part of the input in the image's box, made larger by arg cells on every side."""
     top, left = max(0, y - arg), max(0, x - arg)
     bottom = min(b.shape[0], y + a.shape[0] + arg)
     right = min(b.shape[1], x + a.shape[1] + arg)
@@ -196,8 +220,12 @@ def input_there(a, y, x, arg, b, out):
 
 @kernel
 def input_times(a, y, x, arg, b, out):
-    """Kronecker products with the input: 0 every nonzero cell of the image becomes a copy of
-    the input, 1 every nonzero cell of the input a copy of the image; + 2: ground instead."""
+    """Kronecker products of the image and the input.
+
+    arg 0: every nonzero cell of the image becomes a copy of the input.
+    arg 1: every nonzero cell of the input becomes a copy of the image.
+    arg 2, 3: as 0 and 1, with ground cells instead of nonzero cells.
+    """
     ah, aw = a.shape
     bh, bw = b.shape
     h, w = ah * bh, aw * bw

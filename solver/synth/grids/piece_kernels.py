@@ -1,11 +1,11 @@
 """Compiled kernels for pieces: states as bit sets over output cells, made and chosen among.
 
-A piece says of each of the N output cells (see `judge`) whether a state is right there and
-whether it is nonzero there. `collect` turns states into pieces, each as it is and, if every
-colour of it stands for one colour of the outputs, under that colour map.
+For each of the N output cells (see `judge`), a piece says if a state is right in this cell, and
+if the state is nonzero there. `collect` makes up to two pieces from a state: the state as it is,
+and the state under a colour map to the outputs' colours, if such a map exists.
 
-A layer covers cells by its mode (its nonzero cells, all of them, or its ground). Cells that
-a piece leaves empty or gets wrong can be covered by the layers above it.
+A layer covers cells by its mode: its nonzero cells, all its cells, or its ground. Layers above a
+piece can cover the cells that the piece leaves empty or gets wrong.
 """
 
 from __future__ import annotations
@@ -19,25 +19,28 @@ from solver.synth.grids.judge import Target
 from solver.synth.grids.space import ONE, STATES, block_image, mixed
 from solver.synth.jit import kernel
 
-MAP_BITS = 3  # cost of one entry of a colour map
-NONZERO, ALL, ZERO = range(3)  # which cells of a piece cover
+MAP_BITS = 3  # bits for one entry of a colour map
+NONZERO, ALL, ZERO = range(3)  # modes: the cells of a piece that cover
 
 
 class Pieces(NamedTuple):
-    """Pieces found so far: `used[0]` of them, W = ceil(N / 64) words each."""
+    """The pieces found so far. P: room for pieces. W = ceil(N / 64): words of a bit set."""
 
-    right: NDArray[np.uint64]  # (P, W)
-    full: NDArray[np.uint64]  # (P, W) nonzero
+    right: NDArray[np.uint64]  # (P, W): right cells
+    full: NDArray[np.uint64]  # (P, W): nonzero cells
     state: NDArray[np.int32]  # (P,)
-    cost: NDArray[np.int16]  # (P,)
-    map: NDArray[np.uint8]  # (P, 10) what each colour of the state becomes
-    table: NDArray[np.int32]  # open addressing by the hash of both bit sets
+    cost: NDArray[np.int16]  # (P,): bits
+    map: NDArray[np.uint8]  # (P, 10): colour map of the state
+    table: NDArray[np.int32]  # hash table by both bit sets: piece + 1
     hash: NDArray[np.uint64]  # (P,)
-    used: NDArray[np.int64]  # (2,): pieces, states looked at
+    used: NDArray[np.int64]  # (2,): numbers of pieces, of states looked at
 
 
 def new_pieces(target: Target, most: int, memory: int = 64 << 20) -> Pieces:
-    """Room for pieces, at most `memory` bytes for their bit sets."""
+    """Room for `most` pieces, or for as many as `memory` bytes of bit sets can describe.
+
+    There is always room for 256 pieces.
+    """
     words = (len(target.cells) + 63) // 64
     room = max(256, min(most, memory // (16 * words)))
     return Pieces(
@@ -54,7 +57,10 @@ def new_pieces(target: Target, most: int, memory: int = 64 << 20) -> Pieces:
 
 @kernel
 def place(space, s, k, h, w):
-    """(image, y, x) of the state for input k as a layer in a frame of h x w."""
+    """The image of a state for input k, as a layer in a frame of h x w: (image, y, x).
+
+    An image of the frame's size is placed at (0, 0).
+    """
     r = space.first[s, k]
     a = block_image(space, space.ref[r, 0])
     y, x = np.int64(space.ref[r, 1]), np.int64(space.ref[r, 2])
@@ -65,8 +71,11 @@ def place(space, s, k, h, w):
 
 @kernel
 def layer_map(space, s, target, table):
-    """Fill table (10,) with what each nonzero colour of the state becomes if the output has
-    one colour wherever it has that one; True if so for all of them and some change."""
+    """Fill table (10,) with a colour map from a state to the outputs, seen as a layer.
+
+    Ground stays ground. The map exists if, under each nonzero colour of the state, the outputs have
+    only one colour. True if the map exists and changes a colour.
+    """
     for c in range(10):
         table[c] = c
     seen = np.zeros(10, np.bool_)
@@ -87,8 +96,10 @@ def layer_map(space, s, target, table):
 
 @kernel
 def generalise(table, seen):
-    """Let unseen nonzero colours become what the seen ones do, if that is one colour; True
-    if some seen colour changes."""
+    """Extend the map to nonzero colours not seen, if all seen colours become the same colour.
+
+    At least two colours must have been seen. True if the map changes a seen colour.
+    """
     changed = False
     one, several, kinds = -1, False, 0
     for c in range(1, 10):
@@ -105,7 +116,10 @@ def generalise(table, seen):
 
 @kernel
 def map_cost(table):
-    """Bits to write a colour map down: `MAP_BITS` an entry, two entries for a uniform one."""
+    """Bits to write a colour map down: `MAP_BITS` for each entry.
+
+    A map of all nonzero colours to one colour costs two entries at most.
+    """
     entries, uniform = 0, True
     for c in range(1, 10):
         entries += table[c] != c
@@ -116,7 +130,10 @@ def map_cost(table):
 
 @kernel
 def bits_of(space, s, target, table, right, full):
-    """Fill the bit sets of one state under a colour map; (cells right, nonzero and wrong)."""
+    """Fill the bit sets of one state under a colour map.
+
+    Returns the number of right cells and the number of wrong nonzero cells.
+    """
     right[:] = np.uint64(0)
     full[:] = np.uint64(0)
     one = np.uint64(1)
@@ -168,8 +185,12 @@ def add_piece(pieces, s, cost, table, right, full):
 
 @kernel
 def collect(space, target, pieces, limit):
-    """Turn states not looked at yet into pieces, at most about `limit` cells of work; True
-    if states are left."""
+    """Make pieces from states not looked at yet, with about `limit` cells of work at most.
+
+    A state as it is needs a right cell, and at most a third of the cells wrong and nonzero.
+    A mapped state needs a right cell. True if work was left at the limit; False if all states have
+    been looked at or there is no more room for pieces.
+    """
     spent = 0
     total = len(target.cells)
     room, words = pieces.right.shape
@@ -198,8 +219,10 @@ def collect(space, target, pieces, limit):
 
 @kernel
 def test_layer(space, s, k, h, w, table):
-    """The state's image for input k in a frame of h x w under a colour map, as `collect`
-    sees it."""
+    """The image of a state for input k, in a frame of h x w and under a colour map.
+
+    The image is placed like the layers that `collect` looks at.
+    """
     out = np.zeros((h, w), np.uint8)
     a, y, x = place(space, s, k, h, w)
     for i in range(max(0, y), min(h, y + a.shape[0])):
@@ -213,7 +236,7 @@ def test_layer(space, s, k, h, w, table):
 
 @kernel
 def ones(v):
-    """Bits set in a 64-bit word."""
+    """The number of bits set in a 64-bit word."""
     v = v - ((v >> np.uint64(1)) & np.uint64(0x5555555555555555))
     v = (v & np.uint64(0x3333333333333333)) + ((v >> np.uint64(2)) & np.uint64(0x3333333333333333))
     v = (v + (v >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
@@ -222,8 +245,10 @@ def ones(v):
 
 @kernel
 def gain(pieces, n, mode, free, wanted):
-    """Wanted cells among the free ones that piece n covers; 0 if it covers a free one
-    wrongly."""
+    """The number of free and wanted cells that piece n covers.
+
+    0 if the piece is wrong in a free cell that it covers.
+    """
     total = 0
     for m in range(len(free)):
         cover = free[m]
@@ -239,8 +264,11 @@ def gain(pieces, n, mode, free, wanted):
 
 @kernel
 def room_for(value, best, top, found):
-    """Make room in `best` and `top`, best first and `found` of them filled, for an entry of
-    this value: its place, or -1 if the worst of a full list is as good."""
+    """Make room for an entry of this value in `best` and `top`, which are sorted best first.
+
+    found: number of filled entries. Returns the place of the entry; -1 if the list is full and its
+    worst entry is at least as good.
+    """
     if found == len(top) and value <= best[found - 1]:
         return -1
     at = min(found, len(top) - 1)
@@ -254,8 +282,10 @@ def room_for(value, best, top, found):
 
 @kernel
 def best_pieces(pieces, free, wanted, layer_cost, top):
-    """The layers that gain most wanted cells for each bit they cost: rows (piece, mode) in
-    `top`, best first. Returns how many."""
+    """Fill `top` with layers (piece, mode), best first. Returns the number of layers.
+
+    The best layer gains most wanted cells for each bit of cost, `layer_cost` included.
+    """
     found = 0
     best = np.zeros(len(top))
     for n in range(pieces.used[0]):
@@ -273,8 +303,11 @@ def best_pieces(pieces, free, wanted, layer_cost, top):
 
 @kernel
 def best_bases(pieces, layer_cost, top):
-    """The pieces with the fewest wrong cells in view of their cost (as if every five wrong
-    cells cost a layer): piece numbers in `top`, best first. Returns how many."""
+    """Fill `top` with piece numbers, best first. Returns the number of pieces.
+
+    A piece's value is its number of right cells, less its cost and `layer_cost` in bits: one wrong
+    cell counts like one bit.
+    """
     found = 0
     best = np.zeros(len(top))
     for n in range(pieces.used[0]):
@@ -291,7 +324,7 @@ def best_bases(pieces, layer_cost, top):
 
 @kernel
 def cover(pieces, n, mode, free):
-    """Take the cells that a piece covers out of the free ones; how many are left."""
+    """Remove the cells that a piece covers from the free cells. Returns the number left."""
     left = 0
     for m in range(len(free)):
         if mode == NONZERO:

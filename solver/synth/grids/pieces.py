@@ -1,9 +1,9 @@
-"""Outputs put together from layers: states laid over each other until every cell is right.
+"""Outputs composed of layers: states laid over each other until every cell is right.
 
-A layer covers with its nonzero cells, its ground cells or all of them; layers that come
-first lie on top. A stack is built from the top: every layer must be right wherever it covers
-a cell that is still free, and the one that gains most cells comes next, as in the 2020
-winner's greedy composition. Several stacks are built, from different first layers.
+A layer covers with its nonzero cells, its ground cells or all its cells. Layers that come first
+lie on top. A stack is built from the top. Every layer must be right in each free cell that it
+covers, and the layer that gains most cells comes next. This is the greedy composition of the 2020
+winner. Several stacks are built, from different first layers.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from solver.synth.grids.space import Space
 from solver.synth.program import Image, Op
 
 MODES = ("nonzero", "all", "zero")
-MAX_LAYERS = 7
-FIRST = 3  # different first layers on one base
-BASES = 8
-LAYER_BITS = 5
-GREEDY_BITS = 1000
+MAX_LAYERS = 7  # not counting the base
+FIRST = 3  # first layers tried on one base
+BASES = 8  # the most pieces tried as a base
+LAYER_BITS = 5  # cost of a layer besides its piece's cost
+GREEDY_BITS = 1000  # cost of a layer beside which its piece's cost hardly counts
 
 Layer = tuple[int, int]  # piece, mode
 
 
 def target_of(task: Task) -> Target:
-    """The demonstrations' outputs as one long vector."""
+    """The demonstrations' outputs as one vector of cells."""
     outputs = [pair.output for pair in task.train]
     sizes = [grid.size for grid in outputs]
     offsets = np.cumsum([0, *sizes[:-1]])
@@ -52,9 +52,9 @@ def target_of(task: Task) -> Target:
 def stacks(pieces: Pieces, target: Target, deadline: Deadline) -> Iterator[list[Layer] | None]:
     """Complete stacks, top layer first; None where the caller may pause.
 
-    The base is chosen first (blank ground, or one of the pieces with fewest wrong cells);
-    the layers above it only have to gain the cells that the base gets wrong. Last come
-    stacks without a base, whose layers are chosen by what they gain whatever they cost.
+    The base is chosen first: blank ground, or one of the pieces with fewest wrong cells. Layers
+    above the base only have to gain the cells that the base gets wrong. Last come stacks without a
+    base, whose layers are chosen by gain, almost without regard to cost.
     """
     free = _all_free(len(target.cells))
     plans = [(base, _wrong(pieces, target, base), LAYER_BITS) for base in (None, *_bases(pieces))]
@@ -69,7 +69,7 @@ def stacks(pieces: Pieces, target: Target, deadline: Deadline) -> Iterator[list[
 
 
 def layered(space: Space, pieces: Pieces, layers: Sequence[Layer], k: int, shape: Any) -> Grid:
-    """What a stack gives for input k in a frame of `shape` = (height, width)."""
+    """The grid of a stack for input k, in a frame of `shape` = (height, width)."""
     drawn = []
     for piece, mode in layers:
         state, table = int(pieces.state[piece]), pieces.map[piece]

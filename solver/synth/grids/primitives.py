@@ -1,8 +1,8 @@
 """The primitives of the grid search: names, meanings, parameters, costs, and their `OPS`.
 
-Each primitive is a compiled kernel; `operations` lists the ones that make sense for a task
-(with its colours) as rows for `expand`, `call` writes such a row as a program step,
-and `OPS` runs the same kernels when a program is evaluated.
+Each primitive is a compiled kernel. `operations` lists the primitives for a task, with the task's
+colours, as rows for `expand`. `call` writes such a row as a program step. `OPS` runs the same
+kernels when a program is evaluated.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ Reader = Callable[[md.Words], int | None]
 
 @dataclass(frozen=True)
 class Primitive:
-    """A kernel under its name. `modes` are its modes in a task with these colours."""
+    """A kernel under its name.
+
+    modes: a function from a task's colours to the modes, with their words.
+    cost: bits.
+    """
 
     name: str
     meaning: str
@@ -51,7 +55,7 @@ class Primitive:
         return read
 
 
-# In the order of the dispatch tuples: the position is the code.
+# The order is that of the tuples in `dispatch`: the position is the code.
 IMAGES = (
     Primitive("keep_color", "keep one colour", md.colors, 9),
     Primitive("erase_color", "erase one colour", md.colors, 9),
@@ -159,7 +163,10 @@ _FAMILIES = {
 
 
 def operations(palette: md.Palette, sized: bool) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Rows (kind, code, arg, cost) of all primitives; sized ones only if a size is known."""
+    """Rows (kind, code, arg, cost) of all primitives, cheapest first, int64 (N, 4).
+
+    sized: True if the output size is known; without a size, the rows lack SIZED primitives.
+    """
     rows = [
         (kind, code, arg, primitive.cost)
         for kind, family in _FAMILIES.items()
@@ -173,7 +180,12 @@ def operations(palette: md.Palette, sized: bool) -> np.ndarray[Any, np.dtype[np.
 
 
 def call(kind: int, code: int, arg: int, on: Call, leaf: Call, size: Call | None) -> Call:
-    """The program step of one row: `on` is the program so far, `leaf` the input."""
+    """The program step of one row.
+
+    on: the program so far.
+    leaf: the input.
+    size: the program of the output size; only for SIZED primitives.
+    """
     primitive = _FAMILIES[IMAGE if kind == MAP else kind][code]
     name, words = primitive.name, primitive.words(arg)
     if kind == MAP:
@@ -189,7 +201,7 @@ def call(kind: int, code: int, arg: int, on: Call, leaf: Call, size: Call | None
 
 
 def as_image(value: Any) -> Image | None:
-    """A grid, an image or a list of one image as an image."""
+    """A grid, an image or a list of one image as an image; None for other values."""
     if isinstance(value, tuple) and len(value) == 1:
         value = value[0]
     if isinstance(value, np.ndarray):
@@ -198,7 +210,7 @@ def as_image(value: Any) -> Image | None:
 
 
 def as_images(value: Any) -> tuple[Image, ...] | None:
-    """A list of images, or one image as a list."""
+    """A list of images as is, or one image or grid as a list; None for other values."""
     if isinstance(value, tuple):
         return value if all(isinstance(one, Image) for one in value) and value else None
     image = as_image(value)
@@ -213,7 +225,7 @@ def _result(out: np.ndarray[Any, Any], place: tuple[int, int, int, int]) -> Imag
 
 
 def _cells(image: Image) -> np.ndarray[Any, Any]:
-    return np.array(image.cells, dtype=np.uint8, order="C")  # writable: kernels know one type
+    return np.array(image.cells, dtype=np.uint8, order="C")  # writable: kernels know one array type
 
 
 def _image_op(code: int, read: Reader) -> Callable[..., Any]:

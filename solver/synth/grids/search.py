@@ -1,8 +1,8 @@
-"""The grid search: compose primitives until the outputs appear, or can be put together.
+"""The grid search: programs of primitives that give the outputs, or layers of the outputs.
 
-For each rule for the output size (`sizes`), one search space (`space`) is expanded cheapest
-first (`expand`). Every new state is compared with the outputs: it may be the output or be the
-output up to a colour map (`judge`), or be a layer of it (`pieces`).
+For each rule for the output size (`sizes`), one search space (`space`) is expanded, cheapest
+states first (`expand`). Every new state is compared with the outputs (`judge`): the state may
+equal the outputs, perhaps up to a colour map. A state may also become a layer (`pieces`).
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from solver.synth.program import INPUT, Call, Image, Op, Solution
 MAX_STATES = 300_000
 MAX_PIXELS = 128 << 20
 MAX_COST = 40
-CHUNK = 2_000_000  # work units of one expansion, a few milliseconds
-MAX_RULES = 2  # output sizes tried
-MAX_STATES_ONCE_SIZED = 5000  # looked at for a size, if one has been found
-REPORTS = 3  # programs reported for one and the same answer
+CHUNK = 2_000_000  # work units of one call of `expand`, a few milliseconds
+MAX_RULES = 2  # the most output sizes tried
+MAX_STATES_ONCE_SIZED = 5000  # number of states after which one size rule is enough
+REPORTS = 3  # the most programs reported for the same answer
 
 
 @dataclass
 class GridSearch:
-    """One search: a task, a size rule (or none), and what has been reached so far."""
+    """One search: a task, a size rule or None, and everything reached so far."""
 
     task: Task
     rule: SizeRule | None
@@ -55,12 +55,15 @@ class GridSearch:
 
 
 def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
-    """Programs over grids that reproduce every demonstration, cheapest first."""
+    """Programs over grids that reproduce every demonstration; None where the caller may pause.
+
+    States are expanded cheapest first, so cheap programs come early.
+    """
     yield from _search(task, deadline, MAX_PIXELS)
 
 
 def search_aside(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
-    """The same in a quarter of the memory, for a search that runs beside the main one."""
+    """`search` in a quarter of the memory, for a search that runs beside the main search."""
     yield from _search(task, deadline, MAX_PIXELS // 4)
 
 
@@ -89,8 +92,10 @@ def prepare() -> None:
 
 
 def new_run(task: Task, rule: SizeRule | None, pixels: int = MAX_PIXELS) -> GridSearch:
-    """A search at its start: the inputs are in the space, nothing is expanded. `pixels` is the
-    memory for cells, in bytes."""
+    """A search at its start: the space contains only the inputs.
+
+    pixels: memory for cells, in bytes.
+    """
     grids = [pair.input for pair in task.train] + list(task.tests)
     shapes = np.array([grid.shape for grid in grids], dtype=np.int64)
     space = sp.new_space(len(grids), MAX_STATES, pixels)
@@ -106,7 +111,10 @@ def new_run(task: Task, rule: SizeRule | None, pixels: int = MAX_PIXELS) -> Grid
 
 
 def _explore(run: GridSearch, deadline: Deadline) -> Iterator[Solution | None]:
-    """Expand until the deadline; without a size, until states have shown what it may be."""
+    """Expand until the deadline, the highest cost or the end of the memory.
+
+    Without a size rule, stop early once states have shown enough sizes for the outputs.
+    """
     begin, stacked, status = 0, 0, MORE
     while status == MORE and not deadline.passed():
         status = expand(run.space, run.ops, run.inst, MAX_COST, CHUNK)
@@ -144,7 +152,7 @@ def _state_rules(run: GridSearch, begin: int, end: int) -> list[SizeRule]:
 
 
 def _judge(run: GridSearch, begin: int) -> tuple[int, list[Solution]]:
-    """Direct hits among the states from `begin` on, and the state to go on with."""
+    """The next state to judge, and the solutions among the states from `begin` on."""
     verdict = np.empty((64, 2), np.int64)
     found = []
     n, begin = jd.judge(run.space, run.target, begin, verdict)
@@ -198,7 +206,10 @@ def _stack_program(run: GridSearch, layers: Sequence[pc.Layer]) -> Call:
 def _solution(
     run: GridSearch, program: Callable[[], Call], outputs: Sequence[Grid], bits: float
 ) -> Solution | None:
-    """A solution, unless its answers have been reported often enough."""
+    """A solution; None if an output is not a legal grid.
+
+    None also if the same outputs have been reported `REPORTS` times.
+    """
     if not all(map(is_grid, outputs)):
         return None
     answer = b"".join(map(key, outputs))
@@ -208,7 +219,7 @@ def _solution(
 
 
 def program_of(run: GridSearch, state: int) -> Call:
-    """The expression that makes a state from the input."""
+    """The program that makes a state from the input."""
     size = run.rule.program if run.rule else None
     path = []
     while state > 0:

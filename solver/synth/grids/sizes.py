@@ -1,8 +1,9 @@
-"""Output sizes: the rules that give the size of every demonstration's output.
+"""Output sizes: rules that give the size of every demonstration's output.
 
-Rules are tried from the plainest on: constant, the input's size, multiples and fractions of
-it, offsets, then the size of a state that the search has reached. A rule is a program step
-that evaluates to (height, width).
+The order of rules: the input's size, a constant size, fractions of the input's size, its sides
+exchanged, offsets, squares, and sizes of parts between separators. If no such rule fits,
+the search looks for a state that has the outputs' sizes. A rule is a program step with the value
+(height, width).
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ Shape = tuple[int, int]
 
 @dataclass(frozen=True)
 class SizeRule:
-    """A rule and the output size it gives for every demonstration and test."""
+    """A rule, and its output size for every demonstration and test."""
 
     program: Call
     shapes: tuple[Shape, ...]
 
 
 def size_rules(task: Task) -> Iterator[SizeRule]:
-    """Rules in terms of the input's size that hold for every demonstration."""
+    """Rules from the input's size or a constant that are right for every demonstration."""
     inputs = [pair.input.shape for pair in task.train] + [grid.shape for grid in task.tests]
     outputs = [pair.output.shape for pair in task.train]
     seen = set()

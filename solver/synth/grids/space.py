@@ -1,9 +1,11 @@
 """The search space: states over all inputs of a task at once, in flat arrays.
 
-A state holds, for each of K inputs (demonstrations, then tests), one image with a place or a
-list of such images. All memory is flat arrays (`Space`): pixels are stored once for equal
-cells (a block), states once for equal lists of (block, place) over all K inputs. States of
-one cost form a queue, so that expansion (`expand`) can take the cheapest first.
+The K inputs are those of the demonstrations, then the tests. For each input, a state contains
+one image with a place, or a list of such images.
+
+All memory is flat arrays (`Space`). A block is the pixels of an image; equal images share one
+block. A state is stored once for equal lists of (block, place) over all K inputs. States of one
+cost form a queue, so `expand` can take the cheapest first.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from solver.synth.grids.kernels_list import MAX_IMAGES, POOL
 from solver.synth.jit import kernel
 
-LEVELS = 128  # costs are integers below this
+LEVELS = 128  # costs are integers below this number
 ONE, MANY = range(2)  # kinds of state
 
 PIXELS, BLOCKS, REFS, STATES, LEVEL, STATE, OP, CALLS, WORK = range(9)  # indices into `used`
@@ -27,32 +29,38 @@ _S29 = np.uint64(29)
 
 
 class Space(NamedTuple):
-    """Flat storage; `used` says how much of each array is filled and where expansion stands."""
+    """Flat storage for B blocks, R refs and S states over K inputs.
+
+    `used` contains the filled length of each array, the progress of expansion, and counters.
+    """
 
     pix: NDArray[np.uint8]
     block: NDArray[np.int64]  # (B, 4): offset, h, w, nonzero cells
     block_hash: NDArray[np.uint64]  # (B,)
     ref: NDArray[np.int32]  # (R, 3): block, y, x
-    first: NDArray[np.int32]  # (S, K + 1): refs of state s for input k are first[s, k] up
-    kind: NDArray[np.int8]  # (S,) ONE or MANY
+    first: NDArray[np.int32]  # (S, K + 1): refs of s, k: first[s, k] to first[s, k + 1]
+    kind: NDArray[np.int8]  # (S,): ONE or MANY
     cost: NDArray[np.int16]  # (S,)
-    parent: NDArray[np.int32]  # (S,)
-    op: NDArray[np.int32]  # (S,) row of the operation table
+    parent: NDArray[np.int32]  # (S,): -1 for state 0
+    op: NDArray[np.int32]  # (S,): row of the operation table
     state_hash: NDArray[np.uint64]  # (S,)
-    after: NDArray[np.int32]  # (S,) next state of the same cost
-    head: NDArray[np.int32]  # (LEVELS,)
-    tail: NDArray[np.int32]  # (LEVELS,)
-    block_table: NDArray[np.int32]  # open addressing, index + 1
-    state_table: NDArray[np.int32]
-    out: NDArray[np.uint8]  # (K * POOL,) scratch
-    box: NDArray[np.int64]  # (K * MAX_IMAGES, 6): y, x, h, w, offset, block or -1
-    hash: NDArray[np.uint64]  # (K * MAX_IMAGES,) scratch
-    number: NDArray[np.int64]  # (K,) scratch: images
-    used: NDArray[np.int64]  # (16,)
+    after: NDArray[np.int32]  # (S,): next state of the same cost, or -1
+    head: NDArray[np.int32]  # (LEVELS,): first state of each cost, or -1
+    tail: NDArray[np.int32]  # (LEVELS,): last state of each cost, or -1
+    block_table: NDArray[np.int32]  # hash table: block + 1
+    state_table: NDArray[np.int32]  # hash table: state + 1
+    out: NDArray[np.uint8]  # (K * POOL,): scratch
+    box: NDArray[np.int64]  # (K * MAX_IMAGES, 6): scratch: y, x, h, w, offset, block or -1
+    hash: NDArray[np.uint64]  # (K * MAX_IMAGES,): scratch
+    number: NDArray[np.int64]  # (K,): scratch: number of images
+    used: NDArray[np.int64]  # (16,): see the indices above
 
 
 def new_space(inputs: int, states: int, pixels: int) -> Space:
-    """Room for a number of states and pixels; memory is touched only as it fills."""
+    """Room for a number of states and pixels.
+
+    The system gives memory to most arrays only as they fill.
+    """
     table = 1 << (2 * states - 1).bit_length()
     return Space(
         pix=np.empty(pixels, np.uint8),
@@ -87,14 +95,14 @@ def block_image(space, b):
 
 @kernel
 def mixed(h, v):
-    """A 64-bit hash step."""
+    """A step of a 64-bit hash: hash `h` and the next value `v`."""
     h = (h ^ v) * _PRIME
     return (h ^ (h >> _S29)) * _MIX
 
 
 @kernel
 def cells_hash(cells, start, h, w):
-    """Hash of h * w cells from `start` and of their shape."""
+    """The hash of h * w cells from `start` on, and of their shape."""
     code = mixed(np.uint64(h * 64 + w), np.uint64(0x51ED270B))
     word = np.uint64(0)
     for m in range(h * w):
@@ -107,7 +115,7 @@ def cells_hash(cells, start, h, w):
 
 @kernel
 def find_block(space, code):
-    """(block with this hash or -1, its slot in the table)."""
+    """The block with this hash, or -1, and its slot in the table."""
     mask = len(space.block_table) - 1
     slot = np.int64(code & np.uint64(mask))
     while space.block_table[slot]:
@@ -120,7 +128,7 @@ def find_block(space, code):
 
 @kernel
 def add_block(space, cells, start, h, w, code):
-    """The block of these cells, stored if new."""
+    """The block of these cells, which is stored if new."""
     b, slot = find_block(space, code)
     if b >= 0:
         return b
@@ -141,7 +149,7 @@ def add_block(space, cells, start, h, w, code):
 
 @kernel
 def is_new(space, code):
-    """The free slot for a state hash, or -1 if such a state exists."""
+    """The free slot for a state hash; -1 if a state with this hash exists."""
     mask = len(space.state_table) - 1
     slot = np.int64(code & np.uint64(mask))
     while space.state_table[slot]:
@@ -153,7 +161,7 @@ def is_new(space, code):
 
 @kernel
 def store(space, code, slot, kind, cost, parent, op):
-    """Append the state in the scratch arrays."""
+    """Append the state in the scratch arrays, and queue the state by its cost."""
     s = space.used[STATES]
     space.used[STATES] += 1
     r = space.used[REFS]
@@ -183,7 +191,11 @@ def store(space, code, slot, kind, cost, parent, op):
 
 @kernel
 def start(space, inputs, shapes):
-    """Make state 0 from the flat cells of all inputs, shapes (K, 2); the blocks, int64 (K,)."""
+    """Make state 0 from all inputs. Returns the blocks of the inputs, int64 (K,).
+
+    inputs: the cells of all inputs, flat.
+    shapes: (K, 2).
+    """
     blocks = np.empty(len(shapes), np.int64)
     at = 0
     code = np.uint64(1)
