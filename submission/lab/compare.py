@@ -52,7 +52,9 @@ class Contest:
     def verdict(self) -> str:
         """What may be said of the two."""
         if not self.change.significant:
-            return "no significant difference"
+            needed = self.change.needed
+            told = f"; {needed} tasks like these would tell" if needed else ""
+            return f"no significant difference{told}"
         return "significantly better" if self.change.mean > 0 else "significantly worse"
 
 

@@ -6,6 +6,7 @@ fraction of test inputs solved; whatever is compared is compared on the same tas
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +16,7 @@ import numpy as np
 from solver.answers.ensemble import RULES, Answer
 from solver.answers.select import SELECTORS
 from solver.data.template import template
-from solver.grid import Attempts, Candidate
+from solver.grid import Attempts, Candidate, same
 from submission.runs.history import History, Job
 from submission.runs.reselect import (
     Outcome,
@@ -30,6 +31,7 @@ from submission.runs.reselect import (
 from submission.runs.stats import Difference, difference
 
 POINTS = 10  # of a cost curve
+FATES = ("first attempt", "second attempt", "found, not chosen", "not found")
 
 Label = Callable[[Job, Candidate], str]  # the group that a candidate of a job belongs to
 
@@ -42,6 +44,20 @@ class Chosen:
     rules: tuple[str, ...]
     outcome: Outcome
     against: Difference  # the run's own settings
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The test inputs that came to one end.
+
+    points: their part of the score, from 0 to 1. engines: the number of these test inputs for
+    which each engine had found the truth.
+    """
+
+    fate: str
+    count: int
+    points: float
+    engines: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -109,6 +125,26 @@ class Lab:
         tasks, fallback = [self.run.tasks[i] for i in some], [self.fallback[i] for i in some]
         answers = reselect(tasks, pool, fallback, config.selector, config.ensemble)
         return judge(answers, pool, [self.truth[i] for i in some])
+
+    # --- points -------------------------------------------------------------------
+
+    def losses(self) -> list[Loss]:
+        """The ends of all test inputs (`FATES`), from solved by the first attempt to not found."""
+        config = self.run.config
+        answers = reselect(
+            self.run.tasks, self.pool, self.fallback, config.selector, config.ensemble
+        )
+        counts, points = Counter[str](), dict.fromkeys(FATES, 0.0)
+        engines: dict[str, Counter[str]] = {fate: Counter() for fate in FATES}
+        for answer, found, outputs in zip(answers, self.pool, self.truth, strict=True):
+            for test, (attempts, output) in enumerate(zip(answer.attempts, outputs, strict=True)):
+                finders = {c.engine for c in found if c.test == test and same(c.grid, output)}
+                fate = _fate([same(attempt.grid, output) for attempt in attempts], finders)
+                counts[fate] += 1
+                points[fate] += 1 / len(outputs)
+                engines[fate].update(finders)
+        share = {fate: points[fate] / len(self.run.tasks) for fate in FATES}
+        return [Loss(fate, counts[fate], share[fate], dict(engines[fate])) for fate in FATES]
 
     # --- selectors and rules ------------------------------------------------------
 
@@ -243,6 +279,11 @@ class Lab:
             found += [(spent + min(c.cost_s, record.cost_s), c) for c in job.found]
             spent += record.cost_s
         return found, spent
+
+
+def _fate(right: Sequence[bool], finders: Collection[str]) -> str:
+    solved = next((fate for fate, hit in zip(FATES, right, strict=False) if hit), None)
+    return solved or (FATES[2] if finders else FATES[3])
 
 
 def _count(pool: Pool) -> int:

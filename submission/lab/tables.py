@@ -10,8 +10,18 @@ from rich.table import Table
 
 from solver.answers.ensemble import RULES
 from solver.answers.select import SELECTORS
-from submission.lab.lab import Chosen, CostPoint, Lab, Part, Share, by_engine, by_seed, by_view
-from submission.runs.stats import Difference, Scores, interval
+from submission.lab.lab import (
+    Chosen,
+    CostPoint,
+    Lab,
+    Loss,
+    Part,
+    Share,
+    by_engine,
+    by_seed,
+    by_view,
+)
+from submission.runs.stats import MIN_TASKS, Difference, Scores, interval
 
 WIDTH = 110
 
@@ -25,6 +35,7 @@ def wide_console() -> Console:
 def tables(lab: Lab) -> Iterator[Table]:
     """What the candidates are worth, one table for each question; those with nothing to tell
     apart are left out."""
+    yield where(lab.losses(), lab.run.engines, len(lab.run.tasks))
     yield choices(lab.grid(), lab)
     yield engine_parts(lab.engines(), lab.seed)
     engines = lab.run.engines
@@ -41,6 +52,29 @@ def tables(lab: Lab) -> Iterator[Table]:
         points = lab.cost_curve(some)
         if points:
             yield costs(" + ".join(some), points, lab.seed)
+
+
+def where(losses: Sequence[Loss], engines: Sequence[str], tasks: int) -> Table:
+    """The points of the score that were won, and the points that were lost, by the reason."""
+    table = table_of("Where the points are", "the truth was")
+    _columns(table, "outputs", "points", *(f"found by {engine}" for engine in engines))
+    for loss in losses:
+        found = (str(loss.engines.get(engine, 0)) for engine in engines)
+        table.add_row(loss.fate, str(loss.count), f"{100 * loss.points:.1f}", *found)
+    handed, covered = (
+        sum(loss.points for loss in losses[:2]),
+        sum(loss.points for loss in losses[:3]),
+    )
+    kept = (
+        f"{100 * handed / covered:.0f} % of the points that were found are handed in. "
+        if covered
+        else ""
+    )
+    table.caption = (
+        f"{kept}With {tasks} tasks, a gain or loss of fewer than {MIN_TASKS} tasks is never "
+        "significant."
+    )
+    return table
 
 
 def choices(rows: Sequence[Chosen], lab: Lab) -> Table:

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil, comb, sqrt
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 LEVEL = 0.95
 DRAWS = 20_000
+DIGITS, TOLERANCE = 9, 1e-6  # sums of fractions of test inputs are equal within these
+# The fewest tasks, all gained or all lost, that are significant at `LEVEL`: 2 / 2**6 < 0.05.
+MIN_TASKS = 6
+POWER = 0.8  # the chance with which a real difference should show
 
 Scores = NDArray[np.float64]  # (T,), one for each task
 
@@ -41,11 +47,12 @@ def interval(
 
 @dataclass(frozen=True)
 class Difference:
-    """By how much the second of two paired lists of scores is better.
+    """The mean gain of the second of two paired lists of scores.
 
-    low, high: the paired bootstrap interval of `mean`. p: how often a difference as large, either
-    way, comes about by chance if the two are equally good. alpha: the p from which on the
-    difference counts as real.
+    low, high: the paired bootstrap interval of `mean`.
+    p: the chance of a difference as large, either way, if the two are equally good.
+    alpha: the difference counts as real if `p` is smaller.
+    needed: the number of tasks with which a difference like this would show (`needed_tasks`).
     """
 
     mean: float
@@ -53,6 +60,7 @@ class Difference:
     high: float
     p: float
     alpha: float
+    needed: int | None = None
 
     @property
     def significant(self) -> bool:
@@ -68,9 +76,9 @@ def difference(
 ) -> Difference:
     """Compare two lists of scores of the same tasks, in the same order, each (T,).
 
-    The interval is the bootstrap of the tasks' differences, `p` that of a sign-flip test: in each
-    draw every task's difference keeps its sign or changes it. Where scores are 0 or 1 that is
-    McNemar's exact test. With several `comparisons`, of which somebody will look at the best,
+    The interval is the bootstrap of the tasks' differences. `p` is exact, of the sign-flip test:
+    every task's difference keeps its sign or changes it. For scores of 0 and 1 the sign-flip test
+    is McNemar's exact test. With several `comparisons`, of which somebody will look at the best,
     `alpha` and the interval's level are divided by their number (Bonferroni).
 
     Raises `ValueError` if the lists differ in length or are empty.
@@ -81,14 +89,36 @@ def difference(
     gains = b - a
     alpha = (1 - LEVEL) / comparisons
     low, high = interval(gains, seed, 1 - alpha)
-    return Difference(float(gains.mean()), low, high, _sign_flips(gains, seed), alpha)
+    p, needed = _sign_flips(gains), needed_tasks(gains, alpha)
+    return Difference(float(gains.mean()), low, high, p, alpha, needed)
 
 
-def _sign_flips(gains: Scores, seed: int) -> float:
-    """Two-sided p of the sign-flip test, with the observed signs as one of the draws."""
-    sizes, counts = np.unique(np.abs(gains), return_counts=True)
-    rng = np.random.default_rng(seed)
-    kept = rng.binomial(counts, 0.5, size=(DRAWS, len(counts)))
-    sums = (2 * kept - counts) @ sizes
-    as_large = np.count_nonzero(np.abs(sums) >= abs(gains.sum()) - 1e-9)
-    return float((1 + as_large) / (1 + DRAWS))
+def needed_tasks(gains: Scores, alpha: float = 1 - LEVEL) -> int | None:
+    """The number of tasks like these with which their mean gain would be significant.
+
+    The chance to see the gain is then `POWER`. None if the mean gain is zero. The number is the
+    normal approximation for paired scores (Connor 1987, doi:10.2307/2531961).
+    """
+    mean, square = float(gains.mean()), float((gains * gains).mean())
+    if not mean:
+        return None
+    normal = NormalDist()
+    two_sided, power = normal.inv_cdf(1 - alpha / 2), normal.inv_cdf(POWER)
+    spread = two_sided * sqrt(square) + power * sqrt(max(0.0, square - mean * mean))
+    return ceil((spread / mean) * (spread / mean))
+
+
+def _sign_flips(gains: Scores) -> float:
+    """Two-sided exact p of the sign-flip test: the chance of a sum at least as large."""
+    sums: Scores = np.zeros(1)
+    chances: Scores = np.ones(1)
+    sizes, counts = np.unique(np.round(np.abs(gains[gains != 0]), DIGITS), return_counts=True)
+    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
+        positive = np.arange(count + 1)
+        binomial = np.array([comb(count, k) / 2**count for k in range(count + 1)])
+        every = np.add.outer(sums, size * (2 * positive - count)).ravel()
+        sums, place = np.unique(np.round(every, DIGITS), return_inverse=True)
+        weights = np.multiply.outer(chances, binomial).ravel()
+        chances = np.bincount(place.ravel(), weights).astype(np.float64)
+    as_large = np.abs(sums) >= abs(gains.sum()) - TOLERANCE
+    return min(1.0, float(chances[as_large].sum()))

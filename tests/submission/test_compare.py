@@ -51,7 +51,7 @@ def test_two_seeds_of_one_configuration_do_not_differ(tmp_path: Path) -> None:
     pairs = [compared(a, b) for i, a in enumerate(folders[:5]) for b in folders[i + 1 : i + 3]]
     verdicts = [pair.contests[0].verdict for pair in pairs]
     assert len(verdicts) == 9
-    assert verdicts.count("no significant difference") >= 8
+    assert sum("no significant difference" in verdict for verdict in verdicts) >= 8
     assert all(pair.contests[0].gained and pair.contests[0].lost for pair in pairs)
 
 
@@ -63,7 +63,7 @@ def test_what_is_gained_and_lost_and_what_it_cost_by_hand(tmp_path: Path) -> Non
     assert (contest.gained, contest.lost) == (("t004", "t005"), ("t000",))
     assert contest.change.mean == pytest.approx(1 / 8)
     assert [entry.per_solved_s for entry in found.entries] == [16 / 4, 24 / 5]
-    assert contest.verdict == "no significant difference"
+    assert contest.verdict == "no significant difference; 186 tasks like these would tell"
 
 
 def test_a_real_difference_is_called_one_either_way(tmp_path: Path) -> None:

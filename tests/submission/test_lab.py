@@ -228,6 +228,23 @@ def test_the_runs_own_score_by_hand(lab: Lab) -> None:
     assert lab.own.covered.tolist() == [1, 1, 1, 1]
 
 
+def test_every_point_is_won_or_lost_somewhere(lab: Lab) -> None:
+    """Three of four are solved at once; of the last, the model's right grid is not chosen."""
+    first, second, unchosen, unfound = lab.losses()
+    assert (first.count, first.points, first.engines) == (3, 0.75, {"synth": 2, "model": 2})
+    assert (second.count, unfound.count) == (0, 0)
+    assert (unchosen.count, unchosen.points, unchosen.engines) == (1, 0.25, {"model": 1})
+
+
+def test_points_add_up_to_the_score_and_the_coverage(tmp_path: Path) -> None:
+    lab = lab_of(write_run(tmp_path / "run", noisy(3), toy_tasks(30)))
+    points = [loss.points for loss in lab.losses()]
+    assert points[0] == pytest.approx(lab.own.one.mean())
+    assert sum(points[:2]) == pytest.approx(lab.own.two.mean())
+    assert sum(points[:3]) == pytest.approx(lab.own.covered.mean())
+    assert sum(points) == pytest.approx(1)
+
+
 def test_the_grid_holds_every_selector_and_rule_once(lab: Lab) -> None:
     rows = lab.grid()
     pairs = [(s, r) for row in rows for s in row.selectors for r in row.rules]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from math import comb
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from submission.runs.stats import difference, interval
+from submission.runs.stats import LEVEL, MIN_TASKS, difference, interval, needed_tasks
 
 SCORES = st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=1, max_size=40)
 
@@ -88,7 +89,7 @@ def test_p_is_that_of_mcnemars_exact_test(gained: int, lost: int, n: int) -> Non
     m, extreme = gained + lost, max(gained, lost)
     exact = min(1.0, 2 * sum(comb(m, k) for k in range(extreme, m + 1)) / 2**m)
     found = difference(before, after)
-    assert found.p == pytest.approx(exact, abs=0.015)
+    assert found.p == pytest.approx(exact)
     assert found.mean == pytest.approx((gained - lost) / n)
     assert found.significant is (exact < 0.05)
 
@@ -97,8 +98,40 @@ def test_four_gained_tasks_are_not_enough_whatever_the_bootstrap_says() -> None:
     """With 30 tasks the interval leaves zero out, yet four equal tosses are 1 in 8."""
     found = difference([0.0] * 30, [1.0] * 4 + [0.0] * 26)
     assert found.low > 0
-    assert found.p == pytest.approx(0.125, abs=0.01)
+    assert found.p == 0.125
     assert not found.significant
+
+
+GAINS = st.lists(
+    st.sampled_from([0.0, 1 / 3, -1 / 3, 0.5, -0.5, 1.0, -1.0]), min_size=1, max_size=9
+)
+
+
+@given(GAINS)
+def test_p_is_the_part_of_all_flips_of_signs_with_a_sum_as_large(gains: list[float]) -> None:
+    flips = np.array(list(product((-1, 1), repeat=len(gains))))
+    sums = np.abs(flips @ np.abs(gains))
+    exact = float((sums >= abs(sum(gains)) - 1e-9).mean())
+    assert difference([0.0] * len(gains), gains).p == pytest.approx(exact)
+
+
+def test_the_fewest_tasks_that_are_significant() -> None:
+    for n in (MIN_TASKS - 1, MIN_TASKS):
+        found = difference([0.0] * 40, [1.0] * n + [0.0] * (40 - n))
+        assert (found.p < 1 - LEVEL) is (n == MIN_TASKS)
+
+
+def test_so_many_tasks_as_are_needed_show_the_gain_four_times_in_five() -> None:
+    """Of 100 tasks 15 are gained and 5 are lost."""
+    gains = np.array([1.0] * 15 + [-1.0] * 5 + [0.0] * 80)
+    needed = needed_tasks(gains)
+    assert needed == 155  # (1.960 * sqrt(0.2) + 0.842 * sqrt(0.19)) ** 2 / 0.1 ** 2
+    rng, shown = np.random.default_rng(0), 0
+    for _ in range(200):
+        drawn = rng.choice(gains, needed)
+        shown += difference(np.zeros(needed), drawn).p < 1 - LEVEL
+    assert 0.7 < shown / 200 < 0.9
+    assert needed_tasks(np.zeros(5)) is None
 
 
 def test_the_same_scores_do_not_differ() -> None:
