@@ -53,7 +53,7 @@ def check_new_run(folder: Path) -> None:
     for name in RUN_FILES:
         if os.path.lexists(folder / name):
             raise DataError(
-                f"{folder / name}: not a folder that a run of the kit made; choose another --run"
+                f"{folder / name}: not made by a run of the kit; choose another --run"
             )
 
 

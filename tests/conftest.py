@@ -36,3 +36,20 @@ def small_llm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.lm.small import make_model  # torch takes seconds, and few tests need it
 
     return make_model(tmp_path_factory.mktemp("small_llm"))
+
+
+# The files that take longest, in this order, so that none of them is begun last.
+LONGEST = (
+    *("submission/test_rehearse", "lm/test_train", "lm/test_run", "runtime/test_starts"),
+    *("notebook/test_session", "runtime/test_exits", "submission/test_wheels"),
+    *("runtime/test_faults", "test_user_files", "schedule/test_loading"),
+    *("submission/test_notebook", "notebook/test_preflight", "test_docs"),
+    *("synth/test_compiling", "lm/test_llm", "lm/test_engine", "test_cli"),
+    *("submission/test_bundle", "lm/test_cut_off", "synth/test_engine", "lm/test_fused"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    rank = {f"tests/{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(rank)))

@@ -94,7 +94,10 @@ OUTPUTS: dict[str, tuple[list[str], str]] = {
         )
     },
     "notebook over a user's": ([*NOTEBOOK, "user.ipynb"], "is no notebook of the kit"),
-    "lab over the run's own": ([*LAB, "./run/../run/submission.json"], "itself handed in"),
+    "lab over the run's own": (
+        [*LAB, "./run/../run/submission.json"],
+        "the submission of the run itself",
+    ),
     "rehearse here": ([*REHEARSE, "."], "holds files that no rehearsal of the kit made"),
     "rehearse in a folder of others": ([*REHEARSE, "venv"], "no rehearsal of the kit made"),
     "rehearse over a file": ([*REHEARSE, "notes.txt"], "cannot be written: File exists"),
@@ -110,7 +113,10 @@ OUTPUTS: dict[str, tuple[list[str], str]] = {
     "rehearse with endless memory": ([*REHEARSE, "new", "--memory", "inf"], "--memory inf: must"),
     "rehearse a text": (["rehearse", "notes.txt", *REHEARSE[1:], "new"], "notes.txt: not JSON"),
     "rehearse a user's notebook": (["rehearse", "user.ipynb", *REHEARSE[1:], "new"], "no notebook"),
-    "solve beside a file of others": ([*SOLVE, "venv"], "venv/run.log: no run of the kit made it"),
+    "solve beside a file of others": (
+        [*SOLVE, "venv"],
+        "venv/run.log: not made by a run of the kit",
+    ),
     "solve beside a submission": ([*SOLVE, "kaggle"], "kaggle/submission.json: no run of the kit"),
 }
 

@@ -219,7 +219,7 @@ def test_a_killed_training_goes_on(tmp_path: Path) -> None:
     end_when(arcsub(tmp_path, "80s"), checkpoint.exists)
     (first, *_) = curve(tmp_path)
     assert first["steps"] == 0
-    with pytest.raises(DataError, match="go on with --resume"):
+    with pytest.raises(DataError, match="continue it with --resume"):
         run_training(Training(str(tmp_path), "5s"), time.monotonic(), print)
     place = read_position(checkpoint, {"seed": 0, "width": 64})
     assert place.steps > 0

@@ -143,7 +143,7 @@ def test_gpus_that_are_listed_must_compute(gpus: Path, tmp_path: Path) -> None:
     assert (plan.visible, plan.devices) == ((), None)
     assert plan.engines == ("tests.fakes:instant",)
     assert [problem.split(":")[0] for problem in plan.problems] == ["GPU 0", "GPU 1", "engines"]
-    assert "no GPU works: the run goes on with tests.fakes:instant" in said
+    assert "no GPU works: the run continues with tests.fakes:instant" in said
     assert "solved by a run with tests.fakes:instant" in said
 
 
@@ -200,7 +200,7 @@ def test_without_any_gpu_what_needs_one_is_left_out(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     plan, said = checked(tmp_path, profile=on_devices(tmp_path, 1), engines="")
     assert (plan.visible, plan.engines) == (None, ("tests.fakes:instant",))
-    assert "there is no GPU: the run goes on with tests.fakes:instant" in said
+    assert "there is no GPU: the run continues with tests.fakes:instant" in said
 
 
 def test_a_language_model_is_named_to_the_run(tmp_path: Path) -> None:

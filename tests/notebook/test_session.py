@@ -257,7 +257,7 @@ def test_what_is_broken_leaves_the_synthesizer_the_whole_budget(
 ) -> None:
     tasks, said = hard_tasks(), list[str]()
     write_challenges(session.input / COMPETITION / CHALLENGES, tasks)
-    budget = paced(15)
+    budget = paced(10)
     spoiled = spoil(session, tmp_path / "own.toml")
     broken = replace(spoiled, short_budget=budget, started=time.monotonic())
     install_wheels(broken)
@@ -349,4 +349,4 @@ def test_cells_that_cannot_start_anything_leave_the_others_their_turn(
     assert "the wheels cannot be installed: " in said
     assert "The preflight cannot be started: " in said
     assert "The run cannot be started: " in said
-    assert "it goes on with only the synthesizer, on one worker." in said
+    assert "it continues with only the synthesizer, on one worker." in said

@@ -39,26 +39,24 @@ class Run:
         return STARTS * self.control.longest_s < self.budget_s
 
 
-def _run(base: Path, budget_s: int, engine: str) -> Run:
+def _run(base: Path, budget_s: int, engine: str, measured: Control) -> Run:
     folder = base / f"{engine}-{budget_s}"
     challenges = base / "challenges.json"
-    with control() as measured:
-        begun = time.monotonic()
-        words = command(challenges, folder, engine, f"{budget_s}s", "--workers", str(WORKERS))
-        code, _, _ = finish(start(words), timeout=budget_s + 60)
-        wall_s = time.monotonic() - begun
-    return Run(folder, budget_s, wall_s, code, measured)
+    begun = time.monotonic()
+    words = command(challenges, folder, engine, f"{budget_s}s", "--workers", str(WORKERS))
+    code, _, _ = finish(start(words), timeout=budget_s + 60)
+    return Run(folder, budget_s, time.monotonic() - begun, code, measured)
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, str], Run]:
     base = tmp_path_factory.mktemp("budget")
     write_challenges(base / "challenges.json", TASKS)
-    with ThreadPoolExecutor(len(LONG)) as pool:
+    with control() as measured, ThreadPoolExecutor(len(LONG)) as pool:
         long: dict[tuple[int, str], Future[Run]] = {}
         for budget_s, engine in LONG:
-            long[budget_s, engine] = pool.submit(_run, base, budget_s, engine)
-        done = {(b, e): _run(base, b, e) for b, e in SHORT}
+            long[budget_s, engine] = pool.submit(_run, base, budget_s, engine, measured)
+        done = {(b, e): _run(base, b, e, measured) for b, e in SHORT}
         return done | {case: future.result() for case, future in long.items()}
 
 
@@ -89,6 +87,7 @@ def test_with_enough_time_every_task_is_attempted(
 
 def test_a_run_with_nothing_left_to_do_ends_early(tmp_path: Path) -> None:
     write_challenges(tmp_path / "challenges.json", TASKS)
-    run = _run(tmp_path, 60, "instant")
+    with control() as measured:
+        run = _run(tmp_path, 60, "instant", measured)
     assert run.code == 0
     assert run.wall_s < run.control.allows(6, steps=STARTS)

@@ -333,7 +333,7 @@ def language(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 MODEL = "datasets/someone/some-model"
 
 
-def test_a_language_model_that_wants_gpus_is_rehearsed_on_the_processor(
+def test_a_language_model_that_is_attached_answers_on_the_processor_in_place_of_a_gpu(
     tmp_path: Path, challenges: Path, solutions: str, language: tuple[Path, Path]
 ) -> None:
     model, profile = language
@@ -344,25 +344,20 @@ def test_a_language_model_that_wants_gpus_is_rehearsed_on_the_processor(
     given = {"solutions": solutions, "model": str(model), "budget": "400s"}
     said = rehearsed(tmp_path, notebook, challenges, gpus=1, **given)
     assert "GPU cpu0     multiplies" in said
+    assert re.search(r"python 3\.\d+\.\d+, numpy \d.*, torch \d.*, transformers \d", said)
+    assert f"/kaggle/input/{MODEL} (by its whole name)" in said
+    assert "\nscore     100.0% of 4 tasks" in said
     jobs = replay(tmp_path / "out" / "kaggle" / "working" / "candidates.jsonl").jobs
     ended = {job.engine for job in jobs if job.outcome in ("finished", "sliced")}
     assert ended == {"toy:flip", "llm"}
 
 
-def test_a_language_model_that_is_attached_is_loaded_without_a_gpu_that_fails(
-    tmp_path: Path, challenges: Path, solutions: str, language: tuple[Path, Path]
+def test_a_gpu_that_fails_is_a_problem_and_the_processor_answers(
+    tmp_path: Path, challenges: Path, solutions: str
 ) -> None:
-    model, profile = language
-    notebook = toy_notebook(Settings(profile=str(profile), model=MODEL), ",llm")
-    given = {"solutions": solutions, "model": str(model), "budget": "400s"}
-    text = rehearsed(tmp_path, notebook, challenges, fault="bad-gpu", **given)
-    assert "PROBLEM GPU 0" in text
-    assert re.search(r"python 3\.\d+\.\d+, numpy \d.*, torch \d.*, transformers \d", text)
-    assert f"/kaggle/input/{MODEL} (by its whole name)" in text
-    assert "\nscore     100.0% of 4 tasks" in text
-    jobs = replay(tmp_path / "out" / "kaggle" / "working" / "candidates.jsonl").jobs
-    ended = {job.engine for job in jobs if job.outcome in ("finished", "sliced")}
-    assert ended == {"toy:flip", "llm"}
+    said = rehearsed(tmp_path, toy_notebook(), challenges, solutions=solutions, fault="bad-gpu")
+    assert "PROBLEM GPU 0" in said
+    assert "\nscore     100.0% of 4 tasks" in said
 
 
 def test_without_its_model_the_notebook_goes_on(
@@ -370,7 +365,7 @@ def test_without_its_model_the_notebook_goes_on(
 ) -> None:
     notebook = toy_notebook(Settings(profile=str(language[1]), model=MODEL), ",llm")
     text = rehearsed(tmp_path, notebook, challenges, solutions=solutions, fault="no-model")
-    assert f"no model: {MODEL} is not mounted: the run goes on with toy:flip" in text
+    assert f"no model: {MODEL} is not mounted: the run continues with toy:flip" in text
     assert "\nscore     100.0% of 4 tasks" in text
 
 
