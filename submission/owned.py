@@ -52,9 +52,7 @@ def check_new_run(folder: Path) -> None:
         return  # the run itself says what to do about another one
     for name in RUN_FILES:
         if os.path.lexists(folder / name):
-            raise DataError(
-                f"{folder / name}: not made by a run of the kit; choose another --run"
-            )
+            raise DataError(f"{folder / name}: not made by a run of the kit; choose another --run")
 
 
 def delete(folder: Path, name: str) -> None:

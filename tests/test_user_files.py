@@ -117,7 +117,10 @@ OUTPUTS: dict[str, tuple[list[str], str]] = {
         [*SOLVE, "venv"],
         "venv/run.log: not made by a run of the kit",
     ),
-    "solve beside a submission": ([*SOLVE, "kaggle"], "kaggle/submission.json: not made by a run of the kit"),
+    "solve beside a submission": (
+        [*SOLVE, "kaggle"],
+        "kaggle/submission.json: not made by a run of the kit",
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""The code model as an engine: it writes programs for a task (`solver.lm.induce.rounds`)."""
+"""The code model as an engine, which writes programs for a task (`solver.lm.induce.rounds`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger("solver")
 
 
 def induce(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
-    """Answers of verified programs. Further passes draw other programs."""
+    """Yield the answers of verified programs. Further passes sample other programs."""
     settings = read(context.settings)
     worker = worker_of(settings)
     yield from propose(worker.writer, worker.sandbox, task, deadline, settings, context.seed)
@@ -27,7 +27,7 @@ def induce(task: Task, deadline: Deadline, context: Context) -> Iterator[Candida
 
 @dataclass(frozen=True)
 class _Worker:
-    """What a worker process keeps between tasks."""
+    """The state that a worker process keeps between tasks."""
 
     writer: Writer
     sandbox: Sandbox
@@ -47,7 +47,7 @@ def worker_of(settings: Induction) -> _Worker:
 
 
 def _load(settings: Induction) -> _Worker:
-    sandbox = Sandbox(settings.program_s, settings.program_mb)  # first: it may be refused
+    sandbox = Sandbox(settings.program_s, settings.program_mb)  # first, since it may fail
     for layer, why in sandbox.missing.items():
         log.info("the sandbox runs without %s: %s", layer, why)
     return _Worker(load_writer(settings), sandbox)

@@ -1,8 +1,8 @@
-"""Words for a code model: a task as a question for a program, and what came of a program.
+"""Prompts for a code model: the question for a program, and the question for a revision.
 
 The structure is that of BARC (arXiv:2411.02272): every demonstration as text, the test inputs
-without outputs, then the wish for one function. Revision shows a program of the model's own and
-what running it gave, as SOAR does (arXiv:2507.14172).
+without outputs, then the request for one function. A revision shows one of the model's programs
+and the results of the program, as in SOAR (arXiv:2507.14172).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Chat = tuple[Mapping[str, str], ...]  # messages, each with a role and a content
 
 COLORS = ("black", "blue", "red", "green", "yellow", "gray", "pink", "orange", "purple", "brown")
 MAX_PROGRAM = 20_000  # characters
-SHOWN_WRONG = 2  # wrong outputs that a revision is shown in full
+SHOWN_WRONG = 2  # wrong outputs that a revision prompt shows in full
 
 SYSTEM = (
     "You find the rule behind puzzles of coloured grids, and write it down as a short Python "
@@ -47,20 +47,25 @@ program again, corrected, in one ```python block.
 
 @dataclass(frozen=True)
 class Style:
-    """How cells are written: a word for each colour, and how that is explained."""
+    """A way to write grids.
+
+    words: a word for each colour.
+    cells: the explanation of the words in the prompt.
+    numbers: the number of each colour in arrays, if the words do not show the number.
+    """
 
     words: tuple[str, ...]
     cells: str
     numbers: str = ""
 
     def grid(self, grid: Grid) -> str:
-        """A line for each row."""
+        """A grid as text, with a line for each row."""
         return "\n".join(" ".join(self.words[cell] for cell in row) for row in grid.tolist())
 
 
 STYLES = {
     "digits": Style(tuple("0123456789"), "a colour, written as a digit from 0 to 9"),
-    # As the published BARC checkpoints have learned to read it.
+    # The style that the published BARC checkpoints were trained on.
     "colors": Style(
         tuple(color.capitalize() for color in COLORS),
         "a colour by its name",
@@ -70,7 +75,7 @@ STYLES = {
 
 
 def ask(task: Task, style: Style, shown: int) -> Chat:
-    """The question for a program, with the last `shown` of the demonstrations."""
+    """The question for a program, with the last `shown` demonstrations."""
     parts = [BEGIN.format(cells=style.cells)]
     for number, pair in list(enumerate(task.train, start=1))[-shown:]:
         parts.append(f"\nExample {number}\nInput ({_size(pair.input)}):\n{style.grid(pair.input)}")
@@ -87,7 +92,7 @@ def ask(task: Task, style: Style, shown: int) -> Chat:
 def ask_again(
     asked: Chat, program: str, task: Task, outcomes: Sequence[Grid | str], style: Style
 ) -> Chat:
-    """The question `asked`, the program that was its answer, and what running that gave."""
+    """The question for a revision: the question `asked`, a program, and the program's results."""
     report = _report(task, outcomes, style)
     return (
         *asked,
@@ -128,8 +133,11 @@ _CODE = re.compile(r"^(import |from |def |class |@)", re.MULTILINE)
 
 
 def extract(text: str) -> str | None:
-    """The program in a model's text, or None: the last fenced block that defines `transform`
-    (also one that was cut off), or else everything from the first import or definition on."""
+    """The program in a model's text; None if there is none, or only one that is too long.
+
+    The program is the last fenced block that defines `transform`, even if the block was cut off.
+    In a text without fences, the program is everything from the first import or definition on.
+    """
     blocks = [block for block, _ in _BLOCK.findall(text) if _DEFINITION.search(block)]
     start = _CODE.search(text)
     if not blocks and start and "```" not in text and _DEFINITION.search(text):
@@ -138,5 +146,5 @@ def extract(text: str) -> str | None:
 
 
 def is_complete(text: str) -> bool:
-    """True once a text holds a whole fenced program: what follows is not needed."""
+    """True if a text contains a whole fenced program, so that the rest is not needed."""
     return any(end and _DEFINITION.search(block) for block, end in _BLOCK.findall(text))

@@ -1,8 +1,9 @@
 """The choice of programs to revise: pure functions of their results.
 
-Revision is a bandit problem (arXiv:2405.17503): every program is an arm, its chance of being
-one revision away from the rule is unknown, and how near it came says something about that. So
-arms are drawn by Thompson sampling: near programs get most revisions, none gets all.
+Revision is a bandit problem (arXiv:2405.17503). Every program is an arm. The chance that one
+revision of a program finds the rule is unknown, but the program's nearness to the demonstrations
+is evidence. Arms are drawn by Thompson sampling, so near programs get most revisions, but no
+program gets all.
 """
 
 from __future__ import annotations
@@ -14,14 +15,18 @@ import numpy as np
 
 from solver.grid import Grid, Task, same
 
-TRUST = 20.0  # how many revisions' worth of evidence a program's nearness is
-NEAR_SHAPE = 0.9  # at most, for a demonstration of the right shape with wrong cells
+TRUST = 20.0  # weight of a program's nearness as evidence, in revisions
+NEAR_SHAPE = 0.9  # upper limit of the mark for an output of the right shape with wrong cells
 
 
 @dataclass(frozen=True, eq=False)
 class Draft:
-    """A program that was run, what came of it on demonstrations and then on test inputs, and
-    how near it came (0..1)."""
+    """A program that was run, and the program's results.
+
+    outcomes: an output or an error for each demonstration, then for each test input.
+    nearness: 0..1, see `nearness`.
+    revised: the program is a revision of another draft.
+    """
 
     program: str
     outcomes: tuple[Grid | str, ...]
@@ -30,13 +35,16 @@ class Draft:
 
     @property
     def verified(self) -> bool:
-        """It reproduces every demonstration."""
+        """True if the program reproduces every demonstration."""
         return self.nearness == 1.0
 
 
 def nearness(task: Task, outcomes: Sequence[Grid | str]) -> float:
-    """Mean over demonstrations: 1 for the right output, less for one of the right shape by its
-    wrong cells, 0 for any other. 1.0 exactly if all are right."""
+    """The mean mark of a program's outputs over demonstrations; exactly 1.0 if all are right.
+
+    The mark is 1 for the right output. An output of the right shape gets `NEAR_SHAPE` times the
+    share of right cells. Any other output, or an error, gets 0.
+    """
     marks = []
     for pair, outcome in zip(task.train, outcomes, strict=False):
         if isinstance(outcome, str) or outcome.shape != pair.output.shape:
@@ -51,10 +59,11 @@ def nearness(task: Task, outcomes: Sequence[Grid | str]) -> float:
 def choose(
     drafts: Sequence[Draft], tries: Sequence[int], count: int, rng: np.random.Generator
 ) -> list[int | None]:
-    """What each of the next `count` samples is for: the number of the draft to revise, or None
-    to start afresh, which is as promising as fresh drafts were near on average.
+    """The number of the draft to revise, for each of the next `count` samples; None for no draft.
 
-    `tries` are the revisions that each draft has had. What is verified needs none.
+    None stands for a new program without revision, which counts as an arm too. This arm's nearness
+    is the mean nearness of all drafts that are not revisions. `tries`: revisions that each draft
+    has had. Verified drafts are never revised.
     """
     fresh = [draft.nearness for draft in drafts if not draft.revised]
     arms: list[int | None] = [i for i, draft in enumerate(drafts) if not draft.verified]

@@ -1,8 +1,8 @@
-"""Program induction: a code model writes programs, the sandbox runs them, the demonstrations
-judge them, and what came near is revised.
+"""Program induction: a code model writes programs, and the sandbox runs them.
 
-After BARC (arXiv:2411.02272) and SOAR (arXiv:2507.14172). Only a program that reproduces every
-demonstration answers the test inputs. Nothing here imports torch: the model is a `Writer`.
+The method follows BARC (arXiv:2411.02272) and SOAR (arXiv:2507.14172). Programs that reproduce
+every demonstration answer the test inputs. The model revises programs that came near. Nothing here
+imports torch: the model is a `Writer`.
 """
 
 from __future__ import annotations
@@ -22,21 +22,23 @@ from solver.lm.induce.revise import Draft, choose, nearness
 from solver.lm.induce.settings import Induction
 from solver.sandbox.parent import Sandbox
 
-RUNNING = 0.1  # of the time left is kept to run what was written last
-# Description lengths: Python says with many words what the synthesizer's language says with few,
-# so that a token counts little. Most that reproduce the demonstrations are right. Bits.
+RUNNING = 0.1  # part of the time left that is kept for running the last programs
+# Description lengths, in bits. Python needs many tokens where the synthesizer's language needs few,
+# so a token counts little. Most programs that reproduce the demonstrations are right.
 PYTHON_BITS, TOKEN_BITS = 15.0, 0.05
 
 
 class Writer(Protocol):
-    """A model that answers chats with texts."""
+    """A code model that answers chats with texts."""
 
     def fits(self, chat: Chat) -> bool:
-        """True if the chat leaves room for an answer."""
+        """True if a chat leaves room for an answer."""
 
     def write(self, chats: Sequence[Chat], deadline: Deadline, seed: int) -> Iterator[str]:
-        """A text for each chat in turn, as they get done. When the deadline passes the last
-        ones are cut off, and those not begun are left out."""
+        """Yield a text for each chat, in order, as texts are finished.
+
+        At the deadline, unfinished texts are cut off, and chats not yet begun get no text.
+        """
 
 
 def propose(
@@ -47,7 +49,7 @@ def propose(
     settings: Induction,
     seed: int,
 ) -> Iterator[Candidate]:
-    """Ask for programs, run them, revise; yield each verified program's answers."""
+    """Ask for programs, run and revise them, and yield each verified program's answers."""
     asked = _question(writer, task, settings)
     if asked is None:
         return
@@ -68,8 +70,7 @@ def propose(
 
 
 def _question(writer: Writer, task: Task, settings: Induction) -> Chat | None:
-    """The question with as many demonstrations as fit, dropped from the front; None if not one
-    fits."""
+    """The question with as many of the last demonstrations as fit; None if not even one fits."""
     style = STYLES[settings.prompt]
     for shown in range(len(task.train), 0, -1):
         if writer.fits(asked := ask(task, style, shown)):
@@ -79,7 +80,10 @@ def _question(writer: Writer, task: Task, settings: Induction) -> Chat | None:
 
 @dataclass
 class _Search:
-    """The programs of a task so far."""
+    """The programs of a task so far.
+
+    asked: the question for a program.
+    """
 
     task: Task
     asked: Chat
@@ -92,7 +96,7 @@ class _Search:
         self._seen: set[str] = set()
 
     def prompts(self, writer: Writer, round_: int) -> tuple[list[int | None], list[Chat]]:
-        """What each sample of a round is for, and the chats that ask for it."""
+        """The draft that each sample of a round revises, if any, and a chat for each sample."""
         if round_ == 0:
             chosen: list[int | None] = [None] * self.settings.samples
         else:
@@ -102,7 +106,7 @@ class _Search:
             chat = self.asked if number is None else self._revision(self._drafts[number])
             if number is not None and writer.fits(chat):
                 self._tries[number] += 1
-            elif number is not None:  # too long to be shown again
+            elif number is not None:  # the revision's prompt is too long
                 chosen[place], chat = None, self.asked
             chats.append(chat)
         return chosen, chats
@@ -110,7 +114,7 @@ class _Search:
     def try_(
         self, text: str, sandbox: Sandbox, deadline: Deadline, *, revised: bool
     ) -> Draft | None:
-        """Run the program in a text; None if there is none, or it was run before."""
+        """Run the program in a text; None if there is no program, or the same was run before."""
         program = extract(text)
         if program is None or program in self._seen:
             return None
@@ -131,7 +135,7 @@ class _Search:
 
 
 def _candidates(task: Task, draft: Draft, seconds: float) -> Iterator[Candidate]:
-    """A verified program's answers, for the test inputs that it had one for."""
+    """A verified program's answers, for each test input where the program gave an output."""
     tokens = len(re.findall(r"\w+|[^\w\s]", re.sub(r"#.*", "", draft.program)))
     for test, outcome in enumerate(draft.outcomes[len(task.train) :]):
         if not isinstance(outcome, str):

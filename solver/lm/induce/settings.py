@@ -1,7 +1,7 @@
-"""Settings of program induction in a profile, and the check that it can run here.
+"""Settings of program induction in a profile, and the check that program induction can run.
 
-Read in the process of the run, before anything starts, and again by the worker that loads the
-model. Nothing here imports torch.
+The process of the run reads the settings before anything starts. The worker that loads the model
+reads the settings again. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -26,12 +26,17 @@ NEEDED = ("torch", "transformers", "safetensors")
 
 @dataclass(frozen=True)
 class Induction(Checkpoint):
-    """A code model and how it is asked for programs.
+    """A code model, and the settings of program induction.
 
-    prompt: how grids are written (`solver.lm.induce.prompts.STYLES`). samples: programs asked for
-    in the first round; revisions: in each of the `rounds` after it. enough: programs that
-    reproduce every demonstration end a task. batch: written side by side. max_new_tokens,
-    temperature, top_p: of a text. program_s, program_mb: what a program may take.
+    prompt: the style of grids (`solver.lm.induce.prompts.STYLES`).
+    samples: programs to ask for in the first round.
+    rounds: number of rounds after the first.
+    revisions: programs to ask for in each round after the first.
+    enough: number of verified programs that ends a task.
+    batch: texts that are written at once.
+    max_new_tokens: most tokens of a text.
+    temperature, top_p: of sampling; a temperature of 0 takes the likeliest token.
+    program_s, program_mb: limits of a program's time and memory.
     """
 
     prompt: Annotated[str, OneOf(tuple(STYLES))] = "digits"
@@ -48,7 +53,10 @@ class Induction(Checkpoint):
 
 
 def read(given: Mapping[str, Any], at: str = "") -> Induction:
-    """The settings that a profile gives, `at` a place. Raises `DataError` naming what is none."""
+    """The settings in a table of a profile. `at`: the table's place, for errors.
+
+    Raises `DataError` naming a key that is not a setting, or a value that is not allowed.
+    """
     settings = fill(Induction, given, at)
     new, longest = settings.max_new_tokens, settings.max_seq_length
     if new >= longest:
@@ -58,8 +66,12 @@ def read(given: Mapping[str, Any], at: str = "") -> Induction:
 
 
 def check(given: Mapping[str, Any], memory_mb: int) -> None:
-    """Raise `DataError` for settings that a worker of `memory_mb` could not load a model with, or
-    a machine on which no program can be run safely."""
+    """Raise `DataError` if program induction cannot run with these settings on this machine.
+
+    The reason is a machine that cannot run programs safely, a checkpoint that a worker could not
+    load, or weights that do not fit. The weights must fit on the GPU, or without a GPU in a
+    worker's `memory_mb`.
+    """
     settings = read(given)
     try:
         Sandbox(settings.program_s, settings.program_mb).close()

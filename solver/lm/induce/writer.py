@@ -1,4 +1,4 @@
-"""A `Writer` over a transformers model: texts for prompts, sampled in batches until a deadline."""
+"""A `Writer` by a transformers model, which samples texts in batches until a deadline."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from solver.lm.induce.prompts import Chat, is_complete
 from solver.lm.induce.settings import Induction
 from solver.lm.load import load_causal, one_line
 
-LOOK_EVERY = 8  # tokens between looks at whether a text is complete
+LOOK_EVERY = 8  # tokens between two checks for complete texts
 
 
 class LocalWriter:
-    """Samples from a transformers model, in batches."""
+    """A writer that samples texts from a transformers model in batches."""
 
     def __init__(self, lm: Any, tokenizer: Any, settings: Induction) -> None:
-        """`lm` generates; the tokenizer's chat template is used if it has one."""
+        """`lm`: the model that generates. The tokenizer's chat template is used if there is one."""
         self._lm, self._tokenizer, self._settings = lm.eval(), tokenizer, settings
         tokenizer.padding_side = "left"
         if tokenizer.pad_token_id is None:
@@ -73,8 +73,10 @@ class LocalWriter:
 
 
 class _Stop(StoppingCriteria):
-    """Stops every text at the deadline, looked at after each token, and each one when it holds
-    a whole program."""
+    """A criterion that stops all texts at the deadline, and a text with a whole program.
+
+    The deadline is checked after each token, whole programs after every `LOOK_EVERY` tokens.
+    """
 
     def __init__(
         self, deadline: Deadline, begin: int, decode: Callable[[torch.Tensor], list[str]]
@@ -89,9 +91,9 @@ class _Stop(StoppingCriteria):
 
 
 def load_writer(settings: Induction) -> LocalWriter:
-    """The code model that settings name, on the GPU if there is one, from local files alone.
+    """Load the code model that settings name, on the GPU if there is one, from local files only.
 
-    Raises `DataError` if it cannot be loaded.
+    Raises `DataError` if the model or the tokenizer cannot be loaded, or if they do not match.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     lm: Any = load_causal(settings, device)

@@ -1,4 +1,4 @@
-"""Any causal language model: its prompts, its training by adapters, its engine."""
+"""A user's causal language model: prompts, training by adapters, engine."""
 
 from contextlib import suppress
 

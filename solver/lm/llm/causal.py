@@ -1,12 +1,13 @@
 """Any decoder of transformers as a `LanguageModel` of the context format.
 
-Its embeddings and head are cut to the tokens of the format, so that a prompt's logits take no
-memory and search sees symbols. Prompts are read one at a time, as plain causal text; what is
-written goes to a memory that all rows share (`solver.lm.memory`).
+The embeddings and the head are cut to the tokens of the format. A prompt's logits then take little
+memory, and search sees symbols. Prompts are read one at a time, as plain causal text. Keys and
+values go to a memory that all rows share (`solver.lm.memory`).
 
-Where a style ends an output with a newline and END, a row's end and the output's begin alike. So
-every cell is read with a newline behind it that nobody else sees: what END costs is then known
-in the same pass, and probabilities are those of whole symbols.
+In some styles an output ends with a newline and END. The end of a row and the end of the output
+then begin with the same token. Every symbol is therefore read together with a newline after the
+symbol. No other token sees this newline. The same pass then gives the probability of END, so all
+probabilities are probabilities of whole symbols.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ from solver.lm.training.loop import device_of
 from solver.lm.vocabulary import Vocabulary
 from solver.views import View
 
-MASK_AT_ONCE = 1 << 26  # entries of an attention mask: below 256 MB
-LOOK_EVERY = 512  # tokens of a layer, or more, between two looks at the time
+MASK_AT_ONCE = 1 << 26  # entries of an attention mask, which take at most 256 MB
+LOOK_EVERY = 512  # tokens of a layer, at least, between two looks at the time
 
 
 def cut_vocabulary(lm: Any, kept: Tokens) -> None:
-    """Let a model have just these rows of its embeddings and its head, in this order; tied ones
-    are two from then on, since both are small.
+    """Cut a model's embeddings and head to the rows `kept`, in this order.
 
-    Raises `DataError` for a row that there is none of, or a head that is quantized.
+    Tied embeddings and head become two matrices, since both are small. Raises `DataError` for a
+    row that the embeddings lack, or a quantized head.
     """
     embeddings, head = lm.get_input_embeddings(), lm.get_output_embeddings()
     rows = embeddings.weight.shape[0]
@@ -62,9 +63,10 @@ def cut_vocabulary(lm: Any, kept: Tokens) -> None:
 
 
 class ContextModel(nn.Module):
-    """A decoder whose vocabulary was cut, for training and for search.
+    """A decoder with a cut vocabulary, for training and for search.
 
-    `lm` may be wrapped by peft. `limit`: no sequence is longer, in tokens.
+    lm: the decoder; peft may have wrapped it.
+    limit: most tokens of a sequence.
     """
 
     def __init__(self, lm: Any, vocabulary: Vocabulary, limit: int) -> None:
@@ -72,7 +74,7 @@ class ContextModel(nn.Module):
         self.lm, self.vocabulary, self.limit = lm, vocabulary, limit
 
     def forward(self, tokens: Tensor, *_: Tensor) -> Tensor:
-        """Logits (B, T, V) for tokens (B, T): what a `Batch` has besides is of no use here."""
+        """Logits (B, T, V) for tokens (B, T). The other arrays of a `Batch` are ignored."""
         logits: Tensor = self.lm(input_ids=tokens, use_cache=False).logits
         return logits
 
@@ -90,8 +92,10 @@ class ContextModel(nn.Module):
 
     @contextmanager
     def watched(self, deadline: Deadline, tokens: int) -> Iterator[None]:
-        """Let a pass over so many tokens look at the time before a layer; it may then raise
-        `OutOfTimeError`."""
+        """Let a pass over so many tokens look at the time before its layers.
+
+        The pass then raises `OutOfTimeError` if time is up. Small passes never look.
+        """
         if tokens * len(self.layers) < LOOK_EVERY:
             yield
             return
@@ -107,14 +111,17 @@ class ContextModel(nn.Module):
 
     @cached_property
     def layers(self) -> list[nn.Module]:
-        """The decoder's layers: its one list of so many modules."""
+        """The decoder's layers: the first list of so many modules; empty if there is none."""
         count = self.lm.config.num_hidden_layers
         lists = (m for m in self.lm.modules() if isinstance(m, nn.ModuleList) and len(m) == count)
         return list(next(lists, ()))
 
 
 class ContextCache:
-    """What the model has read of some rows; the last column is for padding, never seen."""
+    """Keys and values of the tokens that the model has read, for some rows.
+
+    The last column is for padding: only padding sees it.
+    """
 
     def __init__(self, model: ContextModel, rows: int, columns: int, deadline: Deadline) -> None:
         lm = model.lm
@@ -132,7 +139,7 @@ class ContextCache:
         room: int,
         deadline: Deadline,
     ) -> tuple[ContextCache, LogProbs]:
-        """A cache that holds prompts, and log-probabilities (B, WRITABLE) after them."""
+        """A cache that contains prompts, and log-probabilities (B, WRITABLE) after them."""
         lengths = np.array([len(prompt) for prompt in prompts])
         most = int(lengths.max()) + (2 if model.vocabulary.tail else 1) * room
         cache = cls(model, rows, most, deadline)
@@ -143,7 +150,7 @@ class ContextCache:
         return cache, _after_text(first) if model.vocabulary.tail else _normal(first)
 
     def _read(self, row: int, prompt: Prompt) -> LogProbs:
-        """Read a prompt by the model's own causal attention; logits (WRITABLE,) after it."""
+        """Read a prompt by the model's own causal attention. Returns logits (WRITABLE,)."""
         tokens = torch.from_numpy(prompt.sequence.tokens)[None].to(self._memory.device)
         held: Any = DynamicCache()
         with self._model.watched(self._deadline, len(prompt)):
@@ -188,8 +195,12 @@ class ContextCache:
 
     @torch.no_grad()
     def _pass(self, tokens: Tokens, places: Tokens, at: Tokens, seen: Tokens) -> LogProbs:
-        """Logits (B, N, WRITABLE) of tokens (B, N) that stand at `places`, are kept in columns
-        `at`, and see the first `seen` columns and themselves."""
+        """Logits (B, N, WRITABLE) after tokens (B, N). The other arguments are (B, N) too.
+
+        places: the tokens' positions in the text.
+        at: the columns that keep the tokens' keys and values.
+        seen: number of columns, from the first, that a token sees besides itself.
+        """
         kept = at[at < self._columns]
         length = int(max(kept.max(initial=0) + 1, seen.max()))
         rows = max(1, MASK_AT_ONCE // (tokens.shape[1] * length))
@@ -216,7 +227,7 @@ class ContextCache:
 
 
 def _normal(logits: LogProbs, *never: int) -> LogProbs:
-    """Log-probabilities of symbols, where OUT and some others never come."""
+    """Log-probabilities of symbols, from logits; OUT and the symbols `never` get minus infinity."""
     logits = logits.copy()
     logits[..., [OUT, *never]] = -np.inf
     normal: LogProbs = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
@@ -224,13 +235,17 @@ def _normal(logits: LogProbs, *never: int) -> LogProbs:
 
 
 def _after_text(logits: LogProbs) -> LogProbs:
-    """What follows a prompt where END needs a newline: no output is empty, so never END."""
+    """Log-probabilities after a prompt, if a newline precedes END. No output is empty: no END."""
     return _normal(logits, END)
 
 
 def _with_tail(logits: LogProbs, behind: LogProbs, symbols: Tokens) -> LogProbs:
-    """Log-probabilities after symbols (B, N), from the logits after them and after a newline
-    behind each: a newline is ROW or END by what would follow it."""
+    """Log-probabilities after symbols (B, N), for styles with a newline before END.
+
+    logits: after the symbols.
+    behind: after a newline that follows each symbol. A newline counts as END or ROW, according to
+    the probabilities of END and of a colour after the newline.
+    """
     after_cell = _normal(logits, END)
     ending = _normal(behind, ROW)
     after_cell[..., END] = after_cell[..., ROW] + ending[..., END]

@@ -2,8 +2,8 @@
 
     begin, then for each demonstration: ask input answer output; last ask input answer
 
-A vocabulary says what the parts are. Demonstrations are dropped from the front until the
-sequence fits. Nothing here needs torch.
+A vocabulary defines the parts. Demonstrations are dropped from the front until the sequence fits.
+Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from solver.views import View
 def encode_prompt(
     vocabulary: Vocabulary, shown: Sequence[Pair], asked: Grid, limit: int
 ) -> Sequence3D:
-    """Everything before the output, with room for the largest output within `limit` tokens.
+    """The tokens before the output, which leave room for the largest output in `limit` tokens.
 
     As many of the last pairs are shown as fit.
     """
@@ -36,10 +36,10 @@ def encode_prompt(
 def encode_example(
     vocabulary: Vocabulary, example: Example, limit: int, *, first: bool
 ) -> tuple[Tokens, Tokens]:
-    """Tokens (T,) of an example, and targets (T,): the tokens of outputs, all else IGNORED.
+    """Tokens (T,) of an example, and targets (T,): the tokens of outputs, all others IGNORED.
 
-    As many of the last pairs are shown as fit in `limit` tokens. Not `first`: the output of the
-    first pair that is shown costs nothing, since nothing is known of the task before it.
+    As many of the last pairs are kept as fit in `limit` tokens, at least one. Without `first`, the
+    first output of several is IGNORED too, since nothing is known of the task before that output.
     """
     pairs = [_pair(vocabulary, pair) for pair in (*example.shown, example.pair)]
     kept = _last([tokens for tokens, _ in pairs], limit - len(vocabulary.begin))
@@ -55,7 +55,7 @@ def encode_example(
 
 
 def collate(examples: Sequence[tuple[Tokens, Tokens]]) -> Batch:
-    """A batch of examples, padded on the right; `prompts` counts each one's given tokens."""
+    """A batch of examples, padded on the right; `prompts` counts each example's IGNORED targets."""
     longest = max(len(tokens) for tokens, _ in examples)
     batch = np.full((len(examples), longest), PAD)  # (B, T + 1)
     targets = np.full((len(examples), longest), IGNORED)
@@ -74,7 +74,7 @@ def prompt_of(vocabulary: Vocabulary, task: Task, test: int, view: View, limit: 
 
 
 def _last(pairs: Sequence[Tokens], room: int) -> list[Tokens]:
-    """The last of some sequences, as many as have room together."""
+    """The last of some sequences, as many as fit together in `room` tokens."""
     kept: list[Tokens] = []
     for pair in reversed(pairs):
         room -= len(pair)
@@ -89,11 +89,11 @@ def _question(vocabulary: Vocabulary, grid: Grid) -> Tokens:
 
 
 def _pair(vocabulary: Vocabulary, pair: Pair) -> tuple[Tokens, int]:
-    """A pair's tokens, and how many of them are its output's."""
+    """A pair's tokens, and the number of tokens in its output."""
     output = vocabulary.written(output_symbols(pair.output))
     return np.concatenate([_question(vocabulary, pair.input), output]), len(output)
 
 
 def _positions(length: int) -> Tokens:
-    """Text has one place, not three; the three axes all carry it."""
+    """Positions (3, `length`): all three axes have the token's place in the text."""
     return np.tile(np.arange(length), (3, 1))

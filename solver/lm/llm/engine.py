@@ -1,7 +1,7 @@
-"""A language model of one's own as an engine: it learns a task by an adapter, then answers it.
+"""A user's language model as an engine, which learns a task by an adapter and then answers it.
 
-`llm` is test-time training and answering, task by task; `llm-joint` is one adapter for all tasks
-of the run, which `llm` starts from if it is there. Both take the settings of
+The engine `llm` trains and answers task by task. The engine `llm-joint` trains one adapter on all
+tasks of the run; `llm` starts from this adapter if there is one. Both engines take the settings of
 `solver.lm.settings`.
 """
 
@@ -33,18 +33,20 @@ from solver.lm.vocabulary import VOCABULARY_FILE
 from solver.views import View, sample_views
 
 JOINT = "llm"  # in the folder that a run's workers share
-# The settings that decide what is in memory; the others may change from job to job.
+# The settings that the loaded model depends on; the others may change from job to job.
 LOADED = (
     *("model", "backend", "quantization", "max_seq_length", "style"),
     *("rank", "alpha", "rslora", "targets", "checkpointing"),
 )
-TOLERANCE = {torch.float32: 1e-2}  # nats that two ways of computing may differ by
-LOOSE_TOLERANCE = 0.5  # the same in 16 bits
+TOLERANCE = {torch.float32: 1e-2}  # nats: largest difference between two ways of computing
+LOOSE_TOLERANCE = 0.5  # nats: the same in 16 bits
 
 
 def llm(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
-    """Learn one task, then answer its test inputs. Further passes learn and see it in other
-    colours and orders."""
+    """Learn one task, then answer its test inputs.
+
+    Each pass has another seed, so further passes show the task in other colours and orders.
+    """
     asked = read(context.settings)
     worker = worker_of(asked, context.rung)
     worker.start(context.folder / JOINT / ADAPTER)
@@ -65,7 +67,7 @@ def llm(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]
 
 
 def joint(tasks: Sequence[Task], deadline: Deadline, context: Context) -> None:
-    """The engine of a job over all tasks: an adapter that knows them all a little."""
+    """Train one adapter on all tasks together: the engine of a job over all tasks."""
     asked = read(context.settings)
     learner = worker_of(asked, context.rung).learner
     learner.use(spared(asked, context.rung))
@@ -73,12 +75,12 @@ def joint(tasks: Sequence[Task], deadline: Deadline, context: Context) -> None:
 
 
 def prepare(context: Context) -> None:
-    """Load the model, as the rung has it, before a slice begins."""
+    """Load the model in the form of the rung before a slice begins."""
     worker_of(read(context.settings), context.rung)
 
 
 def spared(settings: Settings, rung: Rung) -> Settings:
-    """The settings that memory has room for."""
+    """The settings, reduced to the memory that the rung allows."""
     return replace(
         settings,
         batch=max(1, round(settings.batch * rung.batch)),
@@ -91,7 +93,7 @@ def spared(settings: Settings, rung: Rung) -> Settings:
 
 
 def views_of(task: Task, settings: Settings, seed: int) -> list[View]:
-    """The views that a test input is answered under, the turns as often as one another."""
+    """The views in which a test input is answered, with balanced turns."""
     if settings.view_colors != "none":
         every = settings.view_colors == "all"
         return sample_views(
@@ -107,14 +109,14 @@ def views_of(task: Task, settings: Settings, seed: int) -> list[View]:
 
 
 class _Worker:
-    """What a worker process keeps between tasks."""
+    """The state that a worker process keeps between tasks."""
 
     def __init__(self, learner: ContextLearner) -> None:
         self.learner = learner
         self._started = False
 
     def start(self, adapter: Path) -> None:
-        """Let tasks start from what all tasks taught together, once that is there."""
+        """Let tasks start from the adapter trained on all tasks, as soon as its file exists."""
         if not self._started and adapter.exists():
             self.learner.start_from(adapter)
             self._started = True
@@ -124,16 +126,16 @@ HELD = Held[_Worker]()
 
 
 def worker_of(asked: Settings, rung: Rung) -> _Worker:
-    """The model as the rung has it: rungs that change what is in memory load it again."""
+    """The worker's model in the form of the rung, loaded again if the rung needs another form."""
     settings = replace(spared(asked, rung), max_seq_length=asked.max_seq_length)
     wanted = tuple(getattr(settings, name) for name in LOADED)
     return HELD.get(wanted, lambda: _Worker(load_learner(settings)))
 
 
 def load_learner(settings: Settings) -> ContextLearner:
-    """The model that settings name, ready to learn, on the GPU if there is one.
+    """Load the model that settings name, ready to learn, on the GPU if there is one.
 
-    Raises `DataError` if it cannot be loaded, or computes otherwise step by step than at once.
+    Raises `DataError` if the model cannot be loaded or fails `verify`.
     """
     torch.set_num_threads(1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -153,8 +155,10 @@ def load_learner(settings: Settings) -> ContextLearner:
 
 @torch.no_grad()
 def verify(model: ContextModel) -> None:
-    """Raise `DataError` unless reading step by step gives what reading at once gives: a backend
-    that ignores positions or masks would answer nonsense without a word."""
+    """Raise `DataError` unless reading step by step and reading at once agree.
+
+    Without this check, a backend that ignores positions or masks would silently answer nonsense.
+    """
     small = freeze(np.arange(6, dtype=np.uint8).reshape(2, 3))
     task = Task("verify", (Pair(small, small),), (small,))
     prompt = model.prompt(task, 0, View())

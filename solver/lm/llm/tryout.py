@@ -1,8 +1,8 @@
-"""A process that tries out whether the kit can work with a language model's architecture.
+"""A process that checks that the kit can use a language model's architecture.
 
-The model is built from its configuration alone: whole, without memory, and as one layer with
-random weights, which is asked what a worker asks of the loaded one. So what no worker could use is
-known before a run starts. Ends with `REFUSED`, and a line that says why, or with 0.
+The model is built only from its configuration, twice. The whole model is built without memory. A
+model of one layer with random weights decodes as in a worker. A model that no worker could use is
+therefore known before a run starts. The exit status is 0, or `REFUSED` with one line that says why.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from solver.lm.ready import REFUSED, read_vocabulary
 from solver.lm.settings import Settings, adapted, read
 from solver.lm.vocabulary import Vocabulary
 
-MAX_LAYER_PARAMETERS = 500_000_000  # of one layer that is tried out
+MAX_LAYER_PARAMETERS = 500_000_000  # of one layer; larger layers are not tried out
 
 
 def main() -> None:
-    """Try out the model that the settings in the first argument name, as JSON."""
+    """Try out the model in the settings, which the first argument has as JSON."""
     be_quiet()
     try:
         try_out(read(json.loads(sys.argv[1])))
@@ -41,8 +41,11 @@ def main() -> None:
 
 
 def try_out(settings: Settings) -> None:
-    """Raise `DataError` for an architecture that cannot be built, has not the layers that an
-    adapter is for, or cannot be decoded with."""
+    """Raise `DataError` for an architecture that the kit cannot use.
+
+    The architecture cannot be built, lacks the layers that an adapter needs, or cannot decode. The
+    last is not checked for very large layers.
+    """
     path = Path(settings.model) / CONFIG
     torch.set_num_threads(1)
     try:
@@ -59,13 +62,16 @@ def try_out(settings: Settings) -> None:
 
 
 def _built(config: Any) -> Any:
-    """A model with random weights."""
+    """A model with random weights in float32, from its configuration."""
     of: Any = AutoModelForCausalLM.from_config
     return of(config, dtype=torch.float32)
 
 
 def _ask(path: Path, config: Any, vocabulary: Vocabulary, length: int) -> None:
-    """Decode with one layer, if the library can make a model of one."""
+    """Decode with one layer, if the library can build a model of one layer.
+
+    Raises `DataError` if decoding fails.
+    """
     small = copy.deepcopy(config)
     small.num_hidden_layers, small.vocab_size = 1, len(vocabulary)
     if getattr(small, "layer_types", None):
@@ -75,7 +81,7 @@ def _ask(path: Path, config: Any, vocabulary: Vocabulary, length: int) -> None:
     try:
         lm = _built(small)
     except (*FAILURES, StrictDataclassError):
-        return  # other numbers must fit that of layers
+        return  # the configuration has other numbers that must fit the number of layers
     try:
         verify(ContextModel(lm.eval(), vocabulary, length))
     except DataError as error:

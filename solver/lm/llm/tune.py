@@ -1,9 +1,9 @@
 """Test-time training of a language model in the context format, by peft's adapters.
 
-The loop is that of the bundled model (`solver.lm.training.loop`); what is trained are peft's
-modules, so that quantized layers serve too. The adapter's start is kept and put back bit by bit
-before every task. First all tasks of a run may be learned together, by one adapter, which tasks
-start from.
+The training loop is the bundled model's (`solver.lm.training.loop`). The trained parameters are
+those of peft's modules, so quantized layers work too. The adapter's start is kept, and restored
+bit by bit before every task. One adapter may first learn all tasks of a run together; every task
+then starts from this adapter.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ from solver.lm.training.loop import Dense, Recipe, Step, Trainer, train
 from solver.lm.vocabulary import VOCABULARY_FILE
 
 log = logging.getLogger("solver")
-_PACKED = ("qweight", "weight_packed")  # of linear layers that other libraries quantized
+_PACKED = ("qweight", "weight_packed")  # weights of linear layers that other libraries quantized
 ADAPTER, PART = "adapter.safetensors", "adapter.part.safetensors"
-SAVE_S = 120.0  # between two saves of a joint training
-_WRITING_S = 5.0  # what the last one may take
+SAVE_S = 120.0  # seconds between two saves of a joint training
+_WRITING_S = 5.0  # seconds kept for the last save
 _FIXED = {"all": frozenset[int](), "none": frozenset(range(COLORS)), "free": None}
 
 
 class ContextLearner:
     """A language model that learns one task at a time.
 
-    `model` holds what was learned last until `reset` or the next `learn`.
+    `model` keeps the task learned last until `reset` or the next `learn`.
     """
 
     def __init__(self, model: ContextModel, settings: Settings) -> None:
-        """Wrap the model's layers. Raises `DataError` if it has none of the target names."""
+        """Wrap the model's layers. Raises `DataError` if the model lacks the target layers."""
         self.model, self.settings = model, settings
         model.lm = _with_adapter(model.lm, settings)
         self._trained: dict[str, nn.Parameter] = {
@@ -58,18 +58,21 @@ class ContextLearner:
         self._start = {name: p.detach().clone() for name, p in self._trained.items()}
 
     def use(self, settings: Settings) -> None:
-        """Go on with other settings of the same model and adapter."""
+        """Continue with other settings for the same model and adapter."""
         self.settings, self.model.limit = settings, settings.max_seq_length
 
     @torch.no_grad()
     def reset(self) -> None:
-        """Forget every task, bit by bit."""
+        """Restore the adapter's start bit by bit, which forgets every task."""
         for name, parameter in self._trained.items():
             parameter.copy_(self._start[name])
 
     def learn(self, task: Task, deadline: Deadline, seed: int) -> Learned:
-        """Forget the last task and learn this one: as many epochs as the recipe says, or until
-        the deadline; the rates fall to the end of whichever comes first."""
+        """Forget the last task and learn this one.
+
+        Learning takes the number of epochs in the settings, but ends at the deadline. The rates
+        fall to the end of the epochs or to the deadline, whichever comes first.
+        """
         self.reset()
         shown = [self._encode(example) for example in self._examples(task, seed)]
         steps = self.settings.epochs * math.ceil(len(shown) / self.settings.batch)
@@ -81,11 +84,11 @@ class ContextLearner:
         return Learned(trainer.steps, trainer.tokens, tuple(losses), None)
 
     def learn_all(self, tasks: Sequence[Task], folder: Path, deadline: Deadline, seed: int) -> None:
-        """Learn all tasks together until the deadline, and leave the adapter in `folder`.
+        """Learn all tasks together until the deadline, and write the adapter to `folder`.
 
-        Saved on the way: killed, the next call goes on from there, with the optimiser's moments
-        forgotten. Returns at once if the adapter is there. Raises `DataError` for a file that
-        belongs to another model.
+        The adapter is saved from time to time. After a killed call, the next call continues from
+        the last save, without the optimiser's moments. Returns at once if `folder` contains a
+        finished adapter. Raises `DataError` for a saved adapter of another model.
         """
         if (folder / ADAPTER).exists():
             return
@@ -109,7 +112,10 @@ class ContextLearner:
         (folder / PART).unlink(missing_ok=True)
 
     def start_from(self, path: Path) -> None:
-        """Let every reset return to an adapter on disk. Raises `DataError` for another model's."""
+        """Load an adapter as the start that every reset restores.
+
+        Raises `DataError` if the adapter belongs to another model.
+        """
         self._load(path)
         self._start = {name: p.detach().clone() for name, p in self._trained.items()}
 
@@ -141,7 +147,7 @@ class ContextLearner:
         return Trainer(self.model, recipe, Dense(self._trained))
 
     def _mixed(self, tasks: Sequence[Task], seed: int) -> Iterator[Batch]:
-        """One example of each task in turn, in another order each round, without end."""
+        """Batches of one example of each task, in another order each round, without end."""
         rng = np.random.default_rng(stable_seed(seed, "joint"))
         held = [list(self._examples(task, seed)) for task in tasks]
         for number in range(1 << 62):
@@ -156,7 +162,10 @@ class ContextLearner:
 
     @torch.no_grad()
     def _load(self, path: Path) -> float:
-        """Take over an adapter; the seconds that it was trained for."""
+        """Load an adapter. Returns the seconds of its training so far.
+
+        Raises `DataError` if the file is not an adapter of this model.
+        """
         try:
             with safe_open(path, framework="pt") as file:
                 for name, parameter in self._trained.items():
@@ -172,7 +181,7 @@ class ContextLearner:
 
 
 def linear_layers(lm: Any) -> set[str]:
-    """The last names of a decoder's linear layers, quantized or not, without embeddings."""
+    """The last names of a decoder's linear layers, quantized or not; the head is left out."""
     ends = {id(lm.get_input_embeddings()), id(lm.get_output_embeddings())}
     kinds = (nn.Linear, Conv1D)
     return {
@@ -213,7 +222,7 @@ def _with_adapter(lm: Any, settings: Settings) -> Any:
 def _batches(
     shown: Sequence[tuple[Tokens, Tokens]], settings: Settings, rng: np.random.Generator
 ) -> Iterator[Batch]:
-    """All examples, in another order each epoch."""
+    """Batches of all examples, in another order each epoch."""
     for _ in range(settings.epochs):
         order = rng.permutation(len(shown)).tolist()
         for start in range(0, len(order), settings.batch):

@@ -1,1 +1,1 @@
-"""The pair model that the kit bundles: its layers, its training on a task, its engine."""
+"""The bundled pair model: layers, cache, joint training, training on a task, engine."""

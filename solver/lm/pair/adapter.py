@@ -1,9 +1,9 @@
-"""Low-rank adapters (LoRA, arXiv:2106.09685) that live outside the model.
+"""Low-rank adapters (LoRA, arXiv:2106.09685), merged into the model's weights at every step.
 
-A weight of the model holds W + scale * B @ A while only A and B are trained: the forward pass
-and decoding cost nothing more, the backward pass gets the gradients of A and B without that of
-the whole matrix, and a reset copies W back bit by bit. Files are peft's: an adapter trained here
-loads there, and the other way round.
+A weight of the model is W + scale * B @ A, but only A and B are trained. The forward pass and
+decoding therefore cost no more than without an adapter. The backward pass computes the gradients
+of A and B without the gradient of the whole matrix. A reset restores W bit by bit. The files have
+peft's format: peft loads an adapter trained here, and this module loads peft's.
 """
 
 from __future__ import annotations
@@ -30,8 +30,11 @@ _PREFIX = "base_model.model."
 
 @dataclass(frozen=True)
 class Lora:
-    """Which matrices are adapted, and how. `rslora`: the scale is alpha / sqrt(rank)
-    (arXiv:2312.03732) instead of alpha / rank. `targets`: last names of linear layers."""
+    """The settings of an adapter.
+
+    rslora: the scale is alpha / sqrt(rank) (arXiv:2312.03732) instead of alpha / rank.
+    targets: last names of the linear layers to adapt.
+    """
 
     rank: int = 32
     alpha: int = 16
@@ -50,8 +53,11 @@ LORA = Lora()
 
 
 class _Product(torch.autograd.Function):
-    """x @ W.T for x (..., in), where W (out, in) holds a base + scale * B @ A: the gradients of A
-    (rank, in) and B (out, rank) by narrow products, without that of W (out, in)."""
+    """The product x @ W.T for x (..., in), where W (out, in) is a base + scale * B @ A.
+
+    Narrow products give the gradients of A (rank, in) and B (out, rank). The gradient of W
+    (out, in) is never computed.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
@@ -71,8 +77,10 @@ class _Product(torch.autograd.Function):
 
 
 class Adapted(nn.Linear):
-    """A linear layer whose weight an adapter keeps up to date. `sides`, A and B in float32, are
-    the adapter's and no part of the model's state."""
+    """A linear layer whose weight an adapter keeps up to date.
+
+    sides: A and B in float32. They belong to the adapter, not to the model's state.
+    """
 
     def __init__(self, layer: nn.Linear, lora: Lora) -> None:
         nn.Module.__init__(self)
@@ -94,9 +102,8 @@ class LowRank:
     """The adapter of a model and its task vectors, as a trainer's weights.
 
     Masters: `<layer>.lora_A` (rank, in) and `<layer>.lora_B` (out, rank) for every adapted
-    layer, and `tasks`. Everything else of the model is frozen; what its weights are at the
-    start is what every `reset` returns to. Raises `ValueError` if no linear
-    layer has one of the target names.
+    layer, and `tasks`. Everything else in the model is frozen. Every `reset` restores the weights
+    that the model has now. Raises `ValueError` if no linear layer has one of the target names.
     """
 
     def __init__(self, model: TaskModel, lora: Lora) -> None:
@@ -122,7 +129,7 @@ class LowRank:
 
     @torch.no_grad()
     def reset(self, tasks: Tensor, seed: int) -> None:
-        """Put the model back, bit by bit, and start a new adapter for task vectors (N, K, D)."""
+        """Restore the model bit by bit, and start a new adapter for task vectors (N, K, D)."""
         for name, layer in self._layers.items():
             layer.weight.copy_(self._bases[name])
             random = torch.Generator().manual_seed(stable_seed(seed, name))
@@ -135,7 +142,7 @@ class LowRank:
         self._rest.publish()
 
     def collect(self) -> None:
-        """The gradients of A and B are where they belong."""
+        """Move the gradient of the task vectors; A and B are masters themselves."""
         self._rest.collect()
 
     @torch.no_grad()
@@ -146,7 +153,7 @@ class LowRank:
         self._rest.publish()
 
     def save(self, folder: Path) -> None:
-        """Write the adapter as peft does; task vectors are no part of it."""
+        """Write the adapter in peft's format, without the task vectors."""
         folder.mkdir(parents=True, exist_ok=True)
         lora = self.lora
         config = {
@@ -165,9 +172,9 @@ class LowRank:
 
     @torch.no_grad()
     def load(self, folder: Path) -> None:
-        """Take over an adapter that this class or peft wrote.
+        """Load an adapter that this class or peft wrote.
 
-        Raises `DataError` naming what cannot be read or belongs to another adapter.
+        Raises `DataError` naming the file that cannot be read or belongs to another adapter.
         """
         if read_lora(folder) != self.lora:
             raise DataError(f"{folder / CONFIG}: an adapter with other settings")

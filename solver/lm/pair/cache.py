@@ -1,8 +1,8 @@
 """The bundled model as a `LanguageModel`: prompts in the pair format and a key-value cache.
 
-The cache is allocated once. Every row fills its own columns from the left, so that rows of
-different lengths stand side by side, a row is cut by forgetting its length, and going back to
-an earlier symbol costs nothing. Keys are turned to their positions before they are stored.
+The cache is allocated once. Every row fills its columns from the left, so rows may have different
+lengths. Cutting a row only changes its length, so going back to an earlier symbol costs nothing.
+Keys are rotated by their positions before they are stored.
 """
 
 from __future__ import annotations
@@ -24,26 +24,28 @@ from solver.lm.search.language import LogProbs, Prompt
 from solver.lm.symbols import OUT, PAD, WRITABLE, Tokens, encode_prompt, next_positions
 from solver.views import View
 
-SCORES_AT_ONCE = 1 << 24  # of a layer's attention, whole or not: what a pass works on at once
-TOKENS_AT_ONCE = 1024  # on a processor: a layer of them is what a job may be late by
-LOOK_EVERY = 512  # tokens of a layer, or more, between two looks at the time
+SCORES_AT_ONCE = 1 << 24  # attention scores of a layer that are computed at once, at most
+TOKENS_AT_ONCE = 1024  # on a CPU: a job may be late by the time of one layer over these tokens
+LOOK_EVERY = 512  # tokens of a layer, at least, between two looks at the time
 
 
 @dataclass(frozen=True, eq=False)
 class PairModel:
-    """A `TaskModel`, and the numbers that it knows tasks by. What it learns after the first
-    `read` does not count."""
+    """A `TaskModel`, and the number of each task in it, by the task's id.
+
+    The first `read` copies the layers' weights: training the layers afterwards has no effect.
+    """
 
     model: TaskModel
     numbers: Mapping[str, int]
 
     @cached_property
     def stepper(self) -> Stepper:
-        """The layers, laid out once for all that is read."""
+        """The layers, laid out once for all prompts."""
         return Stepper.of(self.model.lm)
 
     def prompt(self, task: Task, test: int, view: View) -> Prompt:
-        """The test input as the view shows it. Raises `KeyError` for a task without a number."""
+        """The test input in a view. Raises `KeyError` for a task without a number."""
         shown = view.apply(task.tests[test])
         return Prompt(encode_prompt(shown, view.d8), self.numbers[task.id], shown)
 
@@ -56,7 +58,7 @@ class PairModel:
 
 
 class PairCache:
-    """What the model has read of some rows."""
+    """Keys and values of the tokens that the model has read, for some rows."""
 
     def __init__(self, known: PairModel, width: int, capacity: int, deadline: Deadline) -> None:
         self._model, self._stepper, self._deadline = known.model, known.stepper, deadline
@@ -75,7 +77,7 @@ class PairCache:
         room: int,
         deadline: Deadline,
     ) -> tuple[PairCache, LogProbs]:
-        """A cache that holds prompts, and log-probabilities (B, WRITABLE) after them."""
+        """A cache that contains prompts, and log-probabilities (B, WRITABLE) after them."""
         lengths = np.array([len(prompt) for prompt in prompts])
         cache = cls(known, width, int(lengths.max()) + room, deadline)
         cache._tasks = np.array([prompt.task for prompt in prompts])
@@ -108,11 +110,11 @@ class PairCache:
 
     @torch.no_grad()
     def _forward(self, tokens: Tokens, places: Tokens, counts: Tokens, whole: bool) -> LogProbs:
-        """Append tokens (B, N) at places (3, B, N), the first `counts` (B,) of each row;
-        log-probabilities (B, N, WRITABLE), zero after padding.
+        """Append the first `counts` (B,) of tokens (B, N) at places (3, B, N) to each row.
 
-        `whole`: each token sees all of its row's tokens, else those up to itself. Raises
-        `OutOfTimeError` between two layers of a part.
+        Returns log-probabilities (B, N, WRITABLE), zero for padding. `whole`: each token attends
+        to all tokens of its row; otherwise only to tokens up to itself. Raises `OutOfTimeError`
+        between two layers if time is up.
         """
         at = self._lengths[:, None] + np.arange(tokens.shape[1])  # (B, N)
         real = np.arange(tokens.shape[1]) < counts[:, None]
@@ -144,18 +146,21 @@ class PairCache:
         return logprobs
 
     def _at_once(self, tokens: int, length: int) -> int:
-        """Rows of so many tokens, each of which sees up to `length`, that are computed at once."""
+        """The number of rows to compute at once.
+
+        Each row has `tokens` new tokens, and each token attends to at most `length` columns.
+        """
         most = SCORES_AT_ONCE // (self._heads * tokens * length)
         if self._memory.device.type == "cpu":
             most = min(most, TOKENS_AT_ONCE // tokens)
         return max(1, most)
 
     def _there(self, *arrays: Tokens) -> list[Tensor]:
-        """Arrays where the model is."""
+        """Copy arrays to the model's device."""
         return [torch.from_numpy(array).to(self._model.tasks.device) for array in arrays]
 
     def _embed(self, tokens: Tokens, rows: slice, whole: bool) -> Tensor:
-        """Vectors (B, N, D) of tokens (B, N); `whole`: with the prefix."""
+        """Vectors (B, N, D) of tokens (B, N). `whole`: the tokens begin with the prefix."""
         model, device = self._model, self._model.tasks.device
         given = torch.from_numpy(tokens).to(device)
         tasks = torch.from_numpy(self._tasks[rows]).to(device)
@@ -163,13 +168,13 @@ class PairCache:
 
 
 def hiding(seen: Tokens, length: int, vectors: Tensor) -> Tensor:
-    """Additive mask (B, 1, N, `length`): each token sees its first `seen` (B, N) columns."""
+    """Additive mask (B, 1, N, `length`) that shows each token the first `seen` (B, N) columns."""
     column = torch.arange(length, device=vectors.device)
     return additive(column < torch.from_numpy(seen[..., None]).to(vectors.device), vectors.dtype)
 
 
 def _logprobs(logits: Tensor) -> LogProbs:
-    """Of the symbols an output can hold: (..., V) to (..., WRITABLE)."""
+    """Log-probabilities (..., WRITABLE) of the symbols of an output, from logits (..., V)."""
     writable = logits[..., :WRITABLE].double()
     writable[..., OUT] = -torch.inf
     return torch.log_softmax(writable, -1).cpu().numpy()

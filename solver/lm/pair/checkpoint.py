@@ -1,7 +1,8 @@
-"""Saving a training run and going on with it; exporting its model.
+"""Saving and continuing a training run, and exporting its model.
 
-A checkpoint is one safetensors file, replaced atomically: the float32 copies, the optimisers'
-state, and in the header a JSON object with the place in the data and what the run is about.
+A checkpoint is one safetensors file, replaced atomically. The file contains the float32 copies
+and the optimisers' state. A JSON object in the header has the place in the data and the facts
+that identify the run.
 """
 
 from __future__ import annotations
@@ -30,8 +31,15 @@ VECTORS = "tasks.safetensors"  # each task's vectors, (K, D), by its id
 
 @dataclass(frozen=True)
 class Position:
-    """Where a run stands. `about` must be equal to go on: size, seed, data. With another number
-    of processes the data goes on at the next chunk."""
+    """The progress of a training run.
+
+    about: facts that must be equal to continue, such as seed, data and recipe.
+    steps, tokens: trained so far.
+    chunk, place: the place in the stream of batches.
+    ranks: number of processes; with another number the data continues at the next chunk.
+    seconds: training time so far.
+    best: the lowest loss so far; infinite if none was measured.
+    """
 
     about: dict[str, Any]
     steps: int
@@ -44,14 +52,14 @@ class Position:
 
 
 def save(path: Path, trainer: Trainer, place: Position) -> None:
-    """Write a checkpoint beside `path` and put it in its place."""
+    """Write a checkpoint, replacing the file at `path` as a whole."""
     write_tensors(path, dict(_state(trainer)), {"place": json.dumps(vars(place))})
 
 
 def read_position(path: Path, about: dict[str, Any]) -> Position:
-    """Where the run of a checkpoint stands.
+    """The progress that a checkpoint has stored.
 
-    Raises `DataError` if the file cannot be read or the run was about something else.
+    Raises `DataError` if the file cannot be read, or if a fact in `about` differs there.
     """
     with _open(path) as file:
         try:
@@ -65,7 +73,11 @@ def read_position(path: Path, about: dict[str, Any]) -> Position:
 
 
 def restore(path: Path, trainer: Trainer, stream: Stream, place: Position) -> None:
-    """Put trainer and stream where the checkpoint was written; the next loss is the same."""
+    """Restore a trainer and a stream from a checkpoint.
+
+    With the same number of processes, the next loss is the one of a run that was never stopped.
+    Raises `DataError` if the file cannot be read, or lacks a tensor of the right shape.
+    """
     with _open(path) as file:
         _make_state(trainer)
         for name, tensor in _state(trainer):
@@ -83,7 +95,10 @@ def restore(path: Path, trainer: Trainer, stream: Stream, place: Position) -> No
 
 
 def export(folder: Path, model: TaskModel) -> None:
-    """Write the language model as a folder that `load` reads; its slots hold the mean task."""
+    """Write the language model as a folder that `load` reads.
+
+    The embeddings of the task slots become the mean of all task vectors, in the model too.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
         model.lm.model.embed_tokens.weight[TASK : TASK + SLOTS] = model.tasks.float().mean(0)
@@ -94,17 +109,17 @@ def export(folder: Path, model: TaskModel) -> None:
 
 
 def save_tasks(path: Path, model: TaskModel, ids: Sequence[str]) -> None:
-    """Write the vectors of a model's first tasks under their ids; the file is replaced as a
-    whole."""
+    """Write the vectors of a model's first tasks by id, replacing the file as a whole."""
     first = model.tasks.detach()[: len(ids)]
     rows = {name: row.clone() for name, row in zip(ids, first, strict=True)}
     write_tensors(path, rows)
 
 
 def read_tasks(path: Path, like: Tensor) -> dict[str, Tensor]:
-    """The vectors by the ids of their tasks; none where the file is missing.
+    """The task vectors in a file, by task id; empty if the file is missing.
 
-    `like` (K, D) has their shape. Raises `DataError` for a file that holds something else.
+    `like` (K, D): a tensor of the shape that every task's vectors have. Raises `DataError` if the
+    file cannot be read or its vectors have another shape.
     """
     if not path.exists():
         return {}
@@ -120,7 +135,7 @@ def read_tasks(path: Path, like: Tensor) -> dict[str, Tensor]:
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
 ) -> None:
-    """Replace a file of tensors as a whole, once the new one is on the disk."""
+    """Replace a file of tensors as a whole, after the new file is on the disk."""
     beside = path.with_name(f".{path.name}.new")
     save_file({name: t.contiguous() for name, t in tensors.items()}, beside, metadata=metadata)
     with open(beside, "rb") as file:
@@ -139,7 +154,7 @@ def _open(path: Path) -> Any:
 
 
 def _state(trainer: Trainer) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor that decides the next step, by a name of its own."""
+    """The tensors that decide the next step, each with a unique name."""
     for name, master in trainer.masters.items():
         yield f"master.{name}", master.data
     names = {id(master): name for name, master in trainer.masters.items()}
@@ -150,7 +165,7 @@ def _state(trainer: Trainer) -> Iterator[tuple[str, Tensor]]:
 
 
 def _make_state(trainer: Trainer) -> None:
-    """Let new optimisers create their tensors, by a step at rate zero along no gradient."""
+    """Make new optimisers create their tensors, by a step with rate 0 and gradients of 0."""
     for master in trainer.masters.values():
         master.grad = torch.zeros_like(master)
     trainer.advance(0.0)

@@ -1,8 +1,9 @@
-"""The language model as an engine: it learns one task, then answers it.
+"""The pair model as an engine, which learns one task and then answers its test inputs.
 
-It starts from what all tasks of the run taught it together (`solver.lm.pair.joint`), or from the
-bundled model if that is missing; it learns the task by an adapter and answers its test inputs
-under the eight turns, measured by the model itself.
+The engine starts from the model that was trained on all tasks together (`solver.lm.pair.joint`).
+Without such a model, the engine starts from the bundled model or the model in the settings. An
+adapter learns the task. Test inputs are answered in up to eight views, one for each turn. The
+model itself scores the answers.
 """
 
 from __future__ import annotations
@@ -34,15 +35,15 @@ from solver.lm.training.stream import random_view
 from solver.machine import give_back_memory
 from solver.views import View
 
-PROBE_VIEWS = 4  # views that are asked first
+PROBE_VIEWS = 4  # views to ask first
 MAX_SEQUENCES = 32  # sequences decoded at once
 ADAPTATION = Adaptation()
 
 
 def model(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
-    """Learn one task, then answer it. Further passes see it in other colours.
+    """Learn one task, then answer its test inputs. Further passes show the task in other colours.
 
-    The first views may settle it: then the rest of the slice is given back.
+    If the first views settle the task, the rest of the slice is given back.
     """
     settings = read(context.settings)
     worker = worker_of(context, settings)
@@ -63,8 +64,11 @@ def model(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidat
 
 
 def views_of(task: Task, context: Context, turns: int) -> list[View]:
-    """The turns with the colours as they are; in later passes, which are for tasks whose views
-    disagreed, the turns in each of two other colourings."""
+    """The views of a pass: the first `turns` turns in the task's own colours.
+
+    Later passes are for tasks whose views disagreed. Their views are the turns in each of two
+    other colourings. The rung may leave out the last views.
+    """
     views = [View(d8) for d8 in range(turns)]
     if context.pass_ > 0:
         rng = np.random.default_rng(stable_seed(context.seed, task.id, "views"))
@@ -75,13 +79,16 @@ def views_of(task: Task, context: Context, turns: int) -> list[View]:
 
 
 def prepare(context: Context) -> None:
-    """Load the model, adapted if a run has done that, before a slice begins."""
+    """Load the model before a slice begins: the jointly trained model if there is one."""
     worker_of(context, read(context.settings))
 
 
 @dataclass(frozen=True)
 class _Worker:
-    """What a worker process keeps between tasks."""
+    """The state that a worker process keeps between tasks.
+
+    adapted: the folder of the jointly trained model; None if there is none.
+    """
 
     learner: Learner
     adapted: Path | None
@@ -89,8 +96,11 @@ class _Worker:
     def learn(
         self, task: Task, deadline: Deadline, context: Context, settings: PairSettings
     ) -> float:
-        """Forget the last task and learn this one, as far as memory allows; what is left to learn
-        (`Learned.left`): where nothing was learned, all of it, unless the run taught it before."""
+        """Forget the last task and learn this one, as far as memory allows.
+
+        Returns the loss that is left (`Learned.left`), in nats a token. Without any step of
+        learning: 0 for a jointly trained model, otherwise the loss of guessing a symbol.
+        """
         vectors = task_vectors(self.adapted, task.id) if self.adapted else None
         before = 0.0 if self.adapted else math.log(WRITABLE)  # any symbol is as likely
         if not context.rung.training or not settings.learning:

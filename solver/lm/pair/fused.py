@@ -1,10 +1,10 @@
-"""The pair model's layers for learning on a processor: forward and backward passes by hand.
+"""The pair model's layers for training on a CPU, with hand-written forward and backward passes.
 
-The model's own class computes padding and tokens that the loss never asks about, and starts many
-small operations. Here tokens stand without padding, the weights of layers that read the same
-vectors stand side by side, and the last layer serves only the tokens asked about. Nothing is
-compiled, so the first step is as fast as the others. The numbers are those of the class, up to
-rounding.
+The class in transformers computes padding, and tokens that the loss does not use. The class also
+starts many small operations. Here tokens are stored without padding. Linear layers with the same
+input are one product. The last layer computes only the tokens that the loss uses ("asked").
+Nothing is compiled, so the first step is as fast as the others. Results equal those of the class,
+up to rounding.
 
 Vectors are float32. Products are computed in the precision of the weights.
 """
@@ -25,9 +25,9 @@ from solver.lm.training.loop import device_of
 
 
 def speed_up(model: TaskModel) -> None:
-    """Let a model learn faster from now on: by fused layers on a processor, compiled ones on a GPU.
+    """Make a model train faster: with fused layers on a CPU, with compiled layers on a GPU.
 
-    The model's adapter, if it gets one, its device and its precision must be settled before.
+    Call this function after the model has its adapter (if any), its device and its precision.
     """
     if device_of(model).type == "cpu":
         vars(model)["forward"] = _Fused(model)
@@ -36,9 +36,9 @@ def speed_up(model: TaskModel) -> None:
 
 
 class _Fused:
-    """The forward pass of a `TaskModel`: the same logits where the loss asks for them.
+    """The forward pass of a `TaskModel`, with logits only for the tokens that the loss uses.
 
-    All other logits are zero. The weights stay those of the model.
+    All other logits are zero. The weights are the model's, not copies.
     """
 
     def __init__(self, model: TaskModel) -> None:
@@ -60,7 +60,7 @@ class _Fused:
         return logits.index_put((row[layout.asked], column[layout.asked]), told)
 
     def _embed(self, tokens: Tensor, tasks: Tensor, column: Tensor) -> Tensor:
-        """Vectors (M, D) of tokens (M,) of tasks (M,) in columns (M,) of their sequences."""
+        """Vectors (M, D) of tokens (M,), from their tasks (M,) and columns (M,) in sequences."""
         learned = self._model.tasks.float()  # (N, K, D)
         vectors: Tensor = self._model.lm.model.embed_tokens(tokens).float() + learned[tasks, -1]
         slots = torch.nonzero((column > 0) & (column <= SLOTS))[:, 0]
@@ -73,7 +73,7 @@ class _Fused:
 
 
 class _Layer:
-    """A layer of the model. `learned`: its tensors that need gradients, in a fixed order."""
+    """A layer of the model. `learned`: the layer's tensors that need gradients, in fixed order."""
 
     def __init__(self, layer: Any) -> None:
         attention, mlp = layer.self_attn, layer.mlp
@@ -83,7 +83,7 @@ class _Layer:
             Norm(layer.post_attention_layernorm),
         )
         self.query_norm, self.key_norm = Norm(attention.q_norm), Norm(attention.k_norm)
-        self.ask = Beside(attention.q_proj)  # queries and gates, by turns for each head
+        self.ask = Beside(attention.q_proj)  # for each head a query, then a gate
         self.tell = Beside(attention.k_proj, attention.v_proj)
         self.out = Beside(attention.o_proj)
         self.wide = Beside(mlp.gate_proj, mlp.up_proj)
@@ -96,14 +96,15 @@ class _Layer:
 
     @property
     def gradients(self) -> list[Tensor]:
-        """Those of `learned`, as the last backward pass left them."""
+        """The gradients of `learned` from the last backward pass."""
         return [gradient for part in self._parts for gradient in part.gradients]
 
 
 class _Pass:
     """One layer's pass over one batch: forward, then backward.
 
-    Attributes are what the backward pass needs. `last`: only tokens asked about come out.
+    Attributes keep the values that the backward pass needs. `last`: the forward pass returns only
+    the tokens that the loss uses.
     """
 
     def __init__(self, layer: _Layer, layout: Layout, turn: Turn, last: bool) -> None:
@@ -112,13 +113,13 @@ class _Pass:
         self._attention = Attention(layout, last)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """Vectors (M, D) after the layer; (A, D) of the tokens asked about, if it is the last."""
+        """Vectors (M, D) after the layer; after the last layer (A, D), of the asked tokens."""
         asking = vectors[self._asked] if self._last else vectors
         vectors = asking + self._attend(vectors)
         return vectors + self._think(vectors)
 
     def backward(self, gradient: Tensor) -> Tensor:
-        """The gradient of the vectors before the layer, from that of those after it."""
+        """The gradient of the vectors before the layer, from the gradient of those after."""
         gradient = gradient + self._think_back(gradient)
         whole = self._attend_back(gradient)
         if self._last:
@@ -172,7 +173,7 @@ class _Pass:
     def _think_back(self, gradient: Tensor) -> Tensor:
         layer = self._layer
         inside = layer.down.backward(gradient, self._inside)
-        wide = torch.empty(len(inside), 2, inside.shape[1])  # of gate and up
+        wide = torch.empty(len(inside), 2, inside.shape[1])  # gradients of gate and up
         torch.mul(inside, self._silu, out=wide[:, 1])
         slope = torch.addcmul(self._sigmoid, self._silu, 1 - self._sigmoid)
         torch.mul(inside.mul_(self._up), slope, out=wide[:, 0])
@@ -181,7 +182,7 @@ class _Pass:
 
 
 class _Apply(torch.autograd.Function):
-    """A layer's pass, with its gradients where autograd asks for them."""
+    """A layer's pass as a function of autograd."""
 
     @staticmethod
     def forward(ctx: Any, vectors: Tensor, pass_: _Pass, *learned: Tensor) -> Tensor:
@@ -191,5 +192,5 @@ class _Apply(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         pass_ = ctx.pass_
-        del ctx.pass_  # with all that it kept
+        del ctx.pass_  # frees the tensors that the pass kept
         return (pass_.backward(gradients[0]), None, *pass_._layer.gradients)

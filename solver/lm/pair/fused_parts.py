@@ -1,4 +1,4 @@
-"""The parts of fused layers, each with its backward pass: rotation, norm, linear layers."""
+"""The parts of fused layers, each with a backward pass: rotation, norm, linear layers."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from solver.lm.pair.product import product
 
 @dataclass(frozen=True, eq=False)
 class Turn:
-    """Cosines and sines (M, 1, C) of the angles that queries and keys are rotated by."""
+    """Cosines and sines (M, 1, C) of the rotation of queries and keys."""
 
     cos: Tensor
     sin: Tensor
 
     def of(self, places: Tensor) -> Turn:
-        """The rotation at some of the places."""
+        """The rotation of some of the tokens, by their places among the M."""
         return Turn(self.cos[places], self.sin[places])
 
     def forward(self, plain: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class Norm:
         return (vectors * scale).mul_(self._factor), scale
 
     def backward(self, gradient: Tensor, vectors: Tensor, scale: Tensor) -> Tensor:
-        """The gradient of `vectors`, from that of the normalised ones."""
+        """The gradient of `vectors`, from the gradient of the normalised vectors."""
         plain = vectors * scale
         if self.learned:
             self.gradients = [(gradient * plain).flatten(0, -2).sum(0)]
@@ -71,10 +71,10 @@ class Norm:
 
 
 class Beside:
-    """Linear layers that read the same vectors, as one product.
+    """Linear layers with the same input, computed as one product.
 
-    The layers' weights become views of one matrix (N, D). An adapted layer gets the gradients of
-    its narrow matrices; another gets that of its weight, if the weight needs one.
+    The layers' weights become views of one matrix (N, D). For adapted layers, the gradients are
+    those of A and B. For other layers, they are those of the weights, if these require gradients.
     """
 
     def __init__(self, *layers: Any) -> None:
@@ -93,7 +93,7 @@ class Beside:
         return product(vectors, self._weight.t())
 
     def backward(self, gradient: Tensor, vectors: Tensor) -> Tensor:
-        """The gradient of vectors (M, D), from that of their products (M, N)."""
+        """The gradient of vectors (M, D), from the gradient of their products (M, N)."""
         if self._adapted:
             self.gradients = list(self._narrow(gradient, vectors))
         elif self.learned:
@@ -102,7 +102,7 @@ class Beside:
         return product(gradient, self._weight)
 
     def _narrow(self, gradient: Tensor, vectors: Tensor) -> Iterator[Tensor]:
-        """Gradients of each layer's A (rank, D) and B (n, rank), from that of products (M, N)."""
+        """Gradients of each layer's A (rank, D) and B (n, rank), from a gradient (M, N)."""
         dtype = self._weight.dtype
         sides = [[side.detach().to(dtype) for side in layer.sides] for layer in self._layers]
         parts = torch.split(gradient, self._rows, 1)

@@ -1,9 +1,10 @@
 """Test-time training of the whole model on the demonstrations of all tasks of a run together.
 
-A small model gains more from this than from each task alone (arXiv:2510.04871 trains the
-embeddings of all tasks with the weights, too). It runs once, in one process or in several that
-average their gradients, before the workers that go on task by task. Killed, it goes on where
-its checkpoint stands; ended, its folder holds a model like any other and each task's vectors.
+A small model gains more from joint training than from training on each task separately.
+arXiv:2510.04871 also trains the embeddings of all tasks together with the weights. Joint training
+runs once, before workers learn task by task. Several processes can share the training by averaging
+their gradients. A killed training continues from its checkpoint. A finished training leaves a
+folder with an ordinary model and each task's vectors.
 """
 
 from __future__ import annotations
@@ -46,15 +47,15 @@ from solver.lm.training.loop import Recipe, Step, Trainer, train, world
 from solver.lm.training.stream import Mixture, Stream
 
 ADAPTED = "model"  # in the folder that a run's workers share
-MODEL = "model"  # beside the vectors
+MODEL = "model"  # in the same folder as the vectors
 RECIPE = Recipe(matrix_lr=2e-3, warmup=20, decay=0.3)
 MIXTURE = Mixture(tokens=3072, longest=2048)  # the longest pair has 1,871 tokens
-_WRITING_S = 1.0  # what writing the result may take
+_WRITING_S = 1.0  # seconds kept for writing the result
 
 
 @dataclass(frozen=True)
 class Joint:
-    """How all tasks are learned together. `save_s`: seconds between checkpoints."""
+    """Settings of joint training. `save_s`: seconds between checkpoints."""
 
     recipe: Recipe = RECIPE
     mixture: Mixture = MIXTURE
@@ -65,7 +66,10 @@ JOINT = Joint()
 
 
 def joint(tasks: Sequence[Task], deadline: Deadline, context: Context) -> None:
-    """The engine of a job over all tasks: adapts the bundled model, or another, on one core."""
+    """Train the bundled model, or the model in the settings, on all tasks, on one core.
+
+    This function is the engine of a job over all tasks.
+    """
     torch.set_num_threads(1)
     model = Path(read(context.settings).folder or BUNDLE)
     adapt_jointly(model, tasks, context.folder / ADAPTED, deadline, context.seed)
@@ -80,11 +84,15 @@ def adapt_jointly(
     joint: Joint = JOINT,
     watch: Callable[[Step], object] = lambda step: None,
 ) -> None:
-    """Train the model in a folder on all tasks until the deadline; leave the result in `folder`.
+    """Train a model on all tasks until the deadline, and write the result to `folder`.
 
-    Goes on from the checkpoint there, if one is, as if it had never stopped; returns at once if
-    the result is there. With several processes all call this (`solver.lm.training.loop.world`); the
-    first writes. Raises `DataError` if the folder holds another training or cannot be read.
+    model: the folder of the model to start from.
+    watch: called after each step; training ends if `watch` returns False.
+
+    Training continues from a checkpoint in `folder` as if never stopped. The function returns at
+    once if `folder` contains a result. With several processes (`solver.lm.training.loop.world`),
+    all processes call the function, and the first process writes. Raises `DataError` if the model
+    or the checkpoint cannot be read, or if the checkpoint is of another training.
     """
     if (folder / VECTORS).exists():
         return
@@ -112,7 +120,10 @@ def adapt_jointly(
 
 
 def load_adapted(folder: Path, task: str) -> TaskModel:
-    """The jointly adapted model at one task's vectors; raises `DataError` as `load` does."""
+    """The jointly trained model with one task's vectors; the mean vectors for an unknown task.
+
+    Raises `DataError` if the model or the vectors cannot be read.
+    """
     model = TaskModel(load(folder / MODEL, fast_dtype(CPU)), 1)
     vectors = task_vectors(folder, task)
     with torch.no_grad():
@@ -122,9 +133,10 @@ def load_adapted(folder: Path, task: str) -> TaskModel:
 
 
 def task_vectors(folder: Path, task: str) -> Tensor | None:
-    """What joint training found for a task, (K, D); None for a task that was no part of it.
+    """The vectors (K, D) of a task after joint training; None for a task that was not in it.
 
-    A worker that keeps its model reads these alone between two tasks. Raises `DataError`.
+    A worker keeps its model between two tasks and reads only these vectors. Raises `DataError` if
+    the file cannot be read.
     """
     try:
         with safe_open(folder / VECTORS, framework="pt") as file:
@@ -134,7 +146,7 @@ def task_vectors(folder: Path, task: str) -> Tensor | None:
 
 
 class _Keeper:
-    """The checkpoint of a joint training: when it is written, and from where it goes on."""
+    """The checkpoint of a joint training: writes the file from time to time, and resumes."""
 
     def __init__(
         self,
@@ -150,7 +162,7 @@ class _Keeper:
         self._begun = self._saved = 0.0
 
     def resume(self, begun: float) -> None:
-        """Go to where a checkpoint stands; this process's time counts from `begun`."""
+        """Restore the checkpoint if there is one; this process's time counts from `begun`."""
         self._begun = self._saved = begun
         if self._path.exists():
             place = read_position(self._path, self._about)
@@ -158,7 +170,7 @@ class _Keeper:
             self.before = place.seconds
 
     def keep(self, every: float) -> None:
-        """Write a checkpoint if the last one is older."""
+        """Write a checkpoint in the first process, if the last is at least `every` seconds old."""
         now = self._clock.now()
         if now - self._saved < every or world()[0] != 0:
             return
@@ -170,7 +182,7 @@ class _Keeper:
 
 
 def _about(model: Path, tasks: Sequence[Task], seed: int, joint: Joint) -> dict[str, object]:
-    """What must be equal to go on."""
+    """The facts that must be equal to continue a training: model, tasks, seed and recipe."""
     data = hashlib.blake2b(digest_size=8)
     for task in tasks:
         data.update(task.id.encode())
@@ -187,7 +199,7 @@ def _about(model: Path, tasks: Sequence[Task], seed: int, joint: Joint) -> dict[
 
 
 def _write(folder: Path, model: TaskModel, tasks: Sequence[Task]) -> None:
-    """The result; the vectors come last and say that it is whole."""
+    """Write the result. The file of vectors comes last: a result with vectors is complete."""
     export(folder / MODEL, model)
     save_tasks(folder / VECTORS, model, [task.id for task in tasks])
     (folder / CHECKPOINT).unlink(missing_ok=True)

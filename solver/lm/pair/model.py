@@ -1,10 +1,10 @@
 """The bundled model: `Qwen3_5ForCausalLM` with full attention and grid-aware rotary positions.
 
-The rotary frequencies of the class go to three axes in turn: grid, row, column. Its defaults
-(base 10^7, a quarter of each head) barely tell neighbouring cells apart: the mean cosine
-between one cell and the next is 0.99. With base 100, whole heads and three units a cell it is
-0.65, and no two of 31 places come closer than that. So the class serves as it is and the
-checkpoint loads like any other; what is ours is the attention function and what is passed in.
+The rotary frequencies of the class go to three axes in turn: grid, row, column. The defaults of
+the class (base 10^7, a quarter of each head) hardly distinguish neighbouring cells: the mean
+cosine between a cell and the next is 0.99. With base 100, whole heads and three units a cell, the
+mean cosine is 0.65, and no two of 31 places are closer. The class is therefore used unchanged, and
+the checkpoint loads like any other. Only the attention function and the inputs are the kit's.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ CONFIG, WEIGHTS, PROVENANCE = kit.CONFIG, kit.WEIGHTS, kit.PROVENANCE
 
 @dataclass(frozen=True)
 class Size:
-    """What decides the number of parameters: 13.5 * layers * width^2, nearly."""
+    """The size of a model, which has about 13.5 * layers * width^2 parameters."""
 
     width: int = 256
     layers: int = 6
 
 
 def configure(size: Size) -> Config:
-    """The configuration of a model of this size; widths are multiples of a head's 64."""
+    """The configuration of a model of this size. The width must be a multiple of 64 (one head)."""
     heads = size.width // HEAD
     return Config(
         architectures=[Qwen3_5ForCausalLM.__name__],
@@ -76,10 +76,11 @@ def build(size: Size, seed: int) -> Qwen3_5ForCausalLM:
 
 
 def load(folder: str | Path, dtype: torch.dtype | None = None) -> Qwen3_5ForCausalLM:
-    """A checkpoint of the pair format, from local files alone; a quantized one stays quantized.
+    """Load a checkpoint of the pair format from local files only.
 
-    `dtype` is what is computed in, as stored if left out. Raises `DataError` naming the file
-    that is missing, corrupt, or of another kind of model.
+    A quantized checkpoint stays quantized. `dtype`: the precision to compute in; by default the
+    stored precision. Raises `DataError` naming the file that is missing, corrupt, or of another
+    kind of model.
     """
     path = Path(folder)
     _check_config(path / CONFIG)
@@ -95,8 +96,10 @@ def load(folder: str | Path, dtype: torch.dtype | None = None) -> Qwen3_5ForCaus
 
 
 def _misshapen(lm: Qwen3_5ForCausalLM) -> list[str]:
-    """Weights of other shapes than the configuration asks for: a quantized checkpoint is read
-    without a look at them."""
+    """The names of weights whose shapes differ from the configuration.
+
+    The library does not check the shapes in a quantized checkpoint.
+    """
     with torch.device("meta"):
         asked = Qwen3_5ForCausalLM(lm.config)  # type: ignore[no-untyped-call]
     shapes = {name: weight.shape for name, weight in asked.named_parameters()}
@@ -105,9 +108,9 @@ def _misshapen(lm: Qwen3_5ForCausalLM) -> list[str]:
 
 
 def dequantized(lm: Qwen3_5ForCausalLM) -> Qwen3_5ForCausalLM:
-    """The model with every weight as a tensor of its own precision that can be trained.
+    """The model with all weights as trainable tensors in the model's precision.
 
-    A quantized model is changed in place; one that is not quantized is returned as it is.
+    A quantized model is changed in place. Any other model is returned unchanged.
     """
     if getattr(lm, "is_quantized", False):
         lm = lm.dequantize(lm.dtype)  # type: ignore[no-untyped-call]
@@ -130,16 +133,16 @@ def _check_config(path: Path) -> None:
 
 
 def _check_digest(path: Path) -> None:
-    """Weights that lie beside their provenance must be those it is about."""
+    """Raise `DataError` for weights with another hash than the provenance beside them names."""
     if not kit.fits_provenance(path):
         raise DataError(f"{path / WEIGHTS}: corrupt: not the file that {PROVENANCE} is about")
 
 
 class TaskModel(nn.Module):
-    """A model and what it has learned about tasks: one row of vectors for each task.
+    """A language model with learned vectors for each task.
 
-    A task's vectors stand in the sequence in place of its slots, and the last of them is added
-    to every token. `lm` keeps vectors of its own for the slots, which new tasks start from.
+    A task's vectors replace the slots in the sequence. The last vector is also added to all other
+    tokens. `tasks` starts from the embeddings of the slots in `lm`.
     """
 
     def __init__(self, lm: Qwen3_5ForCausalLM, tasks: int) -> None:
@@ -149,7 +152,7 @@ class TaskModel(nn.Module):
         self.tasks = nn.Parameter(start.expand(tasks, -1, -1).clone())  # (N, K, D)
 
     def embed(self, tokens: Tensor, tasks: Tensor) -> Tensor:
-        """Vectors (B, T, D) for tokens (B, T) of tasks (B,); sequences begin with the prefix."""
+        """Vectors (B, T, D) for tokens (B, T) of tasks (B,). Sequences begin with the prefix."""
         learned = self.tasks[tasks]  # (B, K, D)
         vectors = self.embed_more(tokens, learned)
         return torch.cat([vectors[:, :1], learned, vectors[:, 1 + SLOTS :]], 1)
@@ -174,15 +177,17 @@ class TaskModel(nn.Module):
 
 
 def visible(prompts: Tensor, length: int, dtype: torch.dtype) -> Tensor:
-    """Additive mask (B, 1, T, T): a token sees its prompt whole, and what came before it."""
+    """Additive mask (B, 1, T, T): a token sees the whole prompt, itself and earlier tokens."""
     place = torch.arange(length, device=prompts.device)
     seen = (place <= place[:, None]) | (place < prompts[:, None, None])  # (B, T, T)
     return additive(seen, dtype)
 
 
 def compile_layers(lm: Qwen3_5ForCausalLM) -> bool:
-    """Fuse each layer's small operations: twice the speed after ten seconds. Layers share the
-    code, so it is compiled once. False where the machine has no compiler or Python headers.
+    """Compile the layers, which fuses small operations: twice the speed after ten seconds.
+
+    Layers share their code, so the code is compiled once. Returns False if the machine lacks a
+    compiler or Python headers.
     """
     headers = Path(sysconfig.get_path("include")) / "Python.h"
     if not (shutil.which("g++") or shutil.which("clang++")) or not headers.is_file():
@@ -203,8 +208,9 @@ def products(
 ) -> tuple[Tensor, None]:
     """Attention (B, T, H, C) of query (B, H, T, C) as two products and a softmax.
 
-    On a CPU in bfloat16 it takes a third of the time of torch's fused kernels, forward and
-    backward together, and a compiler fuses its middle. Without a backward pass those are faster.
+    On a CPU in bfloat16, forward and backward passes together take a third of the time of torch's
+    fused kernels. A compiler fuses the steps between the products. Without a backward pass, the
+    fused kernels are faster.
     """
     scores = torch.matmul(query * scaling, key.transpose(2, 3)) + attention_mask  # (B, H, T, S)
     mixed = torch.matmul(torch.softmax(scores, -1), value)  # (B, H, T, C)

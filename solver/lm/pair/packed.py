@@ -1,7 +1,8 @@
 """Sequences of the pair format without padding, and attention over them.
 
-Sequences of one shape form a group, whose tokens stand behind one another. A prompt's tokens
-attend to the prompt, an output's tokens to all before them: products cover only those columns.
+Sequences of one shape form a group, and a group's tokens are stored one after another. A prompt's
+tokens attend to the prompt. An output's tokens attend to themselves and to all earlier tokens.
+Products cover only the columns that some query of the span attends to.
 """
 
 from __future__ import annotations
@@ -16,15 +17,18 @@ from torch import Tensor
 from solver.lm.pair.product import product
 from solver.lm.symbols import END, PAD
 
-LOG2_E = 1.4426950408889634  # a power of two is computed in half the time of a power of e
+LOG2_E = 1.4426950408889634  # exp2 takes half the time of exp
 
 
 @dataclass(frozen=True)
 class Group:
-    """Sequences of one shape: `size` of them, each of `length` tokens, `prompt` of them given.
+    """Sequences of one shape.
 
-    `start`: the place of the group's first token. `asked_start`: that of the first token that
-    the loss asks about, counting only those.
+    start: the place of the group's first token, among all M tokens.
+    size: number of sequences.
+    length: tokens of a sequence.
+    prompt: tokens of a sequence's prompt.
+    asked_start: the place of the group's first token that the loss uses, among all A such tokens.
     """
 
     start: int
@@ -35,7 +39,7 @@ class Group:
 
     @property
     def asked(self) -> int:
-        """The number of a sequence's tokens that the loss asks about: OUT and all after it."""
+        """The number of a sequence's tokens that the loss uses: OUT and all tokens after OUT."""
         return self.length - self.prompt + 1
 
     def of(self, vectors: Tensor) -> Tensor:
@@ -44,7 +48,7 @@ class Group:
         return part.view(self.size, self.length, *vectors.shape[1:])
 
     def of_asked(self, vectors: Tensor) -> Tensor:
-        """View the group's part of vectors (A, ...) of tokens asked about as (size, asked, ...)."""
+        """View the group's part of the asked tokens' vectors (A, ...) as (size, asked, ...)."""
         part = vectors[self.asked_start : self.asked_start + self.size * self.asked]
         return part.view(self.size, self.asked, *vectors.shape[1:])
 
@@ -53,8 +57,8 @@ class Group:
 class Layout:
     """The order of M tokens without padding.
 
-    row, column (M,): each token's place in the padded batch. asked (A,): the places among the M
-    of the tokens that the loss asks about.
+    row, column (M,): each token's place in the padded batch.
+    asked (A,): the places, among the M tokens, of the tokens that the loss uses.
     """
 
     groups: tuple[Group, ...]
@@ -64,7 +68,9 @@ class Layout:
 
     @classmethod
     def of(cls, tokens: Tensor, prompts: Tensor) -> Layout:
-        """Lay out padded tokens (B, T) whose prompts have lengths (B,). Nothing follows END."""
+        """Lay out padded tokens (B, T) whose prompts have lengths (B,).
+        END is left out, since no token follows END.
+        """
         lengths = ((tokens != PAD) & (tokens != END)).sum(1)
         shapes = list(zip(lengths.tolist(), prompts.tolist(), strict=True))
         groups: list[Group] = []
@@ -80,10 +86,13 @@ class Layout:
 
 
 class _Span(NamedTuple):
-    """Queries of a group that attend to the same columns.
+    """Neighbouring queries of a group, computed in one product.
 
-    group: its number. start, end: the queries' places in a sequence. seen: the columns that any
-    of them attends to. causal: the first column that a query may not see, or None.
+    group: the group's number.
+    start, end: the queries' places among a sequence's tokens, or among its asked tokens (`last`).
+    seen: number of columns; every query attends only to columns before `seen`.
+    causal: the column of the first query; each query sees no column after the query's column.
+    None if every query attends to all columns before `seen`.
     """
 
     group: int
@@ -94,10 +103,12 @@ class _Span(NamedTuple):
 
 
 class _Attended(NamedTuple):
-    """What the backward pass needs of a span.
+    """The tensors of a span that the backward pass needs.
 
-    queries (G, H, N, C), keys and values (G, H, S, C), weights (G, H, N, S) before division by
-    their sums, inverse (G, H, N, 1) of those sums.
+    queries (G, H, N, C): scaled.
+    keys, values (G, H, S, C).
+    weights (G, H, N, S): before division by their sums.
+    inverse (G, H, N, 1): 1 / the sums of the weights.
     """
 
     queries: Tensor
@@ -108,7 +119,10 @@ class _Attended(NamedTuple):
 
 
 class Attention:
-    """Attention of M tokens, or of the A asked about (`last`), to all M; forward, then backward."""
+    """Attention of M tokens, each within its sequence: call `forward`, then `backward`.
+
+    With `last`, only the A tokens that the loss uses have queries.
+    """
 
     def __init__(self, layout: Layout, last: bool) -> None:
         self._layout, self._last = layout, last
@@ -136,9 +150,10 @@ class Attention:
         return mixed
 
     def backward(self, gradient: Tensor, mixed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients of queries (M or A, H, C), keys and values (M, H, C), from that of `mixed`.
+        """Gradients of queries (M or A, H, C), keys and values (M, H, C).
 
-        `mixed`: the values that `forward` returned.
+        gradient: the gradient of `mixed`.
+        mixed: the result of `forward`.
         """
         tokens, dtype = len(self._layout.row), self._kept[0].keys.dtype
         inner = (gradient * mixed).sum(-1, keepdim=True)  # (M or A, H, 1)
@@ -175,6 +190,6 @@ class Attention:
 
 
 def _hide(scores: Tensor) -> None:
-    """Let no query attend to a later column, in scores (..., N, N) of queries and columns."""
+    """Hide later columns from each query, in place, in scores (..., N, N) by query and column."""
     later = torch.ones(scores.shape[-2:], dtype=torch.bool).triu_(1)
     scores.masked_fill_(later, -torch.inf)

@@ -1,8 +1,8 @@
-"""Products of matrices on a processor, by the library that is fast there.
+"""Products of matrices on a CPU, by the library that is fast on the CPU.
 
-PyTorch multiplies float32 matrices with MKL, which on AMD's processors reaches half of the speed
-of numpy's OpenBLAS. The choice depends only on the processor, so that rounding is the same in
-every run.
+PyTorch multiplies float32 matrices with MKL. On AMD's processors, MKL reaches half the speed of
+numpy's OpenBLAS. The choice depends only on the processor and on OpenBLAS's number of threads, so
+rounding is the same in every run.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ CPU_INFO = Path("/proc/cpuinfo")
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """Multiply matrices (..., M, K) and (..., K, N) in the precision of `b`; float32 comes out.
+    """Multiply matrices (..., M, K) and (..., K, N) in the precision of `b`. Returns float32.
 
-    No gradient flows through it.
+    Call this function only where autograd is off, since numpy's product has no gradient.
     """
     if b.dtype == torch.float32 and a.dtype == torch.float32 and by_numpy():
         return torch.from_numpy(np.matmul(a.numpy(), b.numpy()))
@@ -30,7 +30,7 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 
 @functools.cache
 def by_numpy() -> bool:
-    """Return True on AMD's processors, where OpenBLAS has been told to start no threads."""
+    """True on an AMD processor if `OPENBLAS_NUM_THREADS` is 1."""
     if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
         return False
     try:

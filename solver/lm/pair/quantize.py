@@ -1,7 +1,8 @@
-"""The bundled model's form: matrices in eight bits, everything else in bfloat16.
+"""The quantization of the bundled model: matrices in 8 bits, all other weights in bfloat16.
 
-LLM.int8 (Dettmers 2022, arXiv:2208.07339): the weights of a row share a scale and take the nearest
-of 255 values. Four bits would save 2 MB and cost exact outputs (`docs/experiments.md`).
+The method is LLM.int8 (Dettmers 2022, arXiv:2208.07339). The weights of a row share a scale, and
+each is rounded to one of 255 values. With 4 bits the file would be 2 MB smaller, but fewer outputs
+would be exact (`docs/experiments.md`).
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ METHOD = "int8"
 
 
 def quantize(source: Path, out: Path) -> None:
-    """Write the checkpoint in `source` anew as a quantized one in `out`, two files that `load`
-    reads. The same weights give the same files.
+    """Quantize the checkpoint in `source`, and write two files to `out` that `load` reads.
 
-    Raises `DataError` if `source` is no checkpoint of the pair format, or is quantized already.
+    The same weights give the same files. A provenance in `out` is deleted. Raises `DataError` if
+    `source` is not a checkpoint of the pair format, or is already quantized.
     """
     if getattr(load(source), "is_quantized", False):
         raise DataError(f"{source / CONFIG}: quantized already; name the folder it was made from")
@@ -36,7 +37,7 @@ def quantize(source: Path, out: Path) -> None:
         quantization_config=quantization(METHOD, torch.bfloat16),
     )
     out.mkdir(parents=True, exist_ok=True)
-    (out / PROVENANCE).unlink(missing_ok=True)  # it was about what is replaced now
+    (out / PROVENANCE).unlink(missing_ok=True)  # described the replaced files
     with TemporaryDirectory(prefix=".", dir=out) as beside:
         lm.save_pretrained(beside)
         for name in (CONFIG, WEIGHTS):

@@ -1,6 +1,7 @@
-"""Settings of the pair model in a profile: its folder, and how a task's slice is spent.
+"""Settings of the pair model in a profile: the model's folder, and the use of a task's slice.
 
-Read in the process of the run and again by the workers; nothing here imports torch.
+The process of the run reads the settings, and the workers read them again. Nothing here imports
+torch.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ TURNS = 8
 
 @dataclass(frozen=True)
 class PairSettings:
-    """How the pair model solves.
+    """Settings of the pair model.
 
-    folder: of the model; the kit's own if left out. learning: part of a slice in which the task
-    is learned, 0 for none; the rest is for answering it by `strategy`, in so many turns
-    (`views`).
+    folder: the model's folder; the bundled model if empty.
+    learning: part of a slice for learning the task, 0 for none; the rest is for answering.
+    views: number of turns in which the task is answered.
+    strategy: the search strategy that answers.
     """
 
     folder: str = ""
@@ -35,13 +37,18 @@ class PairSettings:
 
 
 def read(given: Mapping[str, Any], at: str = "") -> PairSettings:
-    """The settings that a profile gives, `at` a place. Raises `DataError` naming what is none."""
+    """The settings in a table of a profile. `at`: the table's place, for errors.
+
+    Raises `DataError` naming a key that is not a setting, or a value that is not allowed.
+    """
     return fill(PairSettings, given, at)
 
 
 def check(given: Mapping[str, Any], memory_mb: int) -> None:
-    """Raise `DataError` for a library that is missing, or a folder that holds no model; what is in
-    the files the worker sees."""
+    """Raise `DataError` for a library that is missing, or a folder without a model's files.
+
+    The content of the files is checked later, by the worker.
+    """
     require(NEEDED, "the pair model")
     folder = read(given).folder
     for file in (CONFIG, WEIGHTS) if folder else ():

@@ -1,11 +1,11 @@
-"""The bundled model's layers over a key-value cache, without what their class does around them.
+"""The bundled model's layers over a key-value cache, faster than the class in transformers.
 
-With one token a row the products are small, and most of the time goes into starting operations;
-with rows that read ahead by different lengths, into their padding. Here a layer starts a third as
-many: its weights are laid side by side once, queries and keys are normalised and turned together,
-and what is new goes to where attention reads it. All but attention is computed without padding.
-Nothing is compiled, so no shape is met for the first time within a slice. The numbers are those of
-the class, up to rounding.
+With one token a row, products are small and most of the time goes into starting operations. With
+rows of different lengths, most of the time goes into padding. Here a layer starts a third as many
+operations as in the class. The weights of layers with the same input are joined once. Queries and
+keys are normalised and rotated together. New keys and values go directly to the memory that
+attention reads. All but attention is computed without padding. Nothing is compiled, so a new shape
+costs no time within a slice. Results equal those of the class, up to rounding.
 """
 
 from __future__ import annotations
@@ -25,14 +25,17 @@ from solver.lm.pair.model import CELL
 
 @dataclass(frozen=True, eq=False)
 class _Norm:
-    """Root-mean-square normalisation of the last dimension, in float32 as the class does it."""
+    """Root-mean-square normalisation of the last dimension, in float32 as in the class."""
 
-    factor: Tensor  # (..., n), with the mean's square root of n
-    floor: Tensor  # what keeps a vector of zeros finite
+    factor: Tensor  # (..., n): 1 + the weights, times the square root of n
+    floor: Tensor  # keeps the result for a vector of zeros finite
 
     @classmethod
     def of(cls, *norms: Any) -> _Norm:
-        """One norm, or some for vectors (..., len(norms), H, n); their weights are around zero."""
+        """Join norms for vectors (..., len(norms), H, n), or take one norm for (..., n).
+
+        The factor is 1 + the weight, as in the class.
+        """
         size = norms[0].weight.shape[-1]
         factors = [(1.0 + norm.weight.detach().float()) * size**0.5 for norm in norms]
         factor = factors[0] if len(norms) == 1 else torch.stack(factors)[:, None]
@@ -46,8 +49,11 @@ class _Norm:
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """A layer's weights, each as (inputs, outputs): products with few rows are faster so.
-    `fan`: queries, keys, values and gates; `wide`: gate and up."""
+    """A layer's weights, each as (inputs, outputs), which makes products with few rows faster.
+
+    fan: weights of queries, keys, values and gates.
+    wide: weights of gate and up projection.
+    """
 
     norm: _Norm
     fan: Tensor
@@ -61,7 +67,7 @@ class _Layer:
     def of(cls, layer: Any) -> _Layer:
         attention, mlp = layer.self_attn, layer.mlp
         queries = attention.q_proj.weight
-        both = queries.view(-1, 2, attention.head_dim, queries.shape[1])  # a head's, then its gates
+        both = queries.view(-1, 2, attention.head_dim, queries.shape[1])  # each head: query, gate
         plain, gates = both[:, 0].flatten(0, 1), both[:, 1].flatten(0, 1)
         return cls(
             _Norm.of(layer.input_layernorm),
@@ -76,8 +82,13 @@ class _Layer:
 
 @dataclass(frozen=True, eq=False)
 class Held:
-    """Where M tokens of B rows stand, without padding: each one's row (M,), its place among the
-    new tokens of that row (M,), and its column of the memory (M,), whose rows begin at `first`."""
+    """The places of M new tokens of B rows, without padding.
+
+    first: the first of the B rows in the memory.
+    row (M,): each token's row among the B rows.
+    place (M,): each token's place among the new tokens of its row.
+    column (M,): each token's column in the memory.
+    """
 
     first: int
     row: Tensor
@@ -85,7 +96,7 @@ class Held:
     column: Tensor
 
     def padded(self, vectors: Tensor, rows: int, width: int) -> Tensor:
-        """Vectors (M, ...) as (`rows`, `width`, ...), with zeros between them."""
+        """Vectors (M, ...) as (`rows`, `width`, ...), padded with zeros."""
         if len(vectors) == rows * width:
             return vectors.view(rows, width, *vectors.shape[1:])
         wide = vectors.new_zeros(rows, width, *vectors.shape[1:])
@@ -93,7 +104,7 @@ class Held:
         return wide
 
     def packed(self, wide: Tensor) -> Tensor:
-        """Vectors (M, ...) out of (B, N, ...)."""
+        """Vectors (M, ...) from padded vectors (B, N, ...)."""
         if len(self.row) == wide.shape[0] * wide.shape[1]:
             return wide.flatten(0, 1)
         return wide[self.row, self.place]
@@ -101,7 +112,7 @@ class Held:
 
 @dataclass(frozen=True, eq=False)
 class Stepper:
-    """A copy of a model's weights as they are now: later training does not reach it."""
+    """A copy of the weights of a model's layers and head. Later training does not change it."""
 
     layers: Sequence[_Layer]
     norm: _Norm
@@ -110,7 +121,7 @@ class Stepper:
 
     @classmethod
     def of(cls, lm: Qwen3_5ForCausalLM) -> Stepper:
-        """Lay the weights out. They must be dense (`solver.lm.pair.model.dequantized`)."""
+        """Copy a model's weights, which must be dense (`solver.lm.pair.model.dequantized`)."""
         layers = [_Layer.of(layer) for layer in lm.model.layers]
         return cls(layers, _Norm.of(lm.model.norm), _beside(lm.lm_head.weight), lm.model.rotary_emb)
 
@@ -123,12 +134,15 @@ class Stepper:
         at: Held,
         watch: Watch,
     ) -> Tensor:
-        """Logits (M, V) of vectors (M, D) at positions (3, M), under an additive mask
-        (B, 1, N, S): the tokens of B rows, up to N each, without padding.
+        """Logits (M, V) of the M new tokens of B rows, up to N tokens a row, without padding.
 
-        Keys and values are kept in each layer's memory (R, 2, H, ., C), where `at` says; the
-        first S columns of the rows are then attended to. `watch` looks at the time between
-        layers; tokens of a layer are its unit of work.
+        vectors (M, D), positions (3, M): of the tokens.
+        mask (B, 1, N, S): additive; tokens attend to the first S columns of their rows.
+        memories: keys and values (R, 2, H, ., C) of each layer; new ones are written to the
+        places in `at`.
+        watch: looks at the time between layers; the unit of work is a token in a layer.
+
+        Raises `OutOfTimeError` if time is up.
         """
         turn = self._turn(vectors, positions)
         size, length = turn[0].shape[-1], mask.shape[-1]
@@ -156,10 +170,10 @@ class Stepper:
 
 
 def _turned(plain: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Vectors (..., C) rotated: the other half of each comes in with the signed sine."""
+    """Vectors (..., C) rotated by cosines and signed sines."""
     return plain * cos + torch.roll(plain, plain.shape[-1] // 2, -1) * sin
 
 
 def _beside(*weights: Tensor) -> Tensor:
-    """Matrices (N, D) of a layer as one (D, sum of N)."""
+    """Matrices (N, D) with the same input, transposed and joined: (D, sum of all N)."""
     return torch.cat(weights).detach().t().contiguous()

@@ -1,8 +1,7 @@
-"""Test-time training for one task after another (arXiv:2411.07279), on demonstrations alone.
+"""Test-time training for one task after another (arXiv:2411.07279), only on demonstrations.
 
-A `Learner` lives as long as its worker: the model is laid out once and put back bit by bit
-before every task, so that what one task gets depends on nothing but the task, the seed and
-its slice.
+A `Learner` lives as long as its worker. The model is laid out once and restored bit by bit before
+every task. The training of a task therefore depends only on the task, the seed and the slice.
 """
 
 from __future__ import annotations
@@ -26,19 +25,20 @@ from solver.lm.training.stream import batch_of, cut
 from solver.views import View
 
 CHECK_STEPS = 8  # steps between two looks at the held-out demonstration
-PATIENCE_CHECKS = 4  # looks without a new best that end a trial
-PACE_STEPS = 4  # steps that show whether a trial has time to end
-LAST_STEPS = 8  # steps that show what is left to learn
+PATIENCE_CHECKS = 4  # looks in a row without a new best, which end a trial
+PACE_STEPS = 4  # first steps, whose time shows if the trial has time to end
+LAST_STEPS = 8  # last steps, whose loss is the loss that is left
 RECIPE = Recipe(muon=False, matrix_lr=2e-3, vector_lr=3e-3, weight_decay=0.0, warmup=5, decay=1.0)
 
 
 @dataclass(frozen=True)
 class Adaptation:
-    """How a task is learned.
+    """Settings of learning a task.
 
-    examples: distinct ones at most. tokens: of one batch, padding included. trial: the part of
-    the slice in which one demonstration is held out, to see when learning more does harm; where
-    that part is too short to show it, all of the slice goes into learning.
+    examples: most distinct examples.
+    tokens: tokens of one batch, padding included.
+    trial: part of the slice for a trial. The trial learns all demonstrations but one, to see when
+    more learning does harm. If the trial sees no harm, the rest of the slice goes into learning.
     """
 
     lora: Lora = LORA
@@ -50,8 +50,13 @@ class Adaptation:
 
 @dataclass(frozen=True)
 class Learned:
-    """What was done for a task. `losses`: of each step on all demonstrations, in nats.
-    `held_out`: the lowest loss of the demonstration held out in the trial, if it was looked at."""
+    """The result of learning a task.
+
+    steps, tokens: trained after the trial.
+    losses: loss of each step on all demonstrations, in nats a token.
+    held_out: the lowest loss on the demonstration held out in the trial, in nats a token; None if
+    this loss was not measured.
+    """
 
     steps: int
     tokens: int
@@ -60,7 +65,7 @@ class Learned:
 
     @property
     def left(self) -> float:
-        """What the last steps still lost on the demonstrations, in nats a token; 0 without any."""
+        """Mean loss of the last steps on demonstrations, in nats a token; 0 without any steps."""
         last = self.losses[-LAST_STEPS:]
         return math.fsum(last) / max(1, len(last))
 
@@ -68,8 +73,8 @@ class Learned:
 class Learner:
     """A model that learns one task at a time.
 
-    `model` has room for one task's vectors, and holds what was learned last until `reset` or
-    the next `learn`. Its weights at the start are what every reset returns to.
+    `model` has one task's vectors, and keeps the task learned last until `reset` or the next
+    `learn`. Every reset restores the weights that the model has now.
     """
 
     def __init__(self, model: TaskModel, adaptation: Adaptation) -> None:
@@ -79,16 +84,17 @@ class Learner:
         self._start = model.tasks.detach().clone()
 
     def reset(self, seed: int = 0, vectors: Tensor | None = None) -> None:
-        """Forget every task. `vectors` (K, D): where the next one's start."""
+        """Forget every task. `vectors` (K, D): the start of the next task's vectors."""
         self.adapter.reset(self._start if vectors is None else vectors[None], seed)
 
     def learn(
         self, task: Task, deadline: Deadline, seed: int, vectors: Tensor | None = None
     ) -> Learned:
-        """Forget the last task and learn this one: until the deadline, or for as long as it
-        helped on a held-out demonstration.
+        """Forget the last task and learn this one.
 
-        With fewer than three demonstrations none is held out: a single one shows no rule.
+        Learning ends at the deadline, or earlier if a trial saw harm. Learning then takes the time
+        to the lowest loss on the held-out demonstration, scaled to all demonstrations. With fewer
+        than three demonstrations none is held out, since one demonstration shows no rule.
         """
         trial = None
         if self.adaptation.trial and len(task.train) > 2:
@@ -102,7 +108,10 @@ class Learner:
         return Learned(trainer.steps, trainer.tokens, tuple(losses), held_out)
 
     def _try(self, task: Task, deadline: Deadline, seed: int, vectors: Tensor | None) -> _HeldOut:
-        """Learn all demonstrations but one, drawn by the seed, while that one gets likelier."""
+        """Learn all demonstrations but one, while the loss on the held-out demonstration falls.
+
+        The seed decides which demonstration is held out.
+        """
         out = stable_seed(seed, task.id, "held out") % len(task.train)
         rest = replace(task, train=(*task.train[:out], *task.train[out + 1 :]))
         turns = [(0, encode(View(d8).apply_pair(task.train[out]), d8)) for d8 in range(8)]
@@ -126,7 +135,7 @@ class Learner:
         return trainer
 
     def batches(self, task: Task, seed: int) -> Iterator[Batch]:
-        """The task's examples again and again, in another order each time."""
+        """Batches of the task's examples without end, in another order each round."""
         some = examples(task, self.adaptation.examples, seed, context=False)
         sequences = [(0, encode(example.pair, example.view.d8)) for example in some]
         rng = np.random.default_rng(stable_seed(seed, task.id, "batches"))
@@ -138,8 +147,10 @@ class Learner:
 
 
 class _HeldOut:
-    """Watches the loss on a held-out demonstration; ends the training once it has risen, or if
-    there is no time to see that."""
+    """A watch on the loss of a held-out demonstration, which ends the training.
+
+    The training ends when the loss no longer falls, or if there is no time to see that.
+    """
 
     def __init__(self, model: TaskModel, watched: list[Batch], deadline: Deadline) -> None:
         self._model, self._watched, self._deadline = model, watched, deadline
@@ -149,8 +160,11 @@ class _HeldOut:
         self.ended = False
 
     def watch(self, step: Step) -> bool:
-        """False once `PATIENCE` looks in a row were no better than the best, or if so many will
-        not be."""
+        """True while training should continue, after each step.
+
+        False after `PATIENCE_CHECKS` looks in a row without a new best. After `PACE_STEPS` steps
+        also False if the slice is too short for one more look than that.
+        """
         if step.number == PACE_STEPS:
             took = self._total - self._deadline.left()
             return took * CHECK_STEPS * (PATIENCE_CHECKS + 1) < PACE_STEPS * self._total
