@@ -93,6 +93,21 @@ def kgmon(candidates: Sequence[Candidate]) -> list[Ranked]:
     return _rank(candidates, score)
 
 
+def probmul(candidates: Sequence[Candidate]) -> list[Ranked]:
+    """Rank grids by their lead over a baseline of `BASELINE_NATS`, over finds and measurements.
+
+    Selection of the ARC Prize 2024 winner: the baseline less the negative log-likelihood, summed
+    over all finds of the grid, and over all views under which the grid was measured.
+    """
+
+    def score(group: list[Candidate]) -> tuple[float, float]:
+        found = math.fsum(c.votes * (BASELINE_NATS + _logprob(c)) for c in group)
+        measured = max((c.scores for c in group), key=len)
+        return found + math.fsum(BASELINE_NATS + s for s in measured), _best(group)
+
+    return _rank(candidates, score)
+
+
 def programs(candidates: Sequence[Candidate]) -> list[Ranked]:
     """Rank grids by their shortest program, and by the agreement of other programs.
 
@@ -112,6 +127,9 @@ def _program_bits(group: list[Candidate]) -> float:
     return -_length(group) + AGREEMENT_BITS * (len(kinds) - 1) + doublings
 
 
+BASELINE_NATS = 3.0  # a less likely grid counts against itself
+
+
 SELECTORS: dict[str, Callable[[Sequence[Candidate]], list[Ranked]]] = {
     "majority": majority,
     "hierarchical": hierarchical,
@@ -119,6 +137,7 @@ SELECTORS: dict[str, Callable[[Sequence[Candidate]], list[Ranked]]] = {
     "experts": experts,
     "median": median,
     "kgmon": kgmon,
+    "probmul": probmul,
     "programs": programs,
 }
 

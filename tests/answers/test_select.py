@@ -17,6 +17,7 @@ from solver.answers.select import (
     kgmon,
     majority,
     median,
+    probmul,
     programs,
     weighted,
 )
@@ -189,6 +190,17 @@ def test_experts_multiply_the_likelihoods_of_all_views() -> None:
 def test_the_median_forgives_one_view() -> None:
     found = [guess(3, -0.1, "d0"), scored(1, -1, -1, -10), scored(2, -3, -3, -3)]
     assert ranking(median(found)) == [(1, -1.0), (2, -3.0), (3, -math.inf)]
+
+
+def test_probmul_adds_leads_over_three_nats() -> None:
+    """1: found with leads of 2.5 and 2, measured with 1 and 2. 2: found with 0.5, measured with 0
+    and -1."""
+    found = [
+        replace(guess(1, -0.5, "a"), scores=(-2.0, -1.0)),
+        replace(guess(1, -1.0, "b"), scores=(-2.0, -1.0)),
+        replace(guess(2, -2.5, "c"), scores=(-3.0, -4.0)),
+    ]
+    assert ranking(probmul(found)) == [(1, 7.5), (2, -0.5)]
 
 
 def test_kgmon_subtracts_the_mean_nll_from_the_votes() -> None:
