@@ -1,8 +1,9 @@
 """Compile the search kernels on all cores before any task: `python -m solver.synth.compiling`.
 
-A kernel needs the kernels it calls, so what there is to compile is a graph of steps. Each step
-runs in a process of its own as soon as those it needs are done; the longest way to the end goes
-first. What is compiled is kept on disk at once (`jit`), so a set-up that was killed continues.
+A kernel needs the kernels it calls, so the work is a graph of steps. A step runs in a pool of
+processes as soon as the steps that it needs are done. Of the steps that are ready, the start of
+the longest chain runs first. Compiled code is kept on disk at once (`jit`), so that the next
+set-up continues where a killed set-up stopped.
 """
 
 from __future__ import annotations
@@ -36,16 +37,16 @@ from solver.synth.objects.objects import prepare as prepare_objects
 
 MAX_JOBS = 8  # with more, the longest chain of steps decides
 JOB_MB = 600  # memory of a process that compiles
-LOOK_S = 1.0  # between two lines of progress on a terminal
-LINE_S = 15.0  # and elsewhere
+LOOK_S = 1.0  # between two looks at the running steps
+LINE_S = 15.0  # between two lines of progress, except on a terminal
 
 _NUMBER = types.int64
 _IMAGE = types.uint8[:, ::1]
 _PIXELS = types.uint8[::1]
 _ROWS = types.int64[:, ::1]
-_PLACED = (_IMAGE, _NUMBER, _NUMBER, _NUMBER)  # an image, where it lies, an argument
+_PLACED = (_IMAGE, _NUMBER, _NUMBER, _NUMBER)  # an image, its place (y, x), an argument
 _LISTED = (_PIXELS, _ROWS, _NUMBER, _NUMBER)  # pixels, a list's items, their number, an argument
-# Of the operations that a dispatching kernel chooses from: all have the same arguments.
+# Dispatching kernels: the operations to choose from, and the arguments of each operation.
 _OPERATIONS = {
     "image_op": (dispatch.IMAGE, (*_PLACED, _PIXELS)),
     "sized_op": (dispatch.SIZED, (*_PLACED, _NUMBER, _NUMBER, _PIXELS)),
@@ -53,7 +54,7 @@ _OPERATIONS = {
     "split_op": (dispatch.SPLIT, (*_PLACED, _PIXELS, _ROWS)),
     "join_op": (dispatch.JOIN, (*_LISTED, _PIXELS)),
 }
-# Seconds of a 2-core x86-64 machine; only their ratios count once some steps are done.
+# Seconds on a 2-core x86-64 machine. Once some steps are done, only their ratios count.
 _OPERATION_S = 0.6
 _SECONDS = {
     "image_op": 4.9, "sized_op": 0.7, "pair_op": 0.3, "split_op": 1.2, "join_op": 1.2,
@@ -62,7 +63,7 @@ _SECONDS = {
     "grids": 8.0, "cells": 5.0, "completion": 1.4, "rules": 1.6,
 }  # fmt: skip
 _A_SECOND = 1.0
-# What a sub-engine's own kernels call, or share with another's.
+# Steps that must be done before a sub-engine's `prepare`, because both compile the same kernels.
 _SHARED = {
     "grids": ("expand",),
     "cells": ("component_features", "pattern_features", "image_op"),
@@ -76,7 +77,11 @@ _SHARED = {
 
 @dataclass(frozen=True)
 class Step:
-    """Something to compile, the seconds that it takes where its needs are met, and these needs."""
+    """A piece of work for the compiler.
+
+    seconds: expected duration once the steps that it needs are done.
+    needs: names of steps to do first.
+    """
 
     run: Callable[[], object]
     seconds: float
@@ -84,7 +89,7 @@ class Step:
 
 
 def steps() -> dict[str, Step]:
-    """Everything that `prepare` compiles, in pieces."""
+    """All steps by name: the work of `prepare` in pieces."""
     table: dict[str, Step] = {}
     for name, (operations, arguments) in _OPERATIONS.items():
         parts = {op.__name__: Step(_compiling(op, *arguments), _OPERATION_S) for op in operations}
@@ -133,12 +138,16 @@ def _step(name: str, run: Callable[[], object], *needs: str) -> Step:
 
 @dataclass
 class Progress:
-    """How many steps are done, and how long the others will take at the pace so far."""
+    """The steps that are left, and the seconds they will take at the pace so far.
+
+    took_s: seconds that compiled steps took.
+    expected_s: seconds that the table expects for the same steps.
+    """
 
     table: Mapping[str, Step]
     jobs: int
     left: set[str] = field(default_factory=set)
-    # A first guess of the pace, which the first steps soon outweigh.
+    # A first guess of the pace; the first steps soon outweigh it.
     took_s: float = 5.0
     expected_s: float = 5.0
 
@@ -147,20 +156,20 @@ class Progress:
         self.tails = tails(self.table)
 
     def done(self, name: str, took_s: float, compiled: int) -> None:
-        """Note a step's end; what was only loaded says nothing about the pace."""
+        """Note a step's end. A step that compiled nothing does not change the pace."""
         self.left.discard(name)
         if compiled:
             self.took_s += took_s
             self.expected_s += self.table[name].seconds
 
     def left_s(self) -> float:
-        """Seconds to go: all that is left on all cores, or the longest chain of steps."""
+        """Seconds left: the work shared by all jobs, or the longest chain of steps if longer."""
         work = sum(self.table[name].seconds for name in self.left) / self.jobs
         chain = max((self.tails[name] for name in self.left), default=0.0)
         return max(work, chain) * self.took_s / self.expected_s
 
     def line(self) -> str:
-        """For the terminal."""
+        """A line of progress: steps done, and the time left while any step is left."""
         count = len(self.table) - len(self.left)
         words = f"compiling the search kernels: {count} of {len(self.table)} steps"
         return (
@@ -185,10 +194,11 @@ Show = Callable[[Progress], None]
 def compile_steps(
     table: Mapping[str, Step], run: Callable[[str], tuple[float, int]], jobs: int, show: Show
 ) -> int:
-    """Run every step of a table in `jobs` processes, each after those it needs.
+    """Run every step of a table in `jobs` processes, each step after the steps that it needs.
 
-    `run` runs a step by its name in such a process and returns seconds and the number of
-    kernels compiled. Returns the number of kernels compiled in all; raises what a step raises.
+    `run` runs a step by its name in such a process. `run` returns the seconds taken and the
+    number of kernels compiled. Returns the total number of kernels compiled. Raises the
+    exception of a step that fails, and `BrokenProcessPool` if a process is killed.
     """
     progress, compiled = Progress(table, jobs), 0
     order = TopologicalSorter({name: step.needs for name, step in table.items()})
@@ -213,7 +223,7 @@ def compile_steps(
 
 
 def _end_with_parent() -> None:
-    """Leave this process as soon as the one that started it has ended, however it did."""
+    """End this process as soon as its parent process has ended for any reason."""
     parent = multiprocessing.parent_process()
     assert parent
 
@@ -225,7 +235,7 @@ def _end_with_parent() -> None:
 
 
 def run_step(name: str) -> tuple[float, int]:
-    """Seconds that a step of `steps` took in this process, and the kernels it compiled."""
+    """Run a step of `steps`; returns the seconds taken and the number of kernels compiled."""
     began = time.monotonic()
     with event.install_recorder("numba:compile") as recorder:
         steps()[name].run()
@@ -233,7 +243,7 @@ def run_step(name: str) -> tuple[float, int]:
 
 
 def _is_ours(entry: tuple[float, event.Event]) -> bool:
-    """True for the compilation of a kernel of this package, at its start."""
+    """True for the event that starts compiling a kernel of this package."""
     about = entry[1]
     module: str = about.data["dispatcher"].py_func.__module__
     return bool(about.is_start) and module.startswith("solver.")
@@ -241,7 +251,10 @@ def _is_ours(entry: tuple[float, event.Event]) -> bool:
 
 @dataclass
 class Lines:
-    """Shows progress: one line that changes on a terminal, a line now and then elsewhere."""
+    """Show progress: one changing line on a terminal, else a line every `LINE_S` seconds.
+
+    shown_at: time of the last line, in seconds of the clock.
+    """
 
     clock: Clock = field(default_factory=RealClock)
     terminal: bool = field(default_factory=lambda: sys.stdout.isatty())
@@ -257,19 +270,19 @@ class Lines:
 
 
 def jobs_for(cores: Collection[int], memory_mb: int) -> int:
-    """Processes that may compile side by side; at least one."""
+    """The number of processes that may compile side by side; at least one."""
     return max(1, min(len(cores), MAX_JOBS, memory_mb // JOB_MB))
 
 
 def compile_all() -> None:
-    """Compile what is not on disk yet, on every core, with a line of progress."""
+    """Compile every kernel that is not on disk yet, on all cores, and show the progress."""
     began = time.monotonic()
     lines = Lines()
     cores = (
         os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     )
     compiled = compile_steps(steps(), run_step, jobs_for(cores, available_mb()), lines)
-    prepare()  # what no step covers, and proof that everything loads
+    prepare()  # compiles kernels that no step covers; proves that all kernels load
     took = format_duration(time.monotonic() - began)
     start = "\r\033[K" if lines.terminal else ""
     print(
@@ -280,7 +293,7 @@ def compile_all() -> None:
 
 
 def main() -> int:
-    """Compile; returns the exit code."""
+    """Compile; returns the exit code: 1 if a process that compiled was killed, else 0."""
     try:
         compile_all()
     except BrokenProcessPool:

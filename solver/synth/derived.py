@@ -1,7 +1,8 @@
-"""The same learners on derived inputs: first a part of the grid is cut out, then the rest follows.
+"""The learners of objects and patterns on derived inputs: parts cut out of the grids.
 
-A few ways to cut out (the content, the largest object, the fullest part, ...) turn a task into
-a smaller one, which the other searches of this family get to solve.
+Each cut (the content, the largest object, the fullest part, ...) turns a task into a smaller
+task. The searches for rules, selections, summaries, parts and completions then run on the
+smaller task.
 """
 
 from __future__ import annotations
@@ -36,13 +37,16 @@ _SEARCHES: tuple[Search, ...] = (
 
 
 def prepare() -> None:
-    """Compile, or load, the kernels of all the searches used here."""
+    """Compile, or load from disk, the kernels of all searches used here."""
     rules.prepare()
     completion.prepare()
 
 
 def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
-    """Programs that first cut something out."""
+    """Programs that first cut a part out of the input.
+
+    A cut is skipped if it finds no part in some input, or if its task was searched before.
+    """
     seen = {_mark(task)}
     for k, cut in enumerate(_CUTS):
         if deadline.passed():
@@ -62,7 +66,10 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
 
 
 def derive(task: Task, cut: tuple[str, str, str, str, tuple[str, str, int]]) -> Task | None:
-    """The task with every input replaced by what `select` cuts out; None if it cannot."""
+    """The task with every input replaced by the part that `select` cuts out.
+
+    None if `select` finds no part in some input.
+    """
     made: list[Grid] = []
     for grid in [pair.input for pair in task.train] + list(task.tests):
         cells = rule_select.select(grid, *cut)

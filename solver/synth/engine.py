@@ -1,6 +1,6 @@
-"""The synthesizer as an engine: runs every sub-engine and reports its programs' answers.
+"""The synthesizer as an engine: runs every sub-engine and reports the answers of its programs.
 
-Sub-engines run side by side (`interleave`), so cheap ideas of all kinds come before
+Sub-engines run side by side (`interleave`). Cheap ideas of all kinds therefore come before
 expensive ideas of any kind.
 """
 
@@ -17,8 +17,8 @@ from solver.grid import Candidate, Task
 from solver.synth.interleave import Search, interleave
 from solver.synth.program import Solution
 
-# Where each sub-engine's `search(task, deadline)` lives; imported on first use. In the order
-# of their first turns: cheap ideas of all kinds come first.
+# The module of each sub-engine's `search(task, deadline)`; imported on first use. Sub-engines
+# are listed in the order of their first turns: cheap ideas of all kinds come first.
 SUBENGINES = {
     "grids": "solver.synth.grids.search",
     "completion": "solver.synth.patterns.completion",
@@ -31,21 +31,23 @@ SUBENGINES = {
     "views": "solver.synth.views",
     "rule_derive": "solver.synth.derived",
 }
-# Shares of time; 1 where nothing is said.
+# Relative shares of time; 1 for a sub-engine that is not listed.
 SHARES = {"grids": 3.0, "cells": 3.0, "rules": 2.0}
 
 
 @dataclass(frozen=True)
 class Found:
-    """A solution, the sub-engine that found it, and the seconds it took to."""
+    """A solution, the sub-engine that found it, and the seconds from the start of the search."""
 
     engine: str
     solution: Solution
     seconds: float
 
     def candidates(self, task: Task) -> Iterator[Candidate]:
-        """Its answer to every test input: `view` names the sub-engine, `logprob` is minus the
-        program's description length in nats."""
+        """A candidate for every test input.
+
+        `view` names the sub-engine. `logprob` is minus the program's description length, in nats.
+        """
         for test, grid in enumerate(self.solution.outputs):
             yield Candidate(
                 task.id,
@@ -62,17 +64,17 @@ class Found:
 def synth(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
     """Answers of accepted programs for every test input, as they are found.
 
-    Nothing here is drawn, so the context's seed and pass change nothing.
+    The search is not random, so the context's seed and pass change nothing.
     """
     for found in run_all(task, deadline, subengines(SUBENGINES)):
         yield from found.candidates(task)
 
 
 def run_all(task: Task, deadline: Deadline, searches: Mapping[str, Search]) -> Iterator[Found]:
-    """Run sub-engines side by side in one thread, always going on with the least-used.
+    """Run sub-engines side by side in one thread; the sub-engine with the least use runs next.
 
-    A sub-engine that fails ends alone. The first failure is raised when all others have ended or
-    the deadline has passed, so that it is on record and costs no answers.
+    A sub-engine that fails does not stop the others. The first failure is raised when all others
+    have ended or the deadline has passed. The failure is then on record and costs no answers.
     """
     clock = deadline.clock
     start = clock.now()
@@ -87,9 +89,9 @@ def run_all(task: Task, deadline: Deadline, searches: Mapping[str, Search]) -> I
 
 
 def prepare(context: Context | None = None) -> None:
-    """Compile, or load from disk, all kernels, so that no task's time is spent on it.
+    """Compile, or load from disk, all kernels, so that no task spends time on compiling.
 
-    They need nothing of the context.
+    The context is not used.
     """
     for name in SUBENGINES:
         module = importlib.import_module(SUBENGINES[name])
@@ -97,5 +99,5 @@ def prepare(context: Context | None = None) -> None:
 
 
 def subengines(names: Iterable[str]) -> dict[str, Search]:
-    """The search functions of sub-engines, imported. Raises `KeyError` for an unknown name."""
+    """The search functions of sub-engines by name. Raises `KeyError` for an unknown name."""
     return {name: importlib.import_module(SUBENGINES[name]).search for name in names}

@@ -1,4 +1,4 @@
-"""The last step of every learner: run the program everywhere, accept it if it is exact."""
+"""The last step of a learner: run the program on all grids, and accept it if it is exact."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ MAX_BITS = 40.0
 def fit(
     task: Task, name: str, op: Callable[..., Cells | None], args: tuple[Any, ...], cost: float
 ) -> Solution | None:
-    """`name(input, *args)` as a solution if it reproduces all demonstrations, else None.
+    """The program `name(input, *args)` as a solution if it reproduces all demonstrations.
 
-    If it does so but for one exchange of colours, that exchange is learned too. A program of
-    more than `MAX_BITS` is no explanation but a copy of the demonstrations.
+    If its outputs only differ from the demonstrations by one exchange of colours, the program
+    learns this exchange too. None for any other program, and for a program that does not apply
+    to a test input. None also above `MAX_BITS`: so long a program copies the demonstrations
+    instead of explaining them.
     """
     if cost > MAX_BITS:
         return None
@@ -42,7 +44,7 @@ def fit(
 
 
 def _learn_colors(made: Cells, out: Grid, table: dict[int, int]) -> bool:
-    """Add to the table what each colour became; False if one became two."""
+    """Add each colour's new colour to the table; False if some colour has two new colours."""
     for code in np.unique(made.ravel().astype(np.int64) * COLORS + out.ravel()).tolist():
         old, new = divmod(code, COLORS)
         if table.setdefault(old, new) != new:
@@ -70,7 +72,7 @@ def _recolored(
     cost: float,
     table: dict[int, int],
 ) -> Solution | None:
-    for pair in task.train:  # those that matched before the first that did not
+    for pair in task.train:  # the table lacks the pairs that matched before the first mismatch
         made = op(pair.input, *args)
         if made is None or not _learn_colors(made, pair.output, table):
             return None
@@ -87,7 +89,7 @@ def _recolored(
 
 
 def recolored(grid: Grid, changes: tuple[tuple[int, int], ...]) -> Cells:
-    """The grid with colours exchanged: pairs (old, new)."""
+    """The grid with colours exchanged by `changes`, pairs (old, new)."""
     table = np.arange(COLORS, dtype=np.uint8)
     for old, new in changes:
         table[old] = new
@@ -95,9 +97,9 @@ def recolored(grid: Grid, changes: tuple[tuple[int, int], ...]) -> Cells:
 
 
 def distinct(solutions: Iterable[Solution | None], limit: int) -> Iterator[Solution | None]:
-    """The first `limit` solutions that say different things about the tests.
+    """The first `limit` solutions with different outputs for the test inputs.
 
-    None passes through: it is where a search may pause.
+    None passes through, since a search may pause there.
     """
     seen: set[tuple[bytes, ...]] = set()
     for solution in solutions:
@@ -113,7 +115,7 @@ def distinct(solutions: Iterable[Solution | None], limit: int) -> Iterator[Solut
 
 
 def until(solutions: Iterable[Solution | None], deadline: Deadline) -> Iterator[Solution | None]:
-    """The same solutions, but none after the first that comes after the deadline."""
+    """The same solutions up to the first step that ends after the deadline."""
     for solution in solutions:
         yield solution
         if deadline.passed():
@@ -121,7 +123,7 @@ def until(solutions: Iterable[Solution | None], deadline: Deadline) -> Iterator[
 
 
 def same_size(task: Task) -> bool:
-    """True if every demonstration keeps the grid's shape."""
+    """True if the output of every demonstration has the shape of its input."""
     return all(pair.input.shape == pair.output.shape for pair in task.train)
 
 

@@ -1,7 +1,7 @@
-"""Run searches side by side in one thread: whoever has used least of its share goes on next.
+"""Run searches side by side in one thread; the search that has used least of its share is next.
 
-Searches are generators that pause by yielding None. So cheap ideas of all kinds come before
-expensive ideas of any kind.
+Searches are generators that pause by yielding None. Cheap ideas of all kinds therefore come
+before expensive ideas of any kind.
 """
 
 from __future__ import annotations
@@ -26,9 +26,12 @@ def interleave(
 ) -> Iterator[tuple[str, Step]]:
     """Every step of every search until all have ended or the deadline has passed.
 
-    A step is a solution, None for a pause, or the exception that ended this search, with a note
-    that names it; the others go on. `shares` are relative, 1 where nothing is said. `after` is
-    for ideas that can wait: a search begins when the others have used so much of their shares.
+    A step is a solution, None for a pause or an end, or the exception that ended the search. The
+    exception has a note with the search's name; the other searches continue.
+
+    shares: relative shares of time by name; 1 for a search that is not listed.
+    after: for ideas that can wait. A search begins when each of the others has used this many
+    seconds, divided by its share; 0 for a search that is not listed.
     """
     clock = deadline.clock
     running = {name: search(task, deadline) for name, search in searches.items()}
@@ -44,13 +47,13 @@ def interleave(
 
 
 def _advance(name: str, search: Iterator[Solution | None]) -> tuple[Step, bool]:
-    """A search's next step, and whether the search has ended with it."""
+    """The next step of a search, and True if the search has ended with this step."""
     try:
         return next(search), False
     except StopIteration:
         return None, True
     except Exception as error:  # noqa: BLE001
-        # One search's defect costs its own answers only; whoever reads the steps raises it.
+        # A defect of a search costs only answers of this search; the caller raises the error.
         error.add_note(f"in the search {name!r}")
-        traceback.clear_frames(error.__traceback__)  # what it held in memory, others may need
+        traceback.clear_frames(error.__traceback__)  # frees the memory of the search
         return error, True

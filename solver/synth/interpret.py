@@ -1,4 +1,4 @@
-"""Running programs: `run` for the answer, `trace` for every grid on the way to it."""
+"""Running programs: `run` gives the output, `trace` also gives every grid on the way."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from solver.synth.program import INPUT, Call, Image, Op, as_output
 
 
 def run(program: Call, grid: Grid, ops: Mapping[str, Op] | None = None) -> Grid | None:
-    """The output of a program for one grid, or None if the program does not apply to it.
+    """The output of a program for a grid; None if the program does not apply to the grid.
 
-    Raises `ValueError` if the program names an operation that is not in `ops`
-    (all operations, if left out).
+    Raises `ValueError` if the program names an operation that is not in `ops`. The default of
+    `ops` is all operations.
     """
     return as_output(_evaluate(program, grid, ops or all_ops(), {}))
 
@@ -24,9 +24,11 @@ def run(program: Call, grid: Grid, ops: Mapping[str, Op] | None = None) -> Grid 
 def trace(
     program: Call, grid: Grid, ops: Mapping[str, Op] | None = None
 ) -> list[tuple[str, Grid | None]]:
-    """Every distinct sub-expression with the grid it gives, in order of evaluation.
+    """Every distinct sub-expression with its grid, in order of evaluation.
 
-    A list of images shows as its parts drawn in their places; the last entry is the output.
+    A list of images is shown as one grid, with each image drawn in its place. Sub-expressions
+    with neither a grid nor images are left out. The last entry is the output; None if the
+    program does not apply.
     """
     memo: dict[Call, Any] = {}
     table = ops or all_ops()

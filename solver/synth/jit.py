@@ -1,15 +1,19 @@
 """`kernel`: numba's `njit` with a disk cache that notices changes in imported kernels.
 
-Numba keys a cached function by its own source file only, so a function that calls kernels
-of another module would keep their old code after an update. Here the cache folder is named
-after the sources of the module and of every `solver.synth` module it imports, so an edit
-recompiles exactly what depends on it.
+Numba keys a cached function by its own source file only. A function that calls kernels of another
+module would therefore keep the old code of these kernels after an update. Here the cache folder
+is named after the sources of the module and of every `solver.synth` module that it imports,
+directly or not. An edit then recompiles exactly the kernels that depend on the edited module.
 
-The folder stands below `NUMBA_CACHE_DIR` if that is set, else in `__pycache__` beside this
-file, else (an installed package is often read-only) in a private folder in the system's
-temporary directory. Processes that need the same kernel at the same time wait for the one that
-compiles it: numba's cache files are not made for two writers. Where nothing can be written, or
-there is no room left, a kernel serves the process that compiled it, and nothing else changes.
+The cache folder is the first of these that can be written:
+- below `NUMBA_CACHE_DIR`, if this variable is set;
+- in `__pycache__` beside this file;
+- in a private folder of the system's temporary directory, since an installed package is often
+  read-only.
+
+Numba's cache files do not allow two writers. A process that needs a kernel which another process
+is compiling therefore waits. If no folder can be written, or the disk is full, a compiled kernel
+stays in the memory of its process, and nothing else changes.
 """
 
 from __future__ import annotations
@@ -41,7 +45,10 @@ _IMPORT = re.compile(
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile on first call, keep on disk; integer division by zero gives 0, it never raises."""
+    """A kernel that is compiled on its first call and kept on disk.
+
+    Integer division by zero gives 0 instead of an error.
+    """
     compiled: Any = numba.njit(error_model="numpy")(function)
     root = cache_root()
     if root is not None and not config.DISABLE_JIT:  # type: ignore[attr-defined]
@@ -50,11 +57,11 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _keep_on_disk(compiled: Any, folder: Path) -> None:
-    """Let a kernel look for its code in the folder, and leave it there."""
+    """Let a kernel load its compiled code from the folder, and save it there."""
     before = config.CACHE_DIR  # type: ignore[attr-defined]
     config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
     try:
-        # What `njit(cache=True)` does with its own.
+        # `njit(cache=True)` does the same with numba's own class.
         compiled._cache = _Cache(compiled.py_func)  # type: ignore[no-untyped-call]
     except (OSError, RuntimeError) as error:  # RuntimeError: numba found no folder to write to
         log.debug("%s is compiled in memory: %s", compiled, error)
@@ -65,14 +72,14 @@ def _keep_on_disk(compiled: Any, folder: Path) -> None:
 
 
 def _compile(compile_: Callable[[Any], Any], lock: Path, signature: Any) -> Any:
-    """Load or compile a kernel for a signature while no other process does."""
+    """Load or compile a kernel for a signature, under a lock against other processes."""
     with _alone(lock):
         return compile_(signature)
 
 
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """Hold a lock file; do without where there is no room for one or it cannot be locked."""
+    """Hold a lock file; go without a lock if the file cannot be created or locked."""
     with ExitStack() as stack:
         with suppress(OSError):
             lock.parent.mkdir(parents=True, exist_ok=True)
@@ -82,21 +89,21 @@ def _alone(lock: Path) -> Iterator[None]:
 
 
 class _Cache(FunctionCache):
-    """Numba's cache of a function, which a disk cannot turn into an error of the function."""
+    """Numba's cache of a function; a disk error never becomes an error of the function."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The code for a signature, or None if it has to be compiled."""
+        """The compiled code for a signature; None if there is no readable code on disk."""
         try:
             return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
         except Exception:
-            # A file that was cut off, or overwritten, holds anything.
+            # A truncated or overwritten file can contain anything, so any error is possible.
             log.debug("compiled code that cannot be read is compiled again", exc_info=True)
             with suppress(OSError):
                 self.flush()  # type: ignore[no-untyped-call]
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep the code for a signature, if there is room."""
+        """Save the compiled code for a signature, if the disk has room."""
         try:
             super().save_overload(sig, data)  # type: ignore[no-untyped-call]
         except OSError as error:
@@ -105,8 +112,7 @@ class _Cache(FunctionCache):
 
 @functools.cache
 def cache_root() -> Path | None:
-    """The folder that holds compiled kernels, created if need be; None if nothing can be
-    written."""
+    """The folder for compiled kernels; None if no folder can be written."""
     wanted = os.environ.get("NUMBA_CACHE_DIR")
     if wanted and _writable(Path(wanted)):
         return Path(wanted)
@@ -130,7 +136,7 @@ def _writable(folder: Path) -> bool:
 def _private_temp() -> Path:
     if os.path.samefile(tempfile.gettempdir(), os.curdir):
         raise FileNotFoundError("where there is no other folder, Python names the current one")
-    # Cached code is executed, so a folder that another user could have made is not taken.
+    # Cached code is executed, so a folder that another user can have made is not used.
     folder = Path(tempfile.gettempdir()) / f"arc-solver-numba-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()
@@ -148,7 +154,7 @@ def _digest(module: str) -> str:
 
 
 def _closure(module: str) -> set[str]:
-    """The module and every module of the synthesizer that it imports, directly or not."""
+    """The module and every `solver.synth` module that it imports, directly or not."""
     found: set[str] = set()
     todo = [module]
     while todo:

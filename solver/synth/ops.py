@@ -1,6 +1,6 @@
 """All operations of the language by name, merged from the parts of the synthesizer.
 
-The parts are imported on first use, because they import `solver.synth.program` themselves.
+The parts are imported on first use, because the parts import `solver.synth.program` themselves.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from solver.synth.program import Op
 
-# Modules with a dictionary `OPS`.
+# Modules that define a dictionary `OPS`.
 PARTS = (
     "solver.synth.grids.primitives",
     "solver.synth.grids.sizes",
@@ -33,7 +33,10 @@ PARTS = (
 
 @functools.cache
 def all_ops() -> Mapping[str, Op]:
-    """Every operation by name. Raises `ValueError` if two parts define the same name."""
+    """Every operation by name.
+
+    Raises `ValueError` if two parts define different operations of the same name.
+    """
     merged: dict[str, Op] = {}
     for part in PARTS:
         ops: dict[str, Op] = getattr(importlib.import_module(part), "OPS", {})

@@ -1,15 +1,17 @@
 """Programs as values: expression trees that print, parse back and run on any grid.
 
-A program is a `Call`: a name and arguments, which are calls, integers, strings or nested
-tuples of them. The leaf `input` is the grid the program is run on. Whatever a search has
-learned (colour maps, decision trees) stands in the arguments, so the printed text is the
-whole program: `parse(str(call)) == call`, and running either gives the same grids.
+A program is a `Call`: a name and arguments. Arguments are calls, integers, strings or nested
+tuples of them. The leaf `input` is the grid that the program runs on. Everything that a search
+has learned (colour maps, decision trees) is in the arguments. The printed text is therefore the
+whole program: `parse(str(call)) == call`, and both calls give the same grids.
 
-Cost convention: a `Solution.cost` is a description length in bits. A name is one of about
-256 (8 bits), an integer or a short string about one of 16 (4 bits), a tuple costs its
-entries and one bit each for "there is another one". `description_length` computes this;
-a sub-engine with a sharper code for its own parameters may count those bits instead, and
-adds a penalty of its own where a program is known to be right less often than its length says.
+Costs: a `Solution.cost` is a description length in bits. `description_length` counts
+- 8 bits for a name, which is one of about 256;
+- 4 bits for an integer or a short string, which is one of about 16;
+- 1 bit for each entry of a tuple ("there is another entry") in addition to the entry's own bits.
+
+A sub-engine with a shorter code for its parameters may count the bits of that code instead. If
+programs of a sub-engine are right less often than their length says, it adds a penalty.
 """
 
 from __future__ import annotations
@@ -50,9 +52,10 @@ INPUT = Call("input")
 
 @dataclass(frozen=True)
 class Solution:
-    """A program that reproduces every demonstration, and what it says about the tests.
+    """A program that reproduces every demonstration, with its outputs for the test inputs.
 
-    `outputs` has one grid for each test input, `cost` is a description length in bits.
+    outputs: one grid for each test input.
+    cost: description length in bits.
     """
 
     program: Call
@@ -62,7 +65,7 @@ class Solution:
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """Cells with a place: what objects, parts and layers are. `y`, `x` may be negative."""
+    """Cells with a place, such as an object, a part or a layer. `y` and `x` may be negative."""
 
     cells: Grid  # (h, w)
     y: int = 0
@@ -71,10 +74,10 @@ class Image:
 
 @dataclass(frozen=True)
 class Op:
-    """A named operation: a pure function of evaluated arguments, and a one-line meaning.
+    """An operation: a pure function of evaluated arguments, and its meaning in one line.
 
-    Arguments arrive as grids, `Image`s, tuples, integers and strings. The function returns
-    None where it does not apply, and never raises for arguments of the right types.
+    Arguments are grids, `Image`s, tuples, integers and strings. The function returns None if it
+    does not apply. The function never raises for arguments of the right types.
     """
 
     function: Callable[..., Any]
@@ -90,7 +93,7 @@ def position(words: Sequence[str], word: str | int) -> int:
 
 
 def parse(text: str) -> Call:
-    """The program of a printed text. Raises `ValueError` for anything else."""
+    """The program that prints as `text`. Raises `ValueError` for any other text."""
     try:
         program = _arg(ast.parse(text.strip(), mode="eval").body)
     except (SyntaxError, RecursionError, MemoryError) as error:
@@ -101,7 +104,7 @@ def parse(text: str) -> Call:
 
 
 def description_length(arg: Any) -> float:
-    """Bits needed to write a program down, by the convention of this module."""
+    """Bits of a program or argument by this module's convention; the input itself costs none."""
     if isinstance(arg, Call):
         return NAME_BITS + sum(map(description_length, arg.args)) if arg != INPUT else 0.0
     if isinstance(arg, tuple):
@@ -110,7 +113,7 @@ def description_length(arg: Any) -> float:
 
 
 def substitute(arg: Any, leaf: Call) -> Any:
-    """A program, or an argument of one, with `leaf` in place of its input."""
+    """A program or an argument of a program, with `leaf` instead of the input."""
     if arg == INPUT:
         return leaf
     if isinstance(arg, Call):
@@ -121,7 +124,10 @@ def substitute(arg: Any, leaf: Call) -> Any:
 
 
 def as_output(value: Any) -> Grid | None:
-    """The legal output grid a value stands for, or None."""
+    """The legal output grid that a value represents; None if the value is not a legal grid.
+
+    The value may be cells, an `Image`, or a tuple of exactly one of them.
+    """
     if isinstance(value, tuple) and len(value) == 1:
         value = value[0]
     cells = value.cells if isinstance(value, Image) else value

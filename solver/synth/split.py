@@ -1,8 +1,10 @@
 """Cutting a grid into a table of rectangular parts.
 
-Ways: `sep` cuts at full rows and columns of one colour that is not the background, `gap` at
-full rows and columns of background, `RxC` (such as `2x2`) into equal parts, `long` into squares
-of the shorter side.
+Ways to cut:
+- `sep`: at full rows and columns of one colour other than the background;
+- `gap`: at full rows and columns of background;
+- `RxC` (such as `2x2`): into R rows and C columns of equal parts;
+- `long`: into squares whose side is the shorter side of the grid.
 """
 
 from __future__ import annotations
@@ -20,7 +22,10 @@ WAYS = ("sep", "gap", *EQUAL, "long")
 
 @dataclass(frozen=True)
 class Split:
-    """Row and column spans (start, end) of the parts, and the separators' colour or -1."""
+    """Row and column spans (start, end) of the parts, end exclusive.
+
+    color: colour of the separators; -1 if there are no separators.
+    """
 
     rows: tuple[tuple[int, int], ...]
     columns: tuple[tuple[int, int], ...]
@@ -57,12 +62,12 @@ class Split:
 
     @property
     def even(self) -> bool:
-        """True if all parts have one shape."""
+        """True if all parts have the same shape."""
         return len({b - a for a, b in self.rows}) == 1 == len({b - a for a, b in self.columns})
 
 
 def split(grid: Grid, way: str, ground: int) -> Split | None:
-    """The parts of a grid; None if the way does not apply or gives fewer than two."""
+    """The parts of a grid; None if the way does not apply or gives fewer than two parts."""
     if way == "sep":
         return _at_lines(grid, ground)
     if way == "gap":
@@ -114,7 +119,7 @@ def _at_lines(grid: Grid, ground: int) -> Split | None:
 
 
 def _weight(grid: Grid, color: int) -> tuple[bool, int]:
-    """Whether the colour stands in its lines only, and how many lines it has."""
+    """True if the colour has no cells outside its full lines, and the number of these lines."""
     hit = grid == color
     rows, columns = hit.all(1), hit.all(0)
     pure = not hit[~rows][:, ~columns].any()
@@ -130,7 +135,7 @@ def _spans(grid: Grid, color: int) -> Split | None:
 
 
 def _between(line: np.ndarray) -> tuple[tuple[int, int], ...]:
-    """Maximal runs of False."""
+    """Maximal runs of False as (start, end), end exclusive."""
     padded = np.concatenate([[True], line, [True]]).astype(np.int8)
     edges = np.diff(padded)
     starts, ends = np.flatnonzero(edges == -1), np.flatnonzero(edges == 1)

@@ -1,8 +1,8 @@
-"""Views: the searches again, on a task whose grids are turned or have their colours ranked.
+"""Views: searches repeated on a task whose grids are turned or have their colours ranked.
 
-A rule found in one orientation counts in all, and one about "the commonest colour" whatever
-that is. A view changes each grid for itself and brings answers back: the programs found are
-wrapped, so that they run on the original grids, and what all views find is pooled.
+A rule found in one orientation then works in all orientations. A rule about the most common
+colour works for any colour. A view changes each grid separately. Programs found in a view are
+wrapped, so that they run on the original grids. The solutions of all views are pooled.
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ VIEW_BITS = 4.0
 
 @dataclass(frozen=True)
 class GridView:
-    """Colours but `fixed` ranked (none, if that is None), then a D8 turn as in `solver.views`."""
+    """A view of a grid: colours are ranked, then the grid is turned by a D8 element.
+
+    d8: the D8 element, numbered as in `solver.views`.
+    fixed: colours that keep their names in the ranking; None ranks no colours.
+    """
 
     d8: int = 0
     fixed: tuple[int, ...] | None = None
@@ -38,14 +42,14 @@ class GridView:
         return freeze(turn(seen, self.d8))
 
     def undo(self, output: Grid, source: Grid) -> Grid:
-        """An output as the task wants it; `source` is the input it belongs to, as it was."""
+        """The inverse of `apply` for an output; `source` is the original input of the output."""
         turned = unturn(output, self.d8)
         if self.fixed is not None:
             turned = np.argsort(ranks(source, self.fixed)).astype(np.uint8)[turned]
         return freeze(turned)
 
     def wrap(self, program: Call) -> Call:
-        """The program that runs on original grids as the given one does on this view's."""
+        """`program` changed to run on original grids instead of grids of this view."""
         leaf = INPUT if self.fixed is None else Call("rank_colors", (INPUT, self.fixed))
         if self.d8:
             leaf = Call("turn", (leaf, TURNS[self.d8]))
@@ -57,7 +61,10 @@ class GridView:
         return program
 
     def apply_task(self, task: Task) -> Task:
-        """The whole task as this view shows it; outputs change as their inputs do."""
+        """The whole task as this view shows it.
+
+        An output is turned and recoloured exactly like the input of its pair.
+        """
         pairs = []
         for pair in task.train:
             table = np.arange(COLORS) if self.fixed is None else ranks(pair.input, self.fixed)
@@ -68,25 +75,30 @@ class GridView:
 
 @dataclass(frozen=True)
 class Kind:
-    """What is searched through which view, and its share of the time."""
+    """A search, the view that it uses, and its relative share of the time.
+
+    d8: the D8 element of the view.
+    ranked: True if the view ranks colours.
+    after_s: seconds, divided by their shares, that the other kinds use before this kind begins.
+    """
 
     search: Search
     share: float
     d8: int = 0
     ranked: bool = False
-    after_s: float = 0.0  # what other views use of their shares before this one begins
+    after_s: float = 0.0
 
     @property
     def name(self) -> str:
-        """Where the search lives, and what it sees."""
+        """The search's module, and the view's colours and turn."""
         return f"{self.search.__module__}, {'ranked colours, ' * self.ranked}turn {self.d8}"
 
     def view(self, task: Task) -> GridView:
-        """This kind of view of a task."""
+        """The view of a task by this kind."""
         return GridView(self.d8, fixed_colors(task) if self.ranked else None)
 
 
-# Those that found right answers to training tasks which nothing else had found.
+# Kinds that found right answers to training tasks which no other search had found.
 KINDS = (
     Kind(grids.search_aside, share=2.0, ranked=True),
     Kind(cells.search, share=1.0, d8=4, after_s=0.1),
@@ -95,12 +107,12 @@ KINDS = (
 
 
 def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
-    """What the kinds of views that are worth their time find."""
+    """Solutions found by the kinds of views that are worth their time (`KINDS`)."""
     return pooled(task, deadline, KINDS)
 
 
 def pooled(task: Task, deadline: Deadline, kinds: Sequence[Kind]) -> Iterator[Solution | None]:
-    """What all kinds of views find, side by side. Raises the first exception of a search."""
+    """Solutions of all kinds of views, side by side. Raises the first exception of a search."""
     searches = {
         kind.name: functools.partial(through, kind.view(task), kind.search) for kind in kinds
     }
@@ -113,16 +125,16 @@ def pooled(task: Task, deadline: Deadline, kinds: Sequence[Kind]) -> Iterator[So
 
 
 def inverse(d8: int) -> int:
-    """The D8 element that undoes one: four are their own inverse, and so are the mirrors."""
+    """The D8 element that undoes `d8`: the opposite turn below 4; mirrors undo themselves."""
     return d8 if d8 >= 4 else -d8 % 4
 
 
 def through(
     view: GridView, search: Search, task: Task, deadline: Deadline
 ) -> Iterator[Solution | None]:
-    """Solutions of the task as a view shows it, as solutions of the task itself.
+    """Solutions found in a view of the task, as solutions of the task itself.
 
-    None at all if the view shows nothing new.
+    There are no solutions if the view does not change the task.
     """
     seen = view.apply_task(task)
     if seen == task:
@@ -137,7 +149,7 @@ def through(
 
 
 def fixed_colors(task: Task) -> tuple[int, ...]:
-    """Colours that keep their names: 0, those of every input, those an output adds."""
+    """Colours that keep their names: 0, colours common to all inputs, colours an output adds."""
     inputs = [_colors(pair.input) for pair in task.train] + [_colors(grid) for grid in task.tests]
     fixed = {0} | set.intersection(*inputs)
     for pair in task.train:
@@ -146,9 +158,11 @@ def fixed_colors(task: Task) -> tuple[int, ...]:
 
 
 def ranks(grid: Grid, fixed: Sequence[int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """A permutation of the ten colours: free ones by frequency, then by first place.
+    """A permutation of the ten colours, shape (10,): the new name of each colour.
 
-    The 2020 winner of the ARC competition renamed colours likewise.
+    Fixed colours keep their names. The other colours get the free names in order of frequency,
+    ties by first cell in reading order. The winner of the 2020 ARC competition renamed colours
+    in the same way.
     """
     cells = grid.ravel()
     count = np.bincount(cells, minlength=COLORS)

@@ -1,10 +1,19 @@
-"""Frames: from which cells of the input each cell of the output gets its features.
+"""Frames: the input cells from which each output cell gets its features.
 
 A frame turns a grid into a shape and a feature table (F, H * W) of the cells of the output.
-`same` looks at the cell in the same place; `scale 3 3` at the cell that grows to the block;
-`tile 2 2` at the cell repeated there; `overlay 1 2` at the cells in the same place of all
-parts; `blocks 3 3` at a whole part; `crop largest` at the cells of a crop; `constant 3 3`
-at the whole grid. A rule learned over a frame's features gives outputs of any size.
+An output cell gets the features of
+- `same`: the cell in the same place;
+- `meta`: the part that the cell lies in, as one cell of a grid of parts;
+- `scale 3 3`: the cell that grows to a block of 3 x 3 cells;
+- `tile 2 2`: the cell that is repeated there, in 2 x 2 copies of the grid;
+- `overlay 1 2 0`: the cells in the same place of all parts, here 1 x 2 parts without a gap;
+- `blocks 3 3 0`: a whole part, here one of 3 x 3 parts without a gap;
+- `crop content`: the cell in the same place of a crop (see `features.crops`);
+- `constant 3 3`: the cell in the same place, or the nearest cell if the input is smaller.
+
+Factors may also be words such as `width`; parts may also be `lines` (parts between separator
+lines) or `of 3 3 0` (parts of 3 x 3 cells). A rule learned over the features of a frame gives
+outputs of any size.
 """
 
 from __future__ import annotations
@@ -28,9 +37,9 @@ _COLOR_ROWS = np.array([feature.color for feature in FEATURES])
 
 
 def framed(grid: Grid, frame: str, background: str) -> Framed | None:
-    """Shape and features of the output cells of a grid, or None if the frame does not fit.
+    """Shape and features of the output cells of a grid; None if the frame does not fit.
 
-    Raises `ValueError` for a frame that is not one of the module's.
+    Raises `ValueError` for a frame whose first word is not a frame of this module.
     """
     name, *words = frame.split()
     if name not in _FRAMES:
@@ -42,7 +51,7 @@ def framed(grid: Grid, frame: str, background: str) -> Framed | None:
 
 
 def candidate_frames(task: Task) -> Iterator[str]:
-    """Frames that give the right size for every demonstration and fit every test input."""
+    """Distinct frames with the right size for every demonstration that fit every test input."""
     seen: set[str] = set()
     for name in _propose(task):
         if name not in seen and _fits(task, name):
@@ -59,7 +68,7 @@ def _fits(task: Task, frame: str) -> bool:
 
 
 def frame_shape(grid: Grid, frame: str) -> tuple[int, int] | None:
-    """The shape of the output under a frame, without its features."""
+    """The shape of the output under a frame, without features; None if the frame does not fit."""
     h, w = grid.shape
     name, *words = frame.split()
     if name == "same" or (name == "meta" and separated_parts(grid) is not None):
@@ -213,7 +222,11 @@ def _blocks(grid: Grid, words: list[str], background: str) -> Framed | None:
 
 
 def _meta(grid: Grid, words: list[str], background: str) -> Framed | None:
-    """Each cell gets the features of its part among the parts, and `inner` for its own."""
+    """Each cell gets the features of its part, as one cell of the grid of parts.
+
+    `inner` is the colour of the cell itself. Features of the `part` family are computed for the
+    cell in the whole grid.
+    """
     parts, blocks = separated_parts(grid), _blocks(grid, ["lines"], background)
     if parts is None or blocks is None:
         return None

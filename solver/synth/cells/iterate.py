@@ -1,10 +1,10 @@
-"""Iterated cell rules: a clause applied again and again until nothing changes.
+"""Iterated cell rules: a clause applied repeatedly until nothing changes.
 
-A clause (test -> leaf, every other cell keeps its colour) may colour a part of the cells that
-have to change, as long as it never colours one wrongly: not in the inputs, not in the outputs
-(which must be its fixed points), and at no step between. Each candidate that is clean in
-inputs and outputs is run. Where it ends is the output, or a stage from which another rule
-goes on. Lines, fills and growing patterns are such rules.
+A clause (test -> leaf) colours the cells that pass the test; every other cell keeps its colour.
+A clause may colour only a part of the cells that have to change, but must never colour a cell
+wrongly: in inputs, in outputs (its fixed points), or at any step in between. Each clause that is
+clean in inputs and outputs is run. The grid at the end of the run is the output, or a stage from
+which another rule continues. Such rules draw lines, fills and growing patterns.
 """
 
 from __future__ import annotations
@@ -29,8 +29,12 @@ MAX_LEAVES = 14
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """A clause, its length in bits, the task with its inputs as the clause leaves them, and
-    the share of the cells to change that it has changed."""
+    """A clause that was run to its end on every grid.
+
+    bits: length of the clause.
+    task: the task with inputs as the clause leaves them.
+    progress: share of the cells to change that the clause has changed, 0..1.
+    """
 
     rule: Rule
     bits: float
@@ -39,8 +43,10 @@ class Stage:
 
 
 def repeat(grid: Grid, rule: Rule, background: str, limit: int) -> Grid | None:
-    """Apply a rule until nothing changes, at most `limit` times; None if it never settles
-    or copies what is not there."""
+    """Apply a rule until nothing changes, at most `limit` times.
+
+    None if the grid still changes at the limit, or if the rule copies a colour that is absent.
+    """
     for _ in range(limit):
         colors = paint(rule, features(grid, background))
         if colors.max() > 9:
@@ -55,8 +61,10 @@ def repeat(grid: Grid, rule: Rule, background: str, limit: int) -> Grid | None:
 def iterated(
     task: Task, background: str, bound: float, deadline: Deadline
 ) -> Iterator[Stage | None]:
-    """Distinct stages by clauses of at most `bound` bits, cheapest first; None between
-    candidates."""
+    """Distinct stages of clauses of at most `bound` bits, cheapest first.
+
+    None is yielded where the search may pause.
+    """
     demos = len(task.train)
     befores = [features(pair.input, background) for pair in task.train]
     afters = [features(pair.output, background) for pair in task.train]
@@ -85,7 +93,10 @@ def iterated(
 def _candidates(
     tests: Tests, leaves: Leaves, cells: Cells, own: int, demos: int, bound: float
 ) -> list[tuple[Rule, float]]:
-    """Clauses that colour no cell wrongly and some cell in every demonstration that changes."""
+    """Clauses with their bits, cheapest first, that colour no cell wrongly.
+
+    A clause must colour some cell in every demonstration whose output differs from its input.
+    """
     found: list[tuple[float, tuple[int, ...], int]] = []
     starts = np.array(cells.starts[: demos + 1], dtype=np.int64)
     for leaf in [j for j in range(len(leaves.rules)) if j != own][:MAX_LEAVES]:
@@ -129,7 +140,7 @@ def _settle(task: Task, rule: Rule, background: str, deadline: Deadline) -> Task
 
 
 def _clean_end(pair: Pair, rule: Rule, background: str, deadline: Deadline) -> Grid | None:
-    """Where the rule settles, or None if it colours a cell wrongly on the way."""
+    """The grid at which the rule settles; None if it colours a cell wrongly or does not settle."""
     current = np.array(pair.input)
     for _ in range(MAX_STEPS):
         if deadline.passed():
@@ -146,8 +157,11 @@ def _clean_end(pair: Pair, rule: Rule, background: str, deadline: Deadline) -> G
 
 @kernel
 def _clean(bits, costs, open_cells, never, starts, wanted, bound, limit):
-    """Single literals, then pairs, that hold nowhere in `never` and somewhere in the open
-    cells of each wanted grid: codes (n, 2) and costs (n,)."""
+    """Conjunctions of one or two literals that hold on no cell of `never`.
+
+    A conjunction must hold on some open cell of each wanted grid. Returns at most `limit`
+    conjunctions of at most `bound` bits, first singles, then pairs: codes (n, 2), costs (n,).
+    """
     words, inputs = len(never), starts[-1]
     most = 1500
     code = np.empty(most, np.int64)

@@ -1,7 +1,7 @@
-"""Compiled search for vocabularies and clauses over bit vectors (`cell_learn`).
+"""Compiled search for vocabularies and clauses over bit vectors, for `cells.learn`.
 
-A literal is a test or its negation, coded as 2 * test + (1 if negated); -1 is none. Cell sets
-are rows of 64-bit words.
+A literal is a test or its negation. Its code is 2 * test + (1 if negated); -1 is no literal. A
+set of cells is a row of 64-bit words.
 """
 
 from __future__ import annotations
@@ -13,7 +13,11 @@ from solver.synth.jit import kernel
 
 @kernel
 def covers(wrong, size, limit):
-    """Sets of `size` leaves that are never all wrong, each leaf needed: indices (n, 6)."""
+    """Minimal sets of `size` leaves of which at least one is right at every cell.
+
+    Returns at most `limit` sets as leaf indices (n, 6), padded by -1. Only the first (cheapest)
+    leaves are tried, and at most 300,000 sets.
+    """
     n = min(len(wrong), (200, 200, 100, 30, 14, 10)[size - 1])
     found = np.full((limit, 6), -1, np.int64)
     count = 0
@@ -66,8 +70,9 @@ def _all_needed(wrong, index, size):
 def separators(bits, costs, must, never, slack, limit):
     """Conjunctions of up to three literals that hold on all of `must` and none of `never`.
 
-    Codes (n, 3) and costs (n,): single literals, then pairs, up to `slack` above the cheapest,
-    and triples only if there are neither. `bits` (T, words) are sorted by `costs`.
+    Returns codes (n, 3) and costs (n,) of at most `limit` conjunctions, up to `slack` bits above
+    the cheapest found so far. Single literals are tried first, then pairs. Triples are tried only
+    if there are no singles and no pairs. `bits` (T, words) must be sorted by `costs`.
     """
     most = 1000
     code = np.empty(most, np.int64)
@@ -94,8 +99,8 @@ def separators(bits, costs, must, never, slack, limit):
 
 @kernel
 def _singles(bits, costs, must, never, slack, code, price, rest, found, cost):
-    # Literals that hold on all of `must`: those that suffice are found, the others kept with
-    # the cells of `never` that they leave in.
+    # Literals that hold on all of `must`. Sufficient literals go to `found`; the other useful
+    # literals are kept in `code`, with the cells of `never` where they hold in `rest`.
     n, count, bound = 0, 0, 1e9
     for t in range(len(bits)):
         for negated in range(2):
@@ -153,7 +158,7 @@ def _disjoint(a, b):
 
 @kernel
 def region_of(bits, codes):
-    """The cells where a conjunction holds, (words,)."""
+    """The cells where a conjunction of literals holds, (words,)."""
     region = np.full(bits.shape[1], ~np.uint64(0))
     for code in codes:
         if code >= 0:
@@ -165,7 +170,10 @@ def region_of(bits, codes):
 
 @kernel
 def all_right(bits, rows, wrong, wrong_default):
-    """For each conjunction (n, 3): it avoids `wrong`, and its complement `wrong_default`."""
+    """For each conjunction (n, 3): True if no cell is coloured wrongly, (n,).
+
+    The conjunction must hold on no cell of `wrong`, and must hold on all of `wrong_default`.
+    """
     hits = np.ones(len(rows), np.bool_)
     for i in range(len(rows)):
         for k in range(len(wrong)):
@@ -184,7 +192,7 @@ def all_right(bits, rows, wrong, wrong_default):
 
 @kernel
 def fingerprints(bits, rows, valid, start):
-    """A hash of each clause's answers on the words from `start`, (n,)."""
+    """A hash of the cells where each clause holds, over the words from `start`, (n,)."""
     prints = np.zeros(len(rows), np.uint64)
     for i in range(len(rows)):
         code_hash = np.uint64(1469598103934665603)

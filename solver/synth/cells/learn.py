@@ -1,11 +1,13 @@
 """Learning cell rules: every short list of clauses that explains all training cells.
 
-A leaf is a constant or a feature to copy; a vocabulary is a small set of leaves of which, at
-every training cell, at least one is right. Cells where only one of them is right have to be
-separated from those where it is wrong: a clause is a conjunction of up to three tests that
-does. All clauses of nearly minimal cost are kept (a version space), weighted by 2^-cost, so
-what they say about a new grid is a vote. Leaving a demonstration out and asking what share
-of the votes would have predicted it tells how far a vocabulary can be trusted.
+A leaf is a function that colours a cell (see `cells.leaves`). A vocabulary is a small set of
+leaves; at every training cell, at least one leaf of the set is right. A clause is a conjunction
+of up to three tests. The clause of a leaf separates the cells where only this leaf is right from
+the cells where this leaf is wrong.
+
+All clauses of nearly minimal cost are kept (a version space). Rules vote on a new grid with
+weights 2^-cost. Leave-one-out tests a vocabulary: the share of the votes that predict a
+demonstration left out says how much the vocabulary can be trusted.
 """
 
 from __future__ import annotations
@@ -22,38 +24,46 @@ from solver.synth.cells.leaves import Leaves
 from solver.synth.cells.tests import Bits, Cells, Tests
 from solver.synth.cells.tree import Rule, negate
 
-SLACK = 9.0  # bits above the best clause that still get a vote
+SLACK = 9.0  # bits; a clause costs at most this much more than the best clause to have a vote
 MAX_CLAUSES = 300
 MAX_BATCHES = 40
 MAX_VOCABULARIES = 40
 MAX_COVERS = 1000
-MAX_GROUPS = 30  # distinct answers of one batch
+MAX_GROUPS = 30  # distinct answers of a batch
 BEAM = 3  # clauses tried at each step of a longer list
 WORST = 6.0  # bits charged for a demonstration that no kept rule predicts
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One clause of a list: where `region` holds, the colour is that of `leaf`."""
+    """A clause of a list: the leaf colours the cells of `region`.
 
-    codes: tuple[int, ...]  # 2 * test + (1 if negated); -1 for none
-    region: Bits  # over the words of all grids
+    codes: literals as 2 * test + (1 if negated); -1 for no literal.
+    region: the cells where the clause holds, over the words of all grids.
+    """
+
+    codes: tuple[int, ...]
+    region: Bits
     leaf: int
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Rules that differ in one clause: the steps of `head`, then `rows[i]` -> `leaf`, else
-    `default`. `costs[i]` is the description length of the whole rule, in bits."""
+    """Rules that differ in one clause only.
+
+    Rule i is the steps of `head`, then the clause `rows[i]` -> `leaf`, else `default`.
+    rows: codes of literals, (n, 3).
+    costs: description lengths of whole rules in bits, (n,).
+    """
 
     head: tuple[Step, ...]
-    rows: NDArray[np.int64]  # (n, 3) codes
+    rows: NDArray[np.int64]
     leaf: int
     default: int
     costs: NDArray[np.float64]
 
     def hits(self, tests: Tests, wrong: Bits, held: Bits) -> NDArray[np.bool_]:
-        """For each rule, whether it is right on all cells of `held` (train words)."""
+        """For each rule: True if it is right on all cells of `held` (train words), (n,)."""
         rest = held
         for step in self.head:
             region = step.region[: len(held)]
@@ -67,7 +77,7 @@ class Batch:
 
 
 def as_rule(batch: Batch, i: int, tests: Tests, leaves: Leaves) -> Rule:
-    """The readable form of one learned rule."""
+    """The readable form of rule i of a batch."""
     rule = leaves.rules[batch.default]
     steps = [(step.codes, step.leaf) for step in batch.head]
     steps.append((tuple(batch.rows[i].tolist()), batch.leaf))
@@ -85,7 +95,10 @@ def _literal(tests: Tests, code: int) -> Rule:
 
 
 def vocabularies(leaves: Leaves, limit: int) -> list[tuple[float, tuple[int, ...]]]:
-    """Minimal sets of leaves that explain every training cell, cheapest first."""
+    """At most `limit` minimal sets of leaves that explain every training cell, with their bits.
+
+    The cheapest sets come first. Sets of 4 to 6 leaves are sought only if there are no smaller.
+    """
     found: list[tuple[float, tuple[int, ...]]] = []
     for size in range(1, 7):
         if len(leaves.rules) == 0 or (size >= 4 and found):
@@ -100,7 +113,7 @@ def vocabularies(leaves: Leaves, limit: int) -> list[tuple[float, tuple[int, ...
 def learn(
     tests: Tests, leaves: Leaves, chosen: tuple[int, ...], cells: Bits, deadline: Deadline
 ) -> list[Batch]:
-    """Rules over the chosen leaves that are right on all of `cells` (train words)."""
+    """Rules over the chosen leaves that are right on all cells of `cells` (train words)."""
     for leaf in chosen:
         if not (cells & leaves.wrong[leaf]).any():
             cost = leaves.costs[leaf : leaf + 1]
@@ -128,7 +141,7 @@ def _learn_two(tests: Tests, leaves: Leaves, chosen: tuple[int, ...], cells: Bit
     found = []
     for leaf, default in (chosen, chosen[::-1]):
         rows, costs = _split(tests, leaves, leaf, (default,), cells)
-        if default == chosen[0]:  # single tests were found in the other order
+        if default == chosen[0]:  # the other order, with the test negated, found single tests
             several = rows[:, 1] >= 0
             rows, costs = rows[several], costs[several]
         if len(rows):
@@ -152,7 +165,11 @@ def _cheapest(found: list[Batch]) -> list[Batch]:
 def _split(
     tests: Tests, leaves: Leaves, leaf: int, others: tuple[int, ...], cells: Bits
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Clauses that hold where only `leaf` is right, and nowhere it is wrong; their costs."""
+    """Codes (n, 3) and costs (n,) of clauses that separate a leaf from the others.
+
+    A clause holds on all cells where every other leaf is wrong, and on no cell where `leaf` is
+    wrong. There are no clauses if the leaf is needed nowhere.
+    """
     must = cells & np.bitwise_and.reduce(leaves.wrong[list(others)], axis=0)
     never = cells & leaves.wrong[leaf]
     busy = np.flatnonzero(must | never)
@@ -168,8 +185,11 @@ def _split(
 def predictions(
     tests: Tests, leaves: Leaves, batch: Batch, cells: Cells
 ) -> Iterator[tuple[int, float, NDArray[np.uint8]]]:
-    """The distinct answers of a batch: its cheapest rule's row, the bits of all rules that
-    give it together, and the colours of all cells (64 * words,)."""
+    """The distinct answers of a batch, at most `MAX_GROUPS`.
+
+    An answer is the row of its cheapest rule, the bits of all its rules together, and the
+    colours of all cells (64 * words,).
+    """
     prints = fingerprints(tests.bits, batch.rows, cells.valid, cells.train_words)
     order = np.argsort(batch.costs, kind="stable")
     groups: dict[int, list[int]] = {}
@@ -186,13 +206,13 @@ def predictions(
 
 
 def unpack(bits: Bits) -> NDArray[np.bool_]:
-    """The inverse of `pack` for one row."""
+    """The inverse of `pack` for a single row."""
     return np.unpackbits(bits.view(np.uint8), bitorder="little").view(np.bool_)
 
 
 @dataclass(frozen=True, eq=False)
 class Trusted:
-    """Rules over one vocabulary, and the bits they pay for what they failed to foresee."""
+    """Rules over a vocabulary, and the penalty in bits for failures in leave-one-out."""
 
     batch: Batch
     penalty: float
@@ -201,8 +221,11 @@ class Trusted:
 def trusted(
     tests: Tests, leaves: Leaves, cells: Cells, bound: float, deadline: Deadline
 ) -> Iterator[Trusted]:
-    """Rules that are right on all demonstrations and cost at most `bound` bits, or `SLACK`
-    more than the best: cheap vocabularies first."""
+    """Rules that are right on all demonstrations, cheap vocabularies first.
+
+    A vocabulary is dropped if its best rule and its penalty together cost more than `bound` bits.
+    The bound falls to `SLACK` bits above the best vocabulary so far.
+    """
     train = cells.valid[: cells.train_words]
     for bits, chosen in vocabularies(leaves, MAX_VOCABULARIES):
         if deadline.passed() or bits > bound:
@@ -225,10 +248,11 @@ def surprise(
     limit: float,
     deadline: Deadline,
 ) -> float:
-    """The bits by which rules learned without a demonstration miss it, over all of them.
+    """The penalty of a vocabulary in leave-one-out, in bits.
 
-    Each costs -log2 of the share of votes that predict it, at most `WORST`. The count stops
-    once it exceeds `limit`.
+    Rules are learned without a demonstration and then vote on this demonstration. A
+    demonstration costs -log2 of the share of the votes that predict it, at most `WORST`. The sum
+    stops once it exceeds `limit`.
     """
     lost = 0.0
     train = cells.valid[: cells.train_words]

@@ -1,8 +1,8 @@
-"""Leaves: the functions that colour a cell, and where each of them is wrong.
+"""Leaves: the functions that colour a cell, and the cells that each leaf colours wrongly.
 
-A leaf is a constant, a feature to copy, or a table from the values of a feature to colours
-(any other value keeps the cell's own colour). Tables are filled from the demonstrations;
-what a table knows from one demonstration alone does not count when that one is left out.
+A leaf is a constant, a feature to copy, or a table from values of a feature to colours. A value
+that a table lacks keeps the cell's own colour. Tables are filled from the demonstrations. In
+leave-one-out, an entry that only the demonstration left out supports does not count.
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ _EMPTY = 255
 
 @dataclass(frozen=True, eq=False)
 class Leaves:
-    """Output functions sorted by cost: `values` (J, 64 * words), `wrong` (J, train words).
+    """J leaves sorted by cost.
 
-    `wrong_held` is `wrong`, but each demonstration is judged by tables made without it.
+    costs: bits, (J,).
+    values: the colours that the leaves give to all cells, (J, 64 * words).
+    wrong: the training cells that the leaves colour wrongly, (J, train words).
+    wrong_held: as `wrong`, but each demonstration is coloured by tables made without it.
     """
 
     rules: tuple[Rule, ...]
@@ -46,7 +49,10 @@ class _Leaf:
 
 
 def enumerate_leaves(cells: Cells, targets: Sequence[NDArray[np.uint8]]) -> Leaves:
-    """Constants of the outputs, features to copy and tables, without duplicates."""
+    """Constants, features to copy and tables that are right at some training cell.
+
+    Of leaves with the same values everywhere, only the cheapest is kept.
+    """
     wanted = wanted_colors(cells, targets)
     total, train = len(wanted), 64 * cells.train_words
     found = []
@@ -77,7 +83,7 @@ def enumerate_leaves(cells: Cells, targets: Sequence[NDArray[np.uint8]]) -> Leav
 
 
 def wanted_colors(cells: Cells, targets: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """The colours of the demonstrations' outputs in the order of `cells`, 255 elsewhere."""
+    """The output colours of the demonstrations in the order of `cells`; 255 for other cells."""
     wanted = np.full(cells.table.shape[1], _EMPTY, dtype=np.uint8)
     for i, target in enumerate(targets):
         wanted[cells.grid(i)] = target.ravel()
@@ -90,7 +96,11 @@ def _wrong(values: NDArray[np.uint8], wanted: NDArray[np.uint8], cells: Cells) -
 
 
 def _tables(cells: Cells, wanted: NDArray[np.uint8]) -> list[_Leaf]:
-    """Tables that colour all cells right that are not already right in a plain way."""
+    """The `MAX_TABLES` cheapest tables that agree with a set of training cells.
+
+    The sets are all cells, the cells that change colour, and the cells that are not black in the
+    output.
+    """
     own = cells.table[INDEX["self"]]
     demo = np.zeros(len(wanted), dtype=np.int64)
     for i in range(cells.demos):
@@ -118,8 +128,11 @@ def _tables(cells: Cells, wanted: NDArray[np.uint8]) -> list[_Leaf]:
 
 @kernel
 def _fill_tables(table, chosen, wanted, demo):
-    """For each feature, the colour of each of its values, if all chosen cells agree (else no
-    entries), and the demonstration that an entry comes from (-1 if from several)."""
+    """The table of each feature: the colour (F, 256) of each value of the feature.
+
+    A feature has no entries (all 255) if two chosen cells of one value have different colours.
+    Also returns the demonstration (F, 256) that each entry comes from; -1 for several.
+    """
     colors = np.full((table.shape[0], 256), 255, np.uint8)
     owner = np.full((table.shape[0], 256), -1, np.int64)
     for f in range(table.shape[0]):

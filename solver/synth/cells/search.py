@@ -35,16 +35,19 @@ from solver.synth.cells.tests import enumerate_tests, gather
 from solver.synth.cells.tree import Rule, paint
 from solver.synth.program import INPUT, Call, Op, Solution
 
-WORST_COST = 48.0  # bits; of rules above it less than half are right
-STAGE_BITS = 6.0  # for a rule that is not checked on demonstrations left out
+WORST_COST = 48.0  # bits; fewer than half of the rules above this cost are right
+STAGE_BITS = 6.0  # extra cost of a rule that leave-one-out does not check
 MAX_STAGES = 16
-MAX_ANSWERS = 8  # distinct answers of one frame
+MAX_ANSWERS = 8  # distinct answers of a frame
 
 
 def cell_rule(
     grid: Grid, rule: tuple[Any, ...], frame: str, background: str, times: int
 ) -> Grid | None:
-    """Colour every cell of the output by a rule, `times` times."""
+    """Colour every cell of the output by a rule, `times` times.
+
+    None if the frame does not fit or the rule copies a colour that is absent.
+    """
     cells = grid
     for _ in range(times):
         result = framed(cells, frame, background)
@@ -59,7 +62,10 @@ def cell_rule(
 
 
 def cell_rule_repeated(grid: Grid, rule: tuple[Any, ...], background: str) -> Grid | None:
-    """Colour every cell by a rule again and again until nothing changes."""
+    """Colour every cell by a rule repeatedly until nothing changes.
+
+    None if `MAX_STEPS` steps are not enough, or if the rule copies a colour that is absent.
+    """
     return repeat(grid, rule, background, MAX_STEPS)
 
 
@@ -71,7 +77,11 @@ OPS = {
 
 
 def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
-    """Cell rules that reproduce every demonstration, most trusted first."""
+    """Cell rules that reproduce every demonstration.
+
+    Frames are searched first, the best answers of each frame first. Then come repeated rules if
+    the task keeps the shapes of its grids, and then rules over states of the grid search.
+    """
     bound = WORST_COST
     for frame in candidate_frames(task):
         yield None
@@ -101,7 +111,7 @@ def prepare() -> None:
 def _search_staged(
     task: Task, background: str, bound: float, deadline: Deadline
 ) -> Iterator[Solution | None]:
-    """Rules applied until nothing changes, and rules that go on where such a rule ended."""
+    """Rules applied until nothing changes, and rules that continue where such a rule ended."""
     stages: list[Stage] = []
     for stage in iterated(task, background, bound - STAGE_BITS, deadline):
         if stage is not None and stage.progress == 1.0:
@@ -125,7 +135,7 @@ def _search_staged(
 def _search_states(
     task: Task, background: str, bound: float, deadline: Deadline
 ) -> Iterator[Solution | None]:
-    """Rules over the states that the grid search reaches."""
+    """Rules that copy or ask about colours of states that the grid search reaches."""
     states: list[State] = []
     for step in reachable(task, deadline):
         states = states if step is None else step
@@ -149,9 +159,9 @@ def _search_states(
 def search_frame(
     task: Task, frame: str, background: str, source: Call, bound: float, deadline: Deadline
 ) -> list[Solution]:
-    """Answers of cell rules in one frame that cost at most `bound` bits, best first.
+    """Answers of cell rules in a frame that cost at most `bound` bits, best first.
 
-    `source` is the program that made the task's inputs out of the original ones.
+    `source` is the program that made the task's inputs out of the original inputs.
     """
     inputs = [pair.input for pair in task.train] + list(task.tests)
     views = [framed(grid, frame, background) for grid in inputs]
@@ -167,7 +177,10 @@ def search_frame(
 def learn_views(
     task: Task, views: Sequence[Framed], bound: float, deadline: Deadline
 ) -> list[tuple[Rule, tuple[Grid, ...], float]]:
-    """Rules over the features of all grids (demonstrations first): rule, outputs, bits."""
+    """Rules over features as (rule, outputs for the test inputs, bits), best first.
+
+    `views` are the features of all grids, demonstrations first. `bound` limits the bits.
+    """
     cells = gather([table for _, table in views], len(task.train))
     leaves = enumerate_leaves(cells, [pair.output for pair in task.train])
     tests = enumerate_tests(cells)
@@ -188,7 +201,12 @@ def learn_views(
 
 @dataclass
 class Votes:
-    """Distinct answers for the test inputs of the given shapes, and the weight behind each."""
+    """Distinct answers for the test inputs, and the weight of the votes for each answer.
+
+    shapes: output shapes of the test inputs.
+    weights: sum of 2^-bits over all rules, by answer.
+    best: bits, outputs, and batch and row of the cheapest rule, by answer.
+    """
 
     shapes: list[tuple[int, int]]
     weights: dict[bytes, float] = field(default_factory=dict)
@@ -197,15 +215,18 @@ class Votes:
     )
 
     def add(self, outputs: list[NDArray[np.uint8]], bits: float, rule: tuple[Batch, int]) -> None:
-        """Count rules that give `outputs` with a weight of 2^-bits; `rule` is one of them."""
+        """Add a weight of 2^-bits to the answer `outputs`; `rule` is a rule that gives it."""
         identity = b"".join(o.tobytes() for o in outputs)
         self.weights[identity] = self.weights.get(identity, 0.0) + 2.0**-bits
         if identity not in self.best or bits < self.best[identity][0]:
             self.best[identity] = (bits, outputs, rule)
 
     def answers(self) -> Iterator[tuple[tuple[Grid, ...], float, tuple[Batch, int]]]:
-        """The answers of most weight, with a cost in bits: the length of all their rules
-        together, and the share of the votes that went elsewhere."""
+        """The `MAX_ANSWERS` answers of most weight as (grids, cost, rule).
+
+        The cost is the bits of all rules of the answer together, plus -log2 of the answer's
+        share of the votes.
+        """
         total = sum(self.weights.values())
         for identity in sorted(self.weights, key=lambda k: -self.weights[k])[:MAX_ANSWERS]:
             _, outputs, rule = self.best[identity]

@@ -1,8 +1,8 @@
-"""Cell rules over what the grid search reaches: states of the right size become layers.
+"""Cell rules over states of the grid search: states of the right size become layers.
 
-The cheapest states that have the outputs' sizes are found first; a rule then sees, beside the
-features of the first grid, the colour that each of up to nine states has in the same place.
-So a tree decides cell by cell which of several programs is right.
+First the cheapest states with the sizes of the outputs are found. A rule then sees the features
+of a base grid, and the colours of up to nine states in the same place. A tree can therefore
+decide for each cell which of several programs is right.
 """
 
 from __future__ import annotations
@@ -32,7 +32,11 @@ _FIRST = INDEX["layer_0"]
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """A program, its grids for all inputs of the task (tests last), its length in bits."""
+    """A program with its grids for all inputs of the task.
+
+    grids: demonstrations first, then test inputs.
+    bits: length of the program.
+    """
 
     program: Call
     grids: tuple[Grid, ...]
@@ -40,7 +44,7 @@ class State:
 
 
 def layered(base: Grid, layers: tuple[Grid, ...], background: str) -> Features:
-    """Features of `base` with the colours of layers of its shape as `layer_0` and so on."""
+    """Features of `base`, with layers of the same shape as `layer_0`, `layer_1` and so on."""
     table = features(base, background)
     for i, layer in enumerate(layers):
         table[_FIRST + i] = layer.ravel()
@@ -50,7 +54,10 @@ def layered(base: Grid, layers: tuple[Grid, ...], background: str) -> Features:
 def cell_rule_layers(
     base: object, layers: tuple[Any, ...], rule: Rule, background: str
 ) -> Grid | None:
-    """Colour every cell of `base` by a rule that sees other grids of its shape."""
+    """Colour every cell of `base` by a rule that sees other grids of the same shape.
+
+    None if a shape differs or the rule copies a colour that is absent.
+    """
     first = as_output(base)
     others = [as_output(layer) for layer in layers]
     if first is None or any(o is None or o.shape != first.shape for o in others):
@@ -64,7 +71,10 @@ OPS = {"cell_rule_layers": Op(cell_rule_layers, "colours every cell by a rule ov
 
 
 def reachable(task: Task, deadline: Deadline) -> Iterator[list[State] | None]:
-    """The cheapest distinct states that have the size of every output; None while it looks."""
+    """The cheapest distinct states that have the size of every output.
+
+    None is yielded while the search runs; the list of states comes last.
+    """
     rule = next(iter(size_rules(task)), None)
     run = gr.new_run(task, rule)
     status = MORE
@@ -99,7 +109,10 @@ def _fitting(run: gr.GridSearch, task: Task) -> list[State]:
 
 
 def batches(task: Task, states: list[State]) -> Iterator[tuple[State, list[State]]]:
-    """The base and the layers of each rule to be learned."""
+    """A base and up to nine layers for each rule to learn.
+
+    The base is the input if the task keeps the shapes of its grids, else the cheapest state.
+    """
     inputs = tuple(pair.input for pair in task.train) + task.tests
     same = all(pair.input.shape == pair.output.shape for pair in task.train)
     base = State(INPUT, inputs, 0.0) if same else (states[0] if states else None)
@@ -115,7 +128,7 @@ def _alike(a: State, b: State) -> bool:
 
 
 def used_layers(rule: Rule, layers: list[State]) -> tuple[Rule, list[State]]:
-    """The rule with its layers numbered from 0 without gaps, and the states they are."""
+    """The rule with the layers that it uses numbered from 0, and the states of these layers."""
     names = sorted({name for name in _names(rule) if name.startswith("layer_")})
     known = [name for name in names if name[6:].isdecimal() and int(name[6:]) < len(layers)]
     renamed = {name: f"layer_{i}" for i, name in enumerate(known)}

@@ -1,9 +1,9 @@
-"""The questions a cell rule may ask, each answered for all cells of a task at once.
+"""The tests that a cell rule may use, each answered for all cells of a task at once.
 
-A test compares a feature with a number (`==`, `<=`) or two features with each other. Its
-answers are a bit vector over the cells of every demonstration and test input; each grid
-starts at a fresh 64-bit word, so a part of the grids is a range of words. Tests that give
-the same answers everywhere are one test: the cheapest name stands for all.
+A test compares a feature with a number (`==`, `<=`) or two features with each other. The
+answers are a bit vector over the cells of every demonstration and test input. Each grid starts
+at a new 64-bit word, so that consecutive grids are a range of words. Of tests with the same or
+opposite answers everywhere, only the cheapest is kept.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Test = tuple[str, str, "str | int"]  # (feature, "==" or "<=", number or feature
 _EQUAL, _AT_MOST, _SAME, _LESS = 0, 1, 2, 3
 _COLOR_ROWS = np.array([f.color for f in FEATURES])
 _BITS = np.array([f.bits for f in FEATURES])
-_CONSTANT_BITS = 2.0  # one of the few colours of a task
-MAX_VALUES = 12  # a number feature of more values is asked about its extremes
+_CONSTANT_BITS = 2.0  # a choice of one of the few colours of a task
+MAX_VALUES = 12  # of more values of a number feature, only the extremes are tested
 
 
 def _pairs() -> list[tuple[int, int, float]]:
@@ -37,7 +37,7 @@ def _pairs() -> list[tuple[int, int, float]]:
 
 
 def _pair_bits(a: int, b: int) -> float:
-    """What comparing two colour features costs; infinite where it makes little sense."""
+    """Bits of a comparison of two colour features; infinite if the pair makes little sense."""
     if a == INDEX["self"]:
         return float(_BITS[b] + 0.5)
     family, other = FEATURES[a].family, FEATURES[b].family
@@ -65,10 +65,13 @@ _PAIRS = _pairs()
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """All cells of a task, demonstrations first: `table` (F, 64 * words), padded by zeros.
+    """All cells of a task, demonstrations first.
 
-    `starts[i]` is the first word of grid i, `starts[-1]` the number of words; the first
-    `demos` grids are demonstrations; `valid` has the bits of cells that exist.
+    table: features (F, 64 * words), each grid padded by zeros to whole words.
+    starts: the first word of each grid; `starts[-1]` is the number of words.
+    sizes: the number of cells of each grid.
+    demos: the number of demonstrations.
+    valid: the bits of cells that exist, (words,).
     """
 
     table: Features
@@ -78,7 +81,7 @@ class Cells:
     valid: Bits
 
     def grid(self, i: int) -> slice:
-        """The columns of `table` that are the cells of grid i."""
+        """The columns of `table` with the cells of grid i."""
         return slice(64 * self.starts[i], 64 * self.starts[i] + self.sizes[i])
 
     @property
@@ -88,7 +91,7 @@ class Cells:
 
 
 def gather(tables: Sequence[Features], demos: int) -> Cells:
-    """Join the feature tables of a task's grids, `demos` demonstrations first."""
+    """Join the feature tables (F, H * W) of a task's grids, `demos` demonstrations first."""
     sizes = tuple(table.shape[1] for table in tables)
     starts = [0]
     for size in sizes:
@@ -104,13 +107,20 @@ def gather(tables: Sequence[Features], demos: int) -> Cells:
 
 @dataclass(frozen=True, eq=False)
 class Tests:
-    """Tests sorted by cost: `bits[t]` the answers of test t, `costs[t]` its length in bits."""
+    """T tests sorted by cost.
+
+    kinds: codes of the comparisons, (T,).
+    first: indices of the left features, (T,).
+    second: indices of the right features, or numbers, (T,).
+    costs: lengths of the tests in bits, (T,).
+    bits: answers of the tests, (T, words).
+    """
 
     kinds: NDArray[np.int64]
     first: NDArray[np.int64]
     second: NDArray[np.int64]
     costs: NDArray[np.float64]
-    bits: Bits  # (T, words)
+    bits: Bits
 
     def name(self, t: int) -> Test:
         """The readable form of test t."""

@@ -1,4 +1,4 @@
-"""Cell rules as values: nested tuples that say how to colour a cell.
+"""Cell rules as values: nested tuples that describe the colour of a cell.
 
     rule  = ("const", 3) | ("copy", feature) | ("if", test, rule, rule)
             | ("map", feature, ((value, colour), ...))      other values keep their colour
@@ -24,14 +24,14 @@ _COMPARE = {"==": operator.eq, "!=": operator.ne, "<=": operator.le, ">": operat
 
 
 def negate(test: Rule) -> Rule:
-    """The opposite of a plain test."""
+    """The opposite of a test with `==` or `<=`."""
     return (test[0], NEGATED[test[1]], test[2])
 
 
 def paint(rule: Rule, table: Features) -> NDArray[np.uint8]:
-    """The colour of every cell, (N,); over 9 where the rule copies what is not there.
+    """The colour of every cell, (N,); more than 9 if the rule copies a colour that is absent.
 
-    Raises `ValueError` if the rule is not of the form the module describes.
+    Raises `ValueError` if the rule does not have the form in the module's docstring.
     """
     match rule:
         case ("const", int(color)):
@@ -50,7 +50,10 @@ def paint(rule: Rule, table: Features) -> NDArray[np.uint8]:
 
 
 def holds(test: Rule, table: Features) -> NDArray[np.bool_]:
-    """Where a test holds, (N,). Raises `ValueError` if it is no test."""
+    """True for every cell where a test holds, (N,).
+
+    Raises `ValueError` if the test does not have the form in the module's docstring.
+    """
     match test:
         case ("and", *parts):
             both: NDArray[np.bool_] = np.all([holds(part, table) for part in parts], axis=0)

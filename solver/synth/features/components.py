@@ -1,8 +1,11 @@
-"""Cell features of the components a cell belongs to.
+"""Cell features of the components that a cell belongs to.
 
-Three ways of cutting a grid: `c4` one colour and 4 neighbours (the background's regions too),
-`c8` one colour and 8 neighbours, `x8` all that is not background and 8 neighbours. A cell
-outside every component of a kind has 255 for numbers and `OUT` for colours.
+There are three kinds of components:
+- `c4`: cells of one colour, background included, joined by 4 neighbours;
+- `c8`: cells of one colour, background included, joined by 8 neighbours;
+- `x8`: cells of any colours except the background, joined by 8 neighbours.
+
+A cell in no component of a kind has 255 for numbers and `OUT` for colours.
 """
 
 from __future__ import annotations
@@ -70,9 +73,9 @@ def component_features(g, back, table):
 
 @kernel
 def label(g, back, kind):
-    """Component numbers 1..n of a grid (H, W), 0 for cells in none, and n.
+    """Component numbers 1..n of the cells of a grid (H, W), and n; 0 for cells in no component.
 
-    Kinds as in the module's text: 0 is `c4`, 1 is `c8`, 2 is `x8`.
+    `kind` is 0 for `c4`, 1 for `c8`, 2 for `x8` (see the module's docstring).
     """
     h, w = g.shape
     labels = np.zeros((h, w), np.int64)
@@ -142,7 +145,7 @@ def _properties(g, back, labels, n, mixed):
 
 @kernel
 def _touch(g, back, labels, p, y, x):
-    # The one colour (besides the background) next to a component: -1 none yet, OUT several.
+    # The colour next to a component, except the background: -1 for none yet, OUT for several.
     h, w = g.shape
     i = labels[y, x]
     for d in range(0, 8, 2):
@@ -170,7 +173,7 @@ def _shape(labels, p, i):
 
 @kernel
 def _holes(labels, p, i):
-    # Regions of other cells (4 neighbours) inside the box that do not reach its rim.
+    # Regions of other cells (4 neighbours) inside the box that do not reach the rim of the box.
     top, left = p[i, 24], p[i, 25]
     h, w = p[i, 1] + 2, p[i, 2] + 2
     if p[i, 7] or h < 5 or w < 5:
@@ -201,7 +204,8 @@ def _holes(labels, p, i):
 
 @kernel
 def _relate(p, n, back):
-    # Ranks by size among components of foreground colours, and how many are alike.
+    # Ranks by size, and numbers of similar components. Foreground components are compared with
+    # each other, background components with all.
     for i in range(1, n + 1):
         for j in range(1, n + 1):
             if p[j, COLOR] != back or p[i, COLOR] == back:

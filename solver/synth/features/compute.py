@@ -1,9 +1,10 @@
-"""Features of cells: what a learned cell rule may ask about, and copy.
+"""Features of cells: numbers that a learned cell rule may ask about and copy.
 
-Every feature is one number a cell, kept as uint8. Colour features hold 0..9, or `OUT` where
-there is no such cell; they can be compared with each other and copied to the output. Number
-features are saturated counts and distances. The features of a grid are an array
-(len(FEATURES), H * W), filled by compiled kernels, one for each family of names.
+Every feature is one uint8 number for each cell. A colour feature is 0..9, or `OUT` if there is
+no such cell; colour features can be compared with each other and copied to the output. A number
+feature is a saturated count or distance. The features of a grid are an array
+(len(FEATURES), H * W). Each family of names has a function that fills the family's rows. Rows of
+the frame family are filled by `cells.frames`, `cells.states` and `layers`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from solver.synth.features.patterns import pattern_features
 from solver.synth.features.table import ABSENT, FEATURES, START, Features
 from solver.synth.jit import kernel
 
-NONE = 31  # "nothing in sight" among distances
+NONE = 31  # the distance if nothing is in sight
 
 
 def features(grid: Grid, background: str = "0") -> Features:
@@ -40,9 +41,6 @@ def features(grid: Grid, background: str = "0") -> Features:
     component_features(g, back, table[START["component"] :])
     part_features(g, table[START["part"] :])
     return table.reshape(len(FEATURES), -1)
-
-
-# Offsets clockwise from north, as in `_AROUND`.
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Crops: named boxes of a grid that an output may be a picture of."""
+"""Crops: named boxes of a grid that may be cut out as the output."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Box = tuple[int, int, int, int]  # top, bottom (exclusive), left, right (exclusi
 
 
 def crops(grid: Grid) -> Mapping[str, Box]:
-    """All named boxes of a grid that exist and are smaller than it."""
+    """All named boxes that a grid has, except empty boxes and the whole grid."""
     return _crops(grid.shape, grid.tobytes())
 
 
-@functools.lru_cache(maxsize=256)  # frames ask for one box after another of the same grids
+@functools.lru_cache(maxsize=256)  # frames ask for many boxes of the same grids
 def _crops(shape: tuple[int, int], cells: bytes) -> Mapping[str, Box]:
     grid = np.frombuffer(cells, np.uint8).reshape(shape)
     found: dict[str, Box] = {}

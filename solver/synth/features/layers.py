@@ -1,4 +1,4 @@
-"""Cell features of layers: grids of one shape laid over each other."""
+"""Cell features of layers: grids of the same shape that lie over each other."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from solver.synth.features.neighbours import OUT
 from solver.synth.features.table import INDEX, Features
 
-LAYERS = 9  # of which a rule sees the colours
+LAYERS = 9  # layers whose colours a rule sees
 
 
 def fill_layers(table: Features, layers: NDArray[np.uint8]) -> Features:
-    """Fill the layer rows of a table (F, h * w) from layers (n, h, w), and return it."""
+    """Fill the layer rows of a table (F, h * w) from layers (n, h, w); returns the table."""
     flat = layers.reshape(len(layers), -1)
     filled = flat != 0
     first = np.where(filled.any(axis=0), _pick(flat, filled.argmax(axis=0)), OUT)

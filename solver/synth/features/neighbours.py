@@ -1,8 +1,9 @@
-"""Cell features of what is around a cell: boxes it lies in, the component next to it, uniform
-squares, and the same place of template components.
+"""Cell features of the surroundings of a cell.
 
-The kernels read the property matrix of components that `cell_components` fills, one row a
-component (row 0 is empty), with the columns named here.
+The surroundings are the box around the cell, the component next to the cell, uniform squares,
+and the same place in template components. The kernels read the property matrix of components
+that `components` fills. The matrix has a row for each component (row 0 is empty) and the columns
+named here.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from solver.synth.jit import kernel
 OUT = 10  # "no such cell" among colour features
 LOST = 255
 
-# Columns of the property matrix; 0..20 are the first names of `cell_components._NUMBERS`.
+# Columns of the property matrix; columns 0..20 are the first names of `components._NUMBERS`.
 COLOR, MINOR, TOUCHED, TOP, LEFT, BOTTOM, RIGHT, SHAPE = 21, 22, 23, 24, 25, 26, 27, 28
 
 # Offsets to the eight neighbours, clockwise from north.
@@ -41,7 +42,12 @@ NEIGHBOUR_FEATURES = [(name, color, 4.0 if color else 5.0) for name, color in _B
 
 @kernel
 def boxes(g, back, labels, p, n, table):
-    """The smallest box of a component around each cell, and the grid's extreme components."""
+    """Fill the `_BOX` rows of a table for a grid (H, W) and its components of kind `c8`.
+
+    Most features describe the smallest box of a foreground component around the cell. The others
+    are the number of foreground components, the colours of extreme components, and the last other
+    colour inside the box of the cell's own component.
+    """
     h, w = g.shape
     largest, smallest, count, odd = 0, 0, 0, 0
     table[0] = OUT
@@ -72,7 +78,8 @@ def boxes(g, back, labels, p, n, table):
 
 @kernel
 def _draw_box(g, back, p, i, table):
-    # Write a component's box where no smaller one is; its last colour besides its own.
+    # Write a component's box where there is no smaller box yet. Returns the last colour inside
+    # the box besides the component's colour and the background; OUT if there is none.
     top, left, bottom, right = p[i, TOP], p[i, LEFT], p[i, BOTTOM], p[i, RIGHT]
     area, inside = min(p[i, 1] * p[i, 2], 254), np.int64(OUT)
     for y in range(top, bottom + 1):
@@ -92,7 +99,11 @@ def _draw_box(g, back, p, i, table):
 
 @kernel
 def next_to(g, back, labels, p, table):
-    """Properties of the largest foreground component among a cell's neighbours."""
+    """Fill the first 14 `_NEXT` rows of a table: the component next to each cell.
+
+    This component is the largest foreground component among the 8 neighbours of the cell, except
+    the cell's own component.
+    """
     h, w = g.shape
     cells = np.zeros(10, np.int64)
     for y in range(h):
@@ -126,7 +137,7 @@ def next_to(g, back, labels, p, table):
 
 @kernel
 def squares(g, table):
-    """Whether the cell lies in a 2 x 2, or 3 x 3, square of one colour."""
+    """Fill two rows of a table: 1 for cells in a 2 x 2 (3 x 3) square of one colour."""
     h, w = g.shape
     for k in range(2):
         side = k + 2
@@ -141,7 +152,11 @@ def squares(g, table):
 
 @kernel
 def templates(g, labels, p, n, table):
-    """The colour at the same place of the component of most colours, and of the largest."""
+    """Fill two rows of a table: the colours at the same place of two template components.
+
+    The templates are the component with most colours in its box, and the largest component.
+    Places are compared from the top left corners of the boxes.
+    """
     h, w = g.shape
     most, largest, best = 0, 0, 0
     for i in range(1, n + 1):

@@ -1,7 +1,8 @@
-"""Cell features of the parts between separator lines: where a cell is in its part, what its
-part holds, and what stands in the same place of the other parts.
+"""Cell features of the parts between separator lines.
 
-All rows are constant in a grid without equal parts between full lines.
+The features describe the place of a cell in its part, the contents of the part, and the colours
+in the same place of the other parts. All rows are constant in a grid without equal parts between
+full lines.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def part_features(grid: Grid, table: NDArray[np.uint8]) -> None:
 def _measure(
     cells: NDArray[np.uint8],
 ) -> tuple[dict[str, NDArray[np.int64]], dict[str, int]]:
-    """Numbers of each part, and the indices of the parts that stand out."""
+    """Numbers (n,) of the parts (n, h, w) by feature, and indices of extreme parts by key."""
     flat = cells.reshape(len(cells), -1)
     filled = (flat != 0).sum(axis=1)
     colors = np.array([len(np.unique(part)) for part in flat])

@@ -1,8 +1,9 @@
-"""Cell features of patterns: symmetric partners and periods, each with its colour there.
+"""Cell features of patterns: the colours of symmetric partners, and of periodic tilings.
 
-The axes of a grid are found by trying them all: the one under which most cells that are not
-background agree. A period is the smallest lattice under which each class of cells shows one
-colour besides a hidden one; the hidden colour is what a defect or a mask is painted with.
+The axes of a grid are found by trying all axes in its middle half. The best axis maximizes the
+pairs of equal cells minus twice the pairs of different cells; pairs of background do not count. A
+period is the smallest lattice under which each class of cells has one colour besides a hidden
+colour. The hidden colour is the colour of a defect or a mask.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def pattern_features(g, back, table):
 
 @kernel
 def _box_turns(g, table, y, x, top, left, bottom, right):
-    # The partners of a cell when a square box is transposed or turned.
+    # The partners of a cell if a square box is transposed or turned.
     a, b = y - top, x - left
     table[0, y, x] = _at(g, top + b, left + a)
     table[1, y, x] = _at(g, bottom - b, right - a)
@@ -80,7 +81,7 @@ def _box_turns(g, table, y, x, top, left, bottom, right):
 
 @kernel
 def _fall(g, back, fallen, down, far):
-    # All cells slid along columns (`down`) or rows, to the far or the near side.
+    # All foreground cells slide along columns (`down`) or rows, to the far or the near side.
     h, w = g.shape
     fallen[:] = back
     lines, size = (w, h) if down else (h, w)
@@ -105,7 +106,7 @@ def _at(g, y, x):
 
 @kernel
 def _partner(g, y, x, yy, xx):
-    # The first partner of another colour under the two axes, their product, and the diagonal.
+    # The first partner of another colour under the two axes, their product and the diagonals.
     own = g[y, x]
     for color in (_at(g, y, xx), _at(g, yy, x), _at(g, yy, xx)):
         if color != OUT and color != own:
@@ -131,7 +132,7 @@ def _box(g, back):
 
 @kernel
 def _axis(g, back):
-    # Twice the column of the best mirror axis: the sum of a cell's column and its partner's.
+    # Twice the column of the best mirror axis, the sum of the columns of a cell and its partner.
     h, w = g.shape
     best, best_score = w - 1, -1000000
     for total in range(w // 2, 2 * w - 2 - w // 2 + 1):
@@ -158,7 +159,7 @@ def _tiles(g):
             counts[g[y, x]] += 1
     best = np.full((h, w), OUT, np.uint8)
     best_size = h * w
-    # Lattices: rows shift by `py` with a skew of `skew` columns, columns by `px`.
+    # A lattice has periods of `py` rows and `px` columns; each row is shifted by `skew` columns.
     for hidden in range(10):
         if counts[hidden] == 0:
             continue

@@ -1,4 +1,4 @@
-"""Names of cell features: families of (name, whether its values are colours, bits to ask)."""
+"""Names of cell features: families of (name, True if values are colours, bits of a test)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ Features = NDArray[np.uint8]  # (F, H * W)
 
 @dataclass(frozen=True)
 class Feature:
-    """A name, whether its values are colours, and the bits it costs to ask about it."""
+    """A cell feature.
+
+    color: True if the values are colours, False if they are numbers.
+    bits: cost of a test of the feature.
+    """
 
     name: str
     color: bool
@@ -70,7 +74,7 @@ _GLOBAL = [
     ("color_cells", False, 5.0), ("colors", False, 5.0), ("height", False, 6.0),
     ("width", False, 6.0),
 ]  # fmt: skip
-# Rows that only some frames fill (`cell_frames`); elsewhere they are constant.
+# Rows that only some frames (`cells.frames`) and states (`cells.states`) fill; elsewhere constant.
 _FRAME = (
     [("inner", True, 2.5), ("swing", True, 2.5), ("copy_row", False, 3.0)]
     + [("copy_column", False, 3.0), ("copy_sum", False, 4.5), ("copy_sum_mod2", False, 3.5)]
