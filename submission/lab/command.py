@@ -1,4 +1,4 @@
-"""The command `arcsub lab`: a run's candidates under other choices, or answered anew."""
+"""The command `arcsub lab`: scores of a run's candidates under other choices, or new answers."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def run_lab(
     out: str | None = None,
     seed: int = 0,
 ) -> None:
-    """Print what the run's candidates are worth under other choices.
+    """Print the scores of a run's candidates under other choices.
 
-    With `selector`, `ensemble` or `out`, answer anew by these alone, and write the submission
-    to `out`.
+    With `selector`, `ensemble` or `out`, compute one new submission instead. `selector` and
+    `ensemble` replace the run's own settings. `out` is the file that the submission is written to.
 
     Raises `DataError` for a folder without a run, an unknown name, or a file that cannot be
     written.
@@ -71,7 +71,7 @@ def _heading(run: History) -> Iterator[str]:
 
 
 def reproduction(run: History) -> str:
-    """Whether the run's own settings lead to the submission that it left."""
+    """A sentence that compares the run's submission with the answers by the run's own settings."""
     answers, path = answer_run(run), run.folder / SUBMISSION
     try:
         left = path.read_bytes()
@@ -112,7 +112,10 @@ def _answer_anew(run: History, selector: str | None, ensemble: str | None, out: 
 
 
 def _check(path: Path, run: History) -> None:
-    """Raise `DataError` if a submission cannot be written there, or should not be."""
+    """Raise `DataError` if a submission cannot be written to a path.
+
+    Also raises `DataError` for the run's own submission, which must not be replaced.
+    """
     check_output(path, "submission", reads(read_submission))
     if os.path.realpath(path) == os.path.realpath(run.folder / SUBMISSION):
         raise DataError(f"--out {path}: is the submission of the run itself; name another file")

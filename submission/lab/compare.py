@@ -1,7 +1,7 @@
-"""`arcsub compare`: runs over the same tasks, against the first of them.
+"""`arcsub compare`: runs over the same tasks, each compared with the first run.
 
-Runs are paired task by task, so that what the tasks differ in, most of the spread of a score,
-falls out of the comparison.
+Runs are paired task by task. Differences between tasks make most of the spread of a score, and
+pairing removes these differences from the comparison.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from submission.runs.stats import Difference, Scores, difference
 
 @dataclass(frozen=True)
 class Entry:
-    """One run among those compared, on the tasks that all of them have.
+    """One of the compared runs, on the tasks that all these runs have.
 
-    scores: (T,), the fraction of each task's test inputs solved. work_s: seconds that its workers
-    spent on these tasks.
+    scores: (T,), the fraction of each task's test inputs that are solved.
+    work_s: seconds that the run's workers spent on these tasks.
     """
 
     name: str
@@ -34,14 +34,18 @@ class Entry:
 
     @property
     def per_solved_s(self) -> float | None:
-        """Seconds of work for each task solved."""
+        """Seconds of work for each solved task; None if no task is solved."""
         solved = float(self.scores.sum())
         return self.work_s / solved if solved else None
 
 
 @dataclass(frozen=True)
 class Contest:
-    """A run against the first: `gained` and `lost` are the tasks it does better and worse on."""
+    """A run compared with the first run.
+
+    gained: ids of the tasks with a higher score than in the first run.
+    lost: ids of the tasks with a lower score than in the first run.
+    """
 
     entry: Entry
     change: Difference
@@ -50,7 +54,7 @@ class Contest:
 
     @property
     def verdict(self) -> str:
-        """What may be said of the two."""
+        """The result of the comparison, in words."""
         if not self.change.significant:
             needed = self.change.needed
             told = f"; {needed} tasks like these would tell" if needed else ""
@@ -60,9 +64,10 @@ class Contest:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs compared on their common tasks, each against the first. `seed` is the bootstrap's.
+    """Runs compared on their common tasks, each with the first run.
 
-    left_out: for each run, how many of its tasks another has not.
+    left_out: for each run, the number of its tasks that another run lacks.
+    seed: the seed of the bootstrap.
     """
 
     tasks: tuple[Task, ...]
@@ -74,10 +79,10 @@ class Comparison:
 
 
 def compare(runs: Sequence[History], seed: int = 0) -> Comparison:
-    """Compare runs with the first.
+    """Compare runs with the first run.
 
-    Raises `DataError` if there are fewer than two, no common tasks, no known solutions, or a run's
-    submission cannot be read.
+    Raises `DataError` for fewer than two runs, without common tasks, and without known solutions.
+    Also raises `DataError` if a run's submission cannot be read, or does not fit a common task.
     """
     if len(runs) < 2:
         raise DataError("compare needs two runs or more")
@@ -96,7 +101,7 @@ def compare(runs: Sequence[History], seed: int = 0) -> Comparison:
 
 
 def _common(runs: Sequence[History]) -> tuple[Task, ...]:
-    """The tasks that all runs have, with the same grids, in the order of the first."""
+    """The tasks that all runs have, with the same grids, in the order of the first run."""
     others = [set(run.tasks) for run in runs[1:]]
     tasks = tuple(task for task in runs[0].tasks if all(task in other for other in others))
     if not tasks:
@@ -105,7 +110,7 @@ def _common(runs: Sequence[History]) -> tuple[Task, ...]:
 
 
 def _names(runs: Sequence[History]) -> list[str]:
-    """The folders' own names where those tell them apart, else their paths."""
+    """The last names of the runs' folders if all names differ, else the folders' paths."""
     short = [run.folder.resolve().name for run in runs]
     return short if len(set(short)) == len(runs) else [str(run.folder) for run in runs]
 
@@ -126,7 +131,10 @@ def _entry(
 
 
 def _work_s(run: History, tasks: Sequence[Task]) -> float:
-    """Seconds of work on some of a run's tasks; jobs over all count for each in equal parts."""
+    """Seconds of work on some of a run's tasks.
+
+    The seconds of jobs over all tasks are divided equally among the run's tasks.
+    """
     mine = {task.id for task in tasks}
     own = sum(j.record.cost_s for jobs in run.jobs for j in jobs if j.record.task in mine)
     return own + sum(record.cost_s for record in run.whole) * len(tasks) / len(run.tasks)
@@ -145,7 +153,7 @@ def _contest(
 
 
 def summary(found: Comparison) -> Iterator[str]:
-    """The comparison in sentences: for each run what it gained and lost, and what that says."""
+    """The comparison in sentences: for each run the verdict, and the tasks gained and lost."""
     first = found.entries[0].name
     yield f"{len(found.tasks)} tasks in common"
     for entry, left_out in zip(found.entries, found.left_out, strict=True):
@@ -165,7 +173,7 @@ def summary(found: Comparison) -> Iterator[str]:
 
 
 def circumstances(entry: Entry) -> str:
-    """The settings that most often make the difference."""
+    """The run's settings that most often cause a difference, in words."""
     config = entry.run.config
     stages = "+".join(stage.engine for stage in config.stages)
     ended = "" if entry.run.ended else ", cut off"

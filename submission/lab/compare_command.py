@@ -21,7 +21,9 @@ def run_compare(
     html: str | None = None,
     seed: int = 0,
 ) -> None:
-    """Compare runs with the first of them; with `html`, draw what was gained and lost there.
+    """Compare runs with the first run, and print a table.
+
+    With `html`, also write a page there with pictures of the gained and lost tasks.
 
     Raises `DataError` for a folder without a run, runs that cannot be compared, or a file that
     cannot be written.

@@ -17,12 +17,12 @@ from submission.lab.compare import Comparison, Contest, Entry, circumstances
 from submission.runs.stats import interval
 
 SIDE = 150  # pixels of a picture's longer side
-CELL = (5, 18)  # pixels of a cell, at least and at most
+CELL = (5, 18)  # the fewest and the most pixels of a cell
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A captioned grid; `right` is None where that is no question."""
+    """A captioned grid. `right` is None unless the grid is an attempt."""
 
     caption: str
     svg: Markup
@@ -31,15 +31,15 @@ class Picture:
 
 @dataclass(frozen=True)
 class TestInput:
-    """One test input of a task: what was asked and what each of two runs answered."""
+    """One test input of a task: the input, the truth, and the attempts of two runs."""
 
     asked: tuple[Picture, ...]
-    answers: tuple[tuple[str, tuple[Picture, ...]], ...]  # by the name of the run
+    answers: tuple[tuple[str, tuple[Picture, ...]], ...]  # (name of the run, attempts)
 
 
 @dataclass(frozen=True)
 class Card:
-    """A task that one of two runs does better on."""
+    """A task on which two runs have different scores."""
 
     task: str
     demonstrations: tuple[tuple[Picture, Picture], ...]
@@ -47,7 +47,7 @@ class Card:
 
 
 def page(found: Comparison) -> str:
-    """The whole page as HTML; whatever a task or a folder is called stays text."""
+    """The whole page as HTML. Names of tasks and folders are escaped."""
     loader = jinja2.PackageLoader("submission.report", "templates")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
@@ -99,7 +99,7 @@ def _attempts(run: Entry, task: str, test: int, output: Grid) -> tuple[Picture, 
 def draw(grid: Grid, truth: Grid | None = None) -> Markup:
     """A grid as inline SVG: one path for each colour, in classes `c0` to `c9`.
 
-    Cells that differ from `truth` are crossed out, where the two have the same shape.
+    Cells that differ from `truth` are crossed out if the grid and `truth` have the same shape.
     """
     height, width = grid.shape
     cell = min(CELL[1], max(CELL[0], SIDE // max(height, width)))
@@ -119,7 +119,7 @@ def draw(grid: Grid, truth: Grid | None = None) -> Markup:
 
 
 def _colors(grid: Grid) -> str:
-    """The cells, neighbours of one colour in a row as one rectangle."""
+    """SVG paths of the cells; neighbours of one colour in a row are one rectangle."""
     paths = [""] * COLORS
     for y, row in enumerate(grid.tolist()):
         x = 0

@@ -1,7 +1,7 @@
-"""`arcsub lab`: what a run's candidates would have been worth under other choices.
+"""`arcsub lab`: scores of a run's candidates under other choices.
 
-Everything here is computed from the journal: no engine runs. Scores are means over tasks of the
-fraction of test inputs solved; whatever is compared is compared on the same tasks.
+All scores are computed from the journal, without running an engine. A score is a mean over tasks
+of the fraction of test inputs solved. Every comparison is on the same tasks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from submission.runs.reselect import (
 )
 from submission.runs.stats import Difference, difference
 
-POINTS = 10  # of a cost curve
+POINTS = 10  # number of points of a cost curve
 FATES = ("first attempt", "second attempt", "found, not chosen", "not found")
 
 Label = Callable[[Job, Candidate], str]  # the group that a candidate of a job belongs to
@@ -38,12 +38,12 @@ Label = Callable[[Job, Candidate], str]  # the group that a candidate of a job b
 
 @dataclass(frozen=True)
 class Chosen:
-    """Selectors and ensemble rules that come to the same answers, and what these are worth."""
+    """Selectors and ensemble rules that lead to the same answers, and the scores of the answers."""
 
     selectors: tuple[str, ...]
     rules: tuple[str, ...]
     outcome: Outcome
-    against: Difference  # the run's own settings
+    against: Difference  # compared with the run's own settings
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class Part:
-    """Some of the candidates alone: those of `label`."""
+    """The score with only the candidates of one group, named by `label`."""
 
     label: str
     count: int
@@ -71,18 +71,21 @@ class Part:
 
 @dataclass(frozen=True)
 class Share:
-    """What the score loses without some of the candidates, or of the measurements."""
+    """The loss of score without some of the candidates, or without some of the measurements."""
 
     label: str
     count: int
     alone: Outcome
-    worth: Difference  # without them -> with them
-    covered: float  # what coverage loses
+    worth: Difference  # from the score without the group to the score with the group
+    covered: float  # loss of coverage without the group
 
 
 @dataclass(frozen=True)
 class CostPoint:
-    """The score had no task got more than `limit_s` seconds of work; `spent_s`: their mean."""
+    """The score if no task had been given more than `limit_s` seconds of work.
+
+    spent_s: mean seconds of work on a task.
+    """
 
     limit_s: float
     spent_s: float
@@ -91,7 +94,7 @@ class CostPoint:
 
 @dataclass(frozen=True)
 class Lab:
-    """A recorded run with known solutions, ready for questions. `seed` is the bootstrap's."""
+    """Computes scores of a recorded run with known solutions. `seed` is the bootstrap's seed."""
 
     run: History
     truth: Truth
@@ -107,11 +110,14 @@ class Lab:
 
     @cached_property
     def own(self) -> Outcome:
-        """The run's own settings."""
+        """The outcome of the run's own candidates and settings."""
         return self._judge(range(len(self.run.tasks)), self.pool)
 
     def score(self, pool: Pool) -> Outcome:
-        """Other candidates under the run's own settings; only what differs is judged anew."""
+        """The outcome of other candidates under the run's own settings.
+
+        Only tasks whose candidates differ from the run's own are judged again.
+        """
         new = [i for i, found in enumerate(pool) if found != self.pool[i]]
         two, one, covered = self.own.two.copy(), self.own.one.copy(), self.own.covered.copy()
         if new:
@@ -120,7 +126,7 @@ class Lab:
         return Outcome(two, one, covered)
 
     def _judge(self, some: Sequence[int], pool: Pool) -> Outcome:
-        """Candidates of some of the tasks."""
+        """The outcome for some of the tasks; `pool` contains the candidates of these tasks."""
         config = self.run.config
         tasks, fallback = [self.run.tasks[i] for i in some], [self.fallback[i] for i in some]
         answers = reselect(tasks, pool, fallback, config.selector, config.ensemble)
@@ -149,8 +155,10 @@ class Lab:
     # --- selectors and rules ------------------------------------------------------
 
     def grid(self) -> list[Chosen]:
-        """Every selector under every ensemble rule, best first; those that come to the very same
-        submission are one choice."""
+        """Every selector under every ensemble rule, best first.
+
+        Pairs of a selector and a rule that lead to the same submission count as one choice.
+        """
         found: dict[str, dict[str, list[str]]] = {}  # submission -> rule -> selectors
         answers = {}
         for selector in SELECTORS:
@@ -184,13 +192,13 @@ class Lab:
     # --- engines, views, seeds ----------------------------------------------------
 
     def engines(self) -> list[Part]:
-        """Each engine's candidates alone, then those of all."""
+        """The score of each engine's candidates, and of all unless there is only one engine."""
         parts = [self._part(by_engine, engine) for engine in self.run.engines]
         everything = Part("all", _count(self.pool), self.own)
         return [*parts, everything] if len(parts) != 1 else parts
 
     def shares(self, label: Label) -> list[Share]:
-        """What each group of candidates adds to all the others, the most precious first."""
+        """The score that each group of candidates adds to all other groups, largest first."""
         labels = {
             label(job, c) for jobs in self.run.jobs for job in jobs for c in job.settled if c.votes
         }
@@ -201,7 +209,7 @@ class Lab:
         return sorted(shares, key=lambda share: (-share.worth.mean, share.label))
 
     def judges(self) -> list[Share]:
-        """What each view adds as a judge: the run without one column of the scores."""
+        """The score that each measurement (a column of `Candidate.scores`) adds to the others."""
         columns = max((len(c.scores) for found in self.pool for c in found), default=0)
         shares = []
         for i in range(columns):
@@ -216,14 +224,14 @@ class Lab:
         return Part(name, _count(pool), self.score(pool))
 
     def _group(self, label: Label, name: str, inside: bool) -> Pool:
-        """The candidates of this label, or all others."""
+        """The candidates whose label is `name`, or (`inside` False) all other candidates."""
         return [
             [c for job in jobs for c in job.settled if (label(job, c) == name) is inside]
             for jobs in self.run.jobs
         ]
 
     def _measured(self, columns: Collection[int]) -> Pool:
-        """All candidates, with some columns of their scores alone."""
+        """All candidates, each with only some columns of `Candidate.scores`."""
 
         def seen(candidate: Candidate) -> Candidate:
             scores = tuple(s for i, s in enumerate(candidate.scores) if i in columns)
@@ -241,10 +249,11 @@ class Lab:
     # --- cost ---------------------------------------------------------------------
 
     def cost_curve(self, engines: Sequence[str]) -> list[CostPoint]:
-        """The score against the seconds of work a task may have, for these engines alone.
+        """The score against the seconds of work on a task, with only these engines.
 
-        Work is counted over all of a task's jobs, one after the other; a job over all tasks
-        counts for each of them in equal parts, before the jobs that wait for it.
+        Work is counted over all of a task's jobs, one after the other. The seconds of a job over
+        all tasks are divided equally among the tasks. A task's part comes before the jobs that
+        wait for the job over all tasks. Empty if these engines did no work.
         """
         told = [self._timeline(jobs, engines) for jobs in self.run.jobs]
         totals = np.array([total for _, total in told])
@@ -263,7 +272,7 @@ class Lab:
     def _timeline(
         self, jobs: Sequence[Job], engines: Sequence[str]
     ) -> tuple[list[tuple[float, Candidate]], float]:
-        """(seconds of work, candidate) of one task, and all seconds of work on it."""
+        """(seconds of work, candidate) of one task, and the total seconds of work on the task."""
         found, spent = [], 0.0
         stages = {stage.engine: stage for stage in self.run.config.stages}
         shared: dict[str, float] = {}
@@ -287,20 +296,20 @@ def _fate(right: Sequence[bool], finders: Collection[str]) -> str:
 
 
 def _count(pool: Pool) -> int:
-    """The candidates that somebody found."""
+    """The number of candidates that an engine found (not only measured)."""
     return sum(candidate.votes > 0 for found in pool for candidate in found)
 
 
 def by_engine(job: Job, candidate: Candidate) -> str:
-    """The engine that found it."""
+    """The engine that found a candidate."""
     return candidate.engine
 
 
 def by_view(job: Job, candidate: Candidate) -> str:
-    """The turn under which it was decoded; for a program, the kind of search."""
+    """The engine and the turn that a candidate was decoded under; a program's kind of search."""
     return f"{candidate.engine} {(candidate.view or 'as it is').partition('.')[0]}"
 
 
 def by_seed(job: Job, candidate: Candidate) -> str:
-    """The pass that found it: every pass over a task has a seed of its own."""
+    """The engine and pass that found a candidate; every pass over a task has a separate seed."""
     return f"{candidate.engine} pass {job.record.pass_ + 1}"

@@ -1,12 +1,16 @@
 """A recorded run played again by the real policy, with other time and other machines.
 
-What a job would have done is read off the journal: it takes the seconds that it took and finds what
-it had found by then. So the policy is the run's own (`solver.schedule.simulate`), the candidates
-are the run's own, and only the order and the slices are new.
+The journal says how each job behaves. A job needs its recorded seconds, and reports the candidates
+that it had found by then. The policy (`solver.schedule.simulate`) and the candidates are the run's
+own. Only the order and the slices of jobs are new.
 
-What the journal does not hold cannot be played: a longer slice than any that was recorded finds
-nothing more, an engine that divides its slice is late in a shorter one, and a task that was never
-tried stays unsolved. So a score is what may be expected at least.
+Facts that the journal lacks cannot be played:
+
+- a slice longer than any recorded slice finds nothing more;
+- an engine that divides its slice finds its candidates too late in a shorter slice;
+- a task that was never tried stays unsolved.
+
+A score is therefore the least score to expect.
 """
 
 from __future__ import annotations
@@ -28,15 +32,18 @@ from submission.runs.reselect import Truth, judge
 from submission.runs.stats import Scores
 
 ALL_ENGINES = "*"
-MOMENTS = (0.1, 0.25, 0.5, 0.75, 1.0)  # of the budget, at which the score is looked at
+MOMENTS = (0.1, 0.25, 0.5, 0.75, 1.0)  # of the budget: moments at which tasks are scored
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What to play on.
+    """The time and places that a run is played with.
 
-    speed: engine (or `ALL_ENGINES`) -> how many times faster it is there than in the recording.
-    on_devices: the engines that run on the devices and nowhere else.
+    budget_s: the budget in seconds.
+    workers: number of workers on cores.
+    speed: engine (or `ALL_ENGINES`) -> speed of the engine, as a multiple of the recorded speed.
+    devices: number of devices.
+    on_devices: the engines that run only on devices.
     """
 
     budget_s: float
@@ -48,11 +55,12 @@ class Machine:
 
 @dataclass(frozen=True)
 class Played:
-    """A simulated run: `scores[i]` (T,) are those of the tasks at `MOMENTS[i]` of the budget, and
-    `places` the number of workers that it could use on cores (False) and on devices (True).
+    """A simulated run.
 
-    With known solutions a task's score is the fraction of its test inputs solved, else the
-    confidence in its answer.
+    scores: `scores[i]` (T,) are the tasks' scores at `MOMENTS[i]` of the budget. With known
+    solutions a task's score is the fraction of its test inputs solved. Without solutions the
+    score is the confidence in the task's answer.
+    places: number of workers that the run could use on cores (False) and on devices (True).
     """
 
     machine: Machine
@@ -85,7 +93,7 @@ def play(run: History, machine: Machine) -> Played:
 
 
 class _Script:
-    """What each job of a simulation does, from what the run's jobs did."""
+    """The behaviour of each simulated job, derived from the jobs of the recorded run."""
 
     def __init__(self, run: History, speed: Mapping[str, float]) -> None:
         self._run = run
@@ -95,10 +103,10 @@ class _Script:
         self._found: list[list[Candidate]] = [[] for _ in run.tasks]
         self._answers = [self._answer(i) for i in range(len(run.tasks))]
         self._before = np.array([self._score(i) for i in range(len(run.tasks))])
-        self._steps: list[float] = []  # after each job, its task's score
+        self._steps: list[float] = []  # score of the job's task after each job
 
     def cost(self, slot: Slot) -> float:
-        """Seconds the job would take; infinity where the recording does not see its end."""
+        """Seconds that the job would take; infinity if the recording has no end of such a job."""
         if slot.task == WHOLE:
             records = [r for r in self._run.whole if r.engine == self._stages[slot.stage]]
             record = records[-1] if records else None
@@ -110,7 +118,10 @@ class _Script:
         return record.cost_s / self._speed[slot.stage]
 
     def confidence(self, slot: Slot) -> float:
-        """Book what the job found. Returns the confidence in the task's answer from then on."""
+        """Book the candidates of a job. Returns the new confidence in the task's answer.
+
+        For a job over all tasks the confidence is 0.
+        """
         if slot.task == WHOLE:
             self._steps.append(0.0)
             return 0.0
@@ -126,14 +137,17 @@ class _Script:
         return self._answers[task].confidence
 
     def loading(self, stage: int) -> float:
-        """Seconds that loading a stage's engine took, on average; none where nobody saw it."""
+        """Mean seconds of loading a stage's engine; 0 if the recording has no finished loading."""
         engine, loads = self._stages[stage], self._run.replay.loads
         seconds = [r.cost_s for r in loads if r.engine == engine and r.outcome == "finished"]
         return sum(seconds) / len(seconds) / self._speed[stage] if seconds else 0.0
 
     def _job(self, slot: Slot) -> Job | None:
-        """The recorded job that plays a slot: the same pass where every pass differs, else the
-        longest, since passes of an engine that draws nothing begin alike."""
+        """The recorded job that plays a slot; None if the engine never tried the task.
+
+        If the stage repeats, this is the job of the same pass, or the last job. Otherwise this is
+        the longest job, since all passes of an engine without random draws begin alike.
+        """
         stage = self._run.config.stages[slot.stage]
         jobs = [job for job in self._run.jobs[slot.task] if job.record.engine == stage.engine]
         if not jobs:
@@ -154,7 +168,7 @@ class _Script:
         return float(judge([answered], [self._found[task]], [self._truth[task]]).two[0])
 
     def scores(self, simulation: Simulation, moments: Sequence[float]) -> tuple[Scores, ...]:
-        """The tasks' scores (T,) at each moment, by the jobs that had ended."""
+        """The tasks' scores (T,) at each moment, from the jobs that have ended by then."""
         ends = zip(simulation.jobs, simulation.slots, self._steps, strict=True)
         waiting = [(end, slot.task, step) for (_, _, end), slot, step in ends]
         now, seen = self._before.copy(), []

@@ -1,4 +1,4 @@
-"""The command `arcsub simulate`: what a run would come to with other time and machines."""
+"""The command `arcsub simulate`: expected scores of a run with other time and machines."""
 
 from __future__ import annotations
 
@@ -29,13 +29,18 @@ def run_simulate(
     speed: str | None = None,
     seed: int = 0,
 ) -> None:
-    """Print the expected score over time for every combination of budgets, workers and
-    devices.
+    """Print the expected score over time for every combination of budgets, workers and devices.
 
-    These are lists separated by commas, the run's own if left out; `on_devices` names the engines
-    that run on devices; `speed` is a factor, or `engine=factor,...`.
+    Args:
+        budget: budgets separated by commas; the run's own if left out.
+        workers: numbers of workers separated by commas; the run's own if left out.
+        devices: numbers of devices separated by commas; the run's own if left out.
+        on_devices: names of the engines that run on devices, separated by commas; the same
+            engines as in the recording if left out.
+        speed: a factor, or `engine=factor,...`.
+        seed: the seed of the bootstrap.
 
-    Raises `DataError` for a folder without a run, or for an option that is none.
+    Raises `DataError` for a folder without a run, or for an option with an invalid value.
     """
     run = read_history(folder, source, solutions)
     budgets = [duration_of("--budget", text) for text in _parts(budget)] or [run.config.budget_s]
@@ -55,7 +60,7 @@ def run_simulate(
 
 
 def _recorded(run: History, seed: int) -> Iterator[str]:
-    """What the recording holds, and whether the simulation of its own settings comes to it."""
+    """Facts about the recording: its contents, its score, and its score when simulated."""
     config = run.config
     yield (
         f"recorded  {run.folder}: {len(run.tasks)} tasks, {format_duration(config.budget_s)}, "
@@ -99,7 +104,10 @@ def _table(played: Sequence[Played], scored: bool, seed: int) -> Table:
 
 
 def _shares(played: Sequence[Played], stages: Sequence[Stage]) -> Table:
-    """What each stage may use of the time of its kind of place, and what it used."""
+    """The part of the time that each stage may use, and the parts that the stage used.
+
+    The time is that of all cores, or of all devices.
+    """
     table = table_of("Time by stage", "budget", "workers", "devices", "stage")
     for name in ("share %", "used %", "first passes %", "further %", "loading %"):
         table.add_column(name, justify="right")
@@ -139,7 +147,10 @@ def _number(option: str, text: str, least: int = 1) -> int:
 
 
 def _on_devices(run: History, text: str | None, fewest: int) -> frozenset[str]:
-    """The engines that run on devices: those named, or those that did in the recording."""
+    """The engines that run on devices: the named engines, else the same as in the recording.
+
+    Raises `DataError` for an unknown engine, or if `fewest` devices are 0 and engines need them.
+    """
     engines = [stage.engine for stage in run.config.stages]
     if text is None:
         chosen = {stage.engine for stage in run.config.stages if stage.device}
@@ -154,7 +165,7 @@ def _on_devices(run: History, text: str | None, fewest: int) -> frozenset[str]:
 
 
 def _speed(text: str | None, engines: Sequence[str]) -> dict[str, float]:
-    """Factors by engine from `2` or `model=20,synth=1`."""
+    """Factors by engine from `2` or `model=20,synth=1`. Raises `DataError` for other texts."""
     factors = {}
     for part in _parts(text):
         engine, _, value = part.rpartition("=")

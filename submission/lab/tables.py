@@ -27,14 +27,16 @@ WIDTH = 110
 
 
 def wide_console() -> Console:
-    """A console for tables: what is no terminal gets lines long enough for them."""
+    """A console for tables. Output that is not a terminal gets lines of `WIDTH` columns."""
     console = Console(highlight=False, soft_wrap=False)
     return console if console.is_terminal else Console(highlight=False, width=WIDTH)
 
 
 def tables(lab: Lab) -> Iterator[Table]:
-    """What the candidates are worth, one table for each question; those with nothing to tell
-    apart are left out."""
+    """The scores of the candidates under other choices, one table for each question.
+
+    A table that would have nothing to compare is left out.
+    """
     yield where(lab.losses(), lab.run.engines, len(lab.run.tasks))
     yield choices(lab.grid(), lab)
     yield engine_parts(lab.engines(), lab.seed)
@@ -78,7 +80,7 @@ def where(losses: Sequence[Loss], engines: Sequence[str], tasks: int) -> Table:
 
 
 def choices(rows: Sequence[Chosen], lab: Lab) -> Table:
-    """Every selector under every ensemble rule."""
+    """A table of the scores of every selector under every ensemble rule."""
     table = table_of("Selectors and ensemble rules", "selector", "ensemble")
     _columns(table, "pass@2 %", "pass@1 %", "covered %", "against its own")
     config = lab.run.config
@@ -98,7 +100,7 @@ def choices(rows: Sequence[Chosen], lab: Lab) -> Table:
 
 
 def engine_parts(parts: Sequence[Part], seed: int) -> Table:
-    """Every engine's candidates alone, and together."""
+    """A table of the scores of each engine's candidates, and of all candidates together."""
     table = table_of("Candidates of only one engine", "engine")
     _columns(table, "candidates", "pass@2 %", "pass@1 %", "covered %")
     for part in parts:
@@ -110,7 +112,7 @@ def engine_parts(parts: Sequence[Part], seed: int) -> Table:
 
 
 def worth(title: str, shares: Sequence[Share]) -> Table:
-    """What the score loses without each of some groups."""
+    """A table of the loss of score without each of some groups."""
     table = table_of(title, "left out")
     _columns(table, "candidates", "alone %", "pass@2 lost", "covered lost")
     for share in shares:
@@ -121,7 +123,7 @@ def worth(title: str, shares: Sequence[Share]) -> Table:
 
 
 def costs(engines: str, points: Sequence[CostPoint], seed: int) -> Table:
-    """The score against seconds of work."""
+    """A table of the score against seconds of work."""
     table = table_of(f"Score against work: {engines}", "at most, s a task")
     _columns(table, "spent, mean s", "pass@2 %", "covered %")
     for point in points:
@@ -141,7 +143,7 @@ _CAPTION = (
 
 
 def verdict(differences: Sequence[Difference]) -> str:
-    """One sentence on what a whole table shows."""
+    """A sentence about a whole table: the number of choices that differ significantly."""
     better = sum(d.significant and d.mean > 0 for d in differences)
     worse = sum(d.significant and d.mean < 0 for d in differences)
     if better or worse:
@@ -155,13 +157,13 @@ def percent(scores: Scores) -> str:
 
 
 def sure(scores: Scores, seed: int) -> str:
-    """The mean score in per cent, with its interval."""
+    """The mean score and its bootstrap interval, in per cent."""
     low, high = interval(scores, seed)
     return f"{percent(scores)} [{100 * low:.0f}, {100 * high:.0f}]"
 
 
 def change(found: Difference) -> str:
-    """A difference in percentage points, with its interval; * if it is significant."""
+    """A difference and its interval in percentage points, with * if significant."""
     low, high = 100 * found.low, 100 * found.high
     mark = "*" if found.significant else ""
     return f"{100 * found.mean:+.1f} [{low:+.0f}, {high:+.0f}]{mark}"
@@ -172,7 +174,7 @@ def _together(some: Sequence[str], known: Sized) -> str:
 
 
 def table_of(title: str, *names: str) -> Table:
-    """An empty table with its first columns, for names."""
+    """An empty table with its first columns: text columns with these headings."""
     table = Table(
         title=title,
         title_justify="left",

@@ -1,1 +1,1 @@
-"""The report of a run, as a page and live."""
+"""The report of a run: a page, finished or growing with the run."""

@@ -1,4 +1,4 @@
-"""The figures of a report as numbers: what is drawn where, before anything is drawn.
+"""The figures of a report as numbers: places and lengths, computed before drawing.
 
 Lengths along time or probability are in permille of the figure's width.
 """
@@ -30,7 +30,7 @@ TICKS = 6
 
 @dataclass(frozen=True)
 class Whisker:
-    """A mean of scores with its 95 % interval; all between 0 and 1."""
+    """A mean of `count` scores with its 95 % interval (`low`, `high`); all between 0 and 1."""
 
     name: str
     mean: float
@@ -41,9 +41,15 @@ class Whisker:
 
 @dataclass(frozen=True)
 class Bar:
-    """A job on a worker's lane: `x` and `width` of the engine's work, `wait` of the loading
-    before it; `kind` is `finished`, `sliced` or how else it ended, `task` the number of its task
-    (-1: all tasks)."""
+    """A job on a worker's lane.
+
+    x, width: start and length of the engine's work.
+    wait: length of the loading before this work.
+    stage: number of the job's engine, in the order of first jobs.
+    kind: `failed` if the engine raised, `died` for any other error, else the job's outcome.
+    retry: true if the job repeats a job that ended with an error.
+    task: number of the job's task; -1 for a job over all tasks.
+    """
 
     x: float
     width: float
@@ -57,7 +63,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Wait:
-    """An engine that was loaded ahead of jobs: from `x` on, `width` long."""
+    """The loading of an engine ahead of jobs: `x` is the start, `width` the length."""
 
     x: float
     width: float
@@ -66,8 +72,12 @@ class Wait:
 
 @dataclass(frozen=True)
 class Lane:
-    """A worker's time: its jobs, the engines it loaded ahead of them, and the shares of the time
-    spent working and loading."""
+    """A worker's time.
+
+    bars: the worker's jobs.
+    waits: the engines that the worker loaded ahead of jobs.
+    busy, loading: fractions of the time spent in jobs and in loading.
+    """
 
     worker: int
     bars: tuple[Bar, ...]
@@ -78,8 +88,14 @@ class Lane:
 
 @dataclass(frozen=True)
 class Timeline:
-    """The time of one process of the run; the axis is `seconds` long, the last job ended at
-    `ended`."""
+    """The time of one process of the run.
+
+    seconds: length of the axis.
+    ended: moment at which the last job ended, in seconds.
+    ticks: (place, label) of each mark of the axis.
+    outcomes: number of jobs by outcome.
+    retries: number of jobs that repeat a job that ended with an error.
+    """
 
     began: str
     seconds: float
@@ -92,7 +108,11 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Bin:
-    """Outputs whose task's confidence lies in a range, and how many of them are right."""
+    """Outputs whose task's confidence is in a range.
+
+    confidence: mean confidence of these outputs.
+    right: fraction of these outputs whose first attempt is right.
+    """
 
     low: float
     high: float
@@ -101,14 +121,17 @@ class Bin:
 
 
 def whisker(name: str, scores: Sequence[float], seed: int) -> Whisker:
-    """The mean of scores with its interval. `scores` is not empty."""
+    """The mean of scores with its bootstrap interval. `scores` must not be empty."""
     low, high = interval(scores, seed)
     return Whisker(name, sum(scores) / len(scores), low, high, len(scores))
 
 
 def scores(run: Recorded, found: Sequence[Finding]) -> list[Whisker]:
-    """Both averages, what the first attempts only would score, and the coverage: the score
-    if always the right one of all candidates had been chosen. Empty without known outputs."""
+    """The mean scores over tasks and over outputs, of first attempts only, and the coverage.
+
+    The coverage is the score if the right candidate had always been chosen. Empty without known
+    outputs.
+    """
     if run.solutions is None:
         return []
     outputs = outputs_of(found)
@@ -122,7 +145,7 @@ def scores(run: Recorded, found: Sequence[Finding]) -> list[Whisker]:
 
 
 def calibration(found: Sequence[Finding]) -> list[Bin]:
-    """How often first attempts are right, by the confidence in them; empty bins left out."""
+    """The fraction of right first attempts by confidence, in `BINS` ranges without empty ones."""
     known = [
         (finding.confidence, float(output.fate == "first"))
         for finding in found
@@ -140,7 +163,7 @@ def calibration(found: Sequence[Finding]) -> list[Bin]:
 
 
 def calibration_error(bins: Sequence[Bin]) -> float:
-    """Expected calibration error: the mean distance of confidence and fraction right."""
+    """The expected calibration error: mean distance between confidence and fraction right."""
     total = sum(bin_.right.count for bin_ in bins)
     return sum(b.right.count * abs(b.confidence - b.right.mean) for b in bins) / max(1, total)
 
@@ -215,12 +238,15 @@ def _wait(load: LoadRecord, seconds: float) -> Wait:
 
 
 def _waited(job: JobRecord) -> float:
-    """Seconds from when the worker got the job until its engine began: the job loaded it."""
+    """Seconds from the worker's getting the job to the engine's start, spent loading the engine.
+
+    0 where an older journal does not have them.
+    """
     return 0.0 if job.given_s is None else max(0.0, job.started_s - job.given_s)
 
 
 def _ticks(seconds: float) -> tuple[tuple[float, str], ...]:
-    """Round moments along the axis."""
+    """(place, label) of round moments along the axis."""
     steps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 4 * 3600, 86400]
     step = next((s for s in steps if seconds / s <= TICKS), seconds / TICKS)
     count = int(seconds / step)
@@ -229,12 +255,12 @@ def _ticks(seconds: float) -> tuple[tuple[float, str], ...]:
 
 
 def _moment(seconds: float) -> str:
-    """A round moment, without the parts that are nought."""
+    """A round moment as text, without final parts that are 0."""
     if seconds < 60:
         return f"{seconds:g}s" if seconds else "0"
     return format_duration(seconds).removesuffix("00s").removesuffix("00m")
 
 
 def fates(outputs: Sequence[Output]) -> dict[str, int]:
-    """How many test inputs came to each of `FATES`."""
+    """The number of test inputs with each of `FATES`; a fate without any is left out."""
     return dict(Counter(output.fate for output in outputs))

@@ -14,39 +14,43 @@ from solver.data.template import template
 from solver.grid import Attempt, Candidate, Grid, Task, key, same, settled
 from submission.runs.recorded import Recorded
 
-# What became of a test input, from best to worst; the last where no output is known.
+# Results for a test input, from best to worst; the last if the output is not known.
 FATES = ("first", "second", "unchosen", "unfound", "unknown")
 
 
 @dataclass(frozen=True, eq=False)
 class Ballot:
-    """A distinct grid that was proposed for a test input, and everything that speaks for it."""
+    """A distinct grid that was proposed for a test input, and the evidence for the grid."""
 
     grid: Grid
-    support: tuple[Candidate, ...]  # each piece of evidence once, the likeliest first
+    support: tuple[Candidate, ...]  # distinct; programs first, then guesses, likeliest first
 
     @property
     def votes(self) -> int:
-        """Draws that gave this grid."""
+        """The number of draws that gave this grid."""
         return sum(candidate.votes for candidate in self.support)
 
     @property
     def program(self) -> str | None:
-        """The likeliest program behind it, if there is one."""
+        """The likeliest program that made the grid; None if no program did."""
         return next((c.program for c in self.support if c.program is not None), None)
 
     @property
     def scores(self) -> tuple[float, ...]:
-        """Its log-likelihoods under the fixed views; of the candidate measured under most."""
+        """Log-likelihoods of the grid under the fixed views.
+
+        They are taken from the candidate that was measured under most views.
+        """
         return max((c.scores for c in self.support), key=len)
 
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """One test input: what was handed in for it, what else there was, and the truth if known.
+    """One test input: its two attempts, all proposed grids, and the truth if known.
 
-    `sources` says for each attempt which engine it came from; `ballots` are in the order in
-    which they would be handed in.
+    sources: for each attempt, the engine or other source that the attempt came from.
+    ballots: the proposed grids. The grids of the two attempts come first, then other grids of
+    programs, then other guesses.
     """
 
     input: Grid
@@ -62,7 +66,7 @@ class Output:
 
     @property
     def rank(self) -> int | None:
-        """The place of the truth among the ballots, if it is there."""
+        """The place of the truth among the ballots; None if no ballot is the truth."""
         truth = self.truth
         if truth is None:
             return None
@@ -81,7 +85,10 @@ class Output:
 
     @property
     def wrong_cells(self) -> float | None:
-        """Fraction of cells that differ in the better attempt; 1 where no shape fits."""
+        """Fraction of wrong cells in the better attempt; 1 if neither attempt has the right shape.
+
+        None without a known output.
+        """
         if self.truth is None:
             return None
         fitting = [a for a in self.attempts if a.shape == self.truth.shape]
@@ -90,10 +97,13 @@ class Output:
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """One task: how it was answered, what it cost, what went wrong.
+    """One task: the answer, its cost, and its errors.
 
-    `jobs` are indices of the journal's job records. `ended` is false where the run was cut off
-    before it booked the task's terminal state.
+    state, confidence: the same as in the task's `Answer`.
+    ended: false if the run was cut off before booking the task's terminal state.
+    jobs: indices of the task's jobs among the journal's job records.
+    seconds: total seconds of these jobs.
+    trouble: number of these jobs that ended with an error.
     """
 
     task: Task
@@ -107,7 +117,7 @@ class Finding:
 
     @property
     def score(self) -> float | None:
-        """Fraction of its test inputs solved (pass@2); None without known outputs."""
+        """Fraction of the task's test inputs solved (pass@2); None without known outputs."""
         if any(output.truth is None for output in self.outputs):
             return None
         return sum(output.right for output in self.outputs) / len(self.outputs)
@@ -171,7 +181,10 @@ def _output(
 def _ballots(
     found: Sequence[Candidate], given: Sequence[Attempt], selector: str
 ) -> tuple[Ballot, ...]:
-    """Every distinct grid with all its support: those handed in, then programs', then others."""
+    """Every distinct grid with all its support: the attempts, then programs' grids, then guesses.
+
+    An attempt without support (a template) is left out.
+    """
     support: dict[bytes, dict[object, Candidate]] = {key(a.grid): {} for a in given}
     weighed = Evidence(tuple(found), selector)
     for candidate in (c for group in (*weighed.programs, *weighed.guesses) for c in group.support):
@@ -185,8 +198,14 @@ def _ballots(
 
 @dataclass(frozen=True)
 class EngineFinding:
-    """What one engine did: `covered` counts outputs that it proposed the truth for, `alone`
-    those that no other engine did. Both are None without known outputs."""
+    """The work and the candidates of one engine.
+
+    jobs, seconds: number of the engine's jobs, and their total seconds.
+    candidates: number of candidates that the engine proposed.
+    covered: number of outputs for which the engine proposed the truth.
+    alone: number of outputs for which only this engine proposed the truth.
+    `covered` and `alone` are None without known outputs.
+    """
 
     engine: str
     jobs: int
@@ -197,7 +216,7 @@ class EngineFinding:
 
 
 def engines(run: Recorded, found: Sequence[Finding]) -> list[EngineFinding]:
-    """A finding for each engine, in the order of their first jobs."""
+    """A finding for each engine, in the order of the engines' first jobs."""
     who = [proposers(output) for finding in found for output in finding.outputs]
     proposed = Counter(c.engine for c in settled(run.replay.candidates) if c.votes)
     names = dict.fromkeys([job.engine for job in run.replay.jobs] + list(proposed))
@@ -219,7 +238,7 @@ def engines(run: Recorded, found: Sequence[Finding]) -> list[EngineFinding]:
 
 
 def proposers(output: Output) -> set[str]:
-    """The engines that proposed the truth."""
+    """The engines that proposed the truth of a test input."""
     place = output.rank
     return set() if place is None else {c.engine for c in output.ballots[place].support if c.votes}
 
@@ -230,7 +249,10 @@ def outputs_of(found: Iterable[Finding]) -> list[Output]:
 
 
 def retries(replay: Replay) -> set[int]:
-    """Jobs that did again what had died or failed on the same task."""
+    """Indices of jobs that repeat an engine's work on a task after an error.
+
+    Each error makes at most one later job a retry.
+    """
     failed: set[tuple[str, str]] = set()
     again = set()
     for i, job in enumerate(replay.jobs):
@@ -245,7 +267,7 @@ def retries(replay: Replay) -> set[int]:
 
 @dataclass(frozen=True)
 class Failure:
-    """An error, its line that says what happened, and the jobs (indices) that it ended."""
+    """An error, the line of the error that gives the reason, and indices of the jobs it ended."""
 
     error: str
     reason: str
@@ -253,7 +275,7 @@ class Failure:
 
 
 def failures(replay: Replay) -> list[Failure]:
-    """Every distinct error, the most frequent first."""
+    """Every distinct error, most frequent first."""
     jobs: dict[str, list[int]] = {}
     for i, job in enumerate(replay.jobs):
         if job.error is not None:
@@ -263,13 +285,13 @@ def failures(replay: Replay) -> list[Failure]:
 
 
 def reason(job: JobRecord) -> str:
-    """What went wrong with a job, in a line: the last of a traceback, else the first."""
+    """The reason of a job's error, in a line: the last line of a traceback, else the first line."""
     lines = (job.error or "").strip().splitlines() or [""]
     return lines[-1] if job.outcome == "error" else lines[0]
 
 
 def ending(job: JobRecord) -> str:
-    """How a job ended, in words, and how far down its stage's ladder of memory that was."""
+    """The outcome of a job, in words, with the job's rung of the ladder of memory if not 0."""
     return job.outcome if not job.rung else f"{job.outcome}, rung {job.rung}"
 
 

@@ -1,6 +1,7 @@
 """The data that the page's script draws: tasks, grids and jobs as compact JSON values.
 
-Grids are stored once, as rows of digits with a slash between rows, and named by their number.
+Each distinct grid is stored once, as rows of digits with a slash between rows. All other data
+name a grid by its number.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from submission.report.findings import Ballot, Failure, Finding, Output, ending
 from submission.report.traces import STEP, traces
 
 MAX_BALLOTS = 8  # distinct grids shown for a test input
-MAX_VIEWS = 48  # views listed behind one of them
+MAX_VIEWS = 48  # views listed for a shown grid
 MAX_TEXT = 6000  # characters of a program
 
 Steps = Mapping[int, tuple[STEP, ...]]  # place of a ballot -> steps of its program
-Traced = Mapping[tuple[int, int], Steps]  # (task, test) -> the steps there
+Traced = Mapping[tuple[int, int], Steps]  # (task, test input) -> steps
 
 
 @dataclass
@@ -34,7 +35,7 @@ class _Grids:
 
 
 def trace_programs(found: Sequence[Finding], deadline: Deadline) -> Traced:
-    """The intermediate grids of every program whose answer was handed in."""
+    """The intermediate grids of every program whose output was handed in."""
     places, asked = [], []
     for task, finding in enumerate(found):
         for test, output in enumerate(finding.outputs):
@@ -53,7 +54,7 @@ def trace_programs(found: Sequence[Finding], deadline: Deadline) -> Traced:
 def page_data(
     found: Sequence[Finding], jobs: Sequence[JobRecord], failures: Sequence[Failure], traced: Traced
 ) -> dict[str, Any]:
-    """Everything about the single tasks; jobs name their error by its place in `failures`."""
+    """All data about tasks and jobs. Jobs name an error by its place in `failures`."""
     grids = _Grids()
     errors = {failure.error: place for place, failure in enumerate(failures)}
     tasks = [_task(i, finding, grids, traced) for i, finding in enumerate(found)]
@@ -124,7 +125,7 @@ def _ballot(place: int, ballot: Ballot, grids: _Grids, steps: Steps) -> dict[str
 
 
 def _job(job: JobRecord, errors: Mapping[str, int]) -> list[Any]:
-    """engine, pass, ending, seconds, slice, worker, start, number of the error or None"""
+    """[engine, pass, ending, seconds, slice, worker, start, number of the error or None]."""
     error = None if job.error is None else errors[job.error]
     numbers = [round(n, 2) for n in (job.cost_s, job.slice_s)]
     return [

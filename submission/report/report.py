@@ -1,4 +1,4 @@
-"""`arcsub report`: a run as one page that needs nothing but itself."""
+"""`arcsub report`: a run as one page that needs no other file."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ REPORT_FILE = "report.html"
 TRACE_S = 60.0  # for the intermediate grids of all programs
 SLOWEST = 10
 
-# The same names of colours, at least 30 CIELAB units from one another for every kind of eye
-# (Machado, Oliveira and Fernandes 2009); the ARC viewer's red and green are 10 apart for some.
+# Colours with the same names as the ARC viewer's, at least 30 CIELAB units apart for every kind of
+# colour vision (Machado, Oliveira and Fernandes 2009). For some readers the ARC viewer's red and
+# green are only 10 units apart.
 SAFE_PALETTE = (
     "#000000", "#3542de", "#ab1315", "#44cd86", "#fff30f",
     "#93869b", "#e783fd", "#e18316", "#ccffff", "#5f005d",
@@ -46,17 +47,21 @@ SAFE_PALETTE = (
 
 @dataclass(frozen=True)
 class Live:
-    """A page that grows: how often it asks its server (seconds), and which state it shows."""
+    """A page that grows with its run.
+
+    every_s: seconds between the page's questions to its server.
+    state: the state that the page shows.
+    """
 
     every_s: float
     state: str
 
 
 def run_report(folder: str, source: str | None, solutions: str | None, out: str | None) -> Path:
-    """Write a run's report, in its folder if `out` is left out. Returns where.
+    """Write a run's report to `out`, or to the run's folder if `out` is None. Returns the path.
 
-    Raises `DataError` if the folder holds no run, its tasks cannot be read, or the page cannot be
-    written.
+    Raises `DataError` if the folder contains no run, if the run's tasks cannot be read, or if the
+    page cannot be written.
     """
     run = read_run(folder, source, solutions)
     path = Path(out) if out is not None else run.folder / REPORT_FILE
@@ -67,7 +72,7 @@ def run_report(folder: str, source: str | None, solutions: str | None, out: str 
 
 
 def render(run: Recorded, found: list[Finding], traced: Traced, live: Live | None = None) -> str:
-    """The whole page; with `live` one that looks for a newer one."""
+    """The whole page. With `live`, the page asks its server for a newer page."""
     files = resources.files("submission.report") / "templates"
     style, script = ((files / f"report.{kind}").read_text("utf-8") for kind in ("css", "js"))
     style = style.replace("/*palette*/", _palette_css())
@@ -98,7 +103,7 @@ def render(run: Recorded, found: list[Finding], traced: Traced, live: Live | Non
             data=page_data(found, run.replay.jobs, failed, traced),
         )
     )
-    return page.encode("utf-8", "replace").decode()  # a journal can hold half a surrogate pair
+    return page.encode("utf-8", "replace").decode()  # a journal may contain half a surrogate pair
 
 
 def _environment() -> jinja2.Environment:
@@ -116,17 +121,17 @@ def _environment() -> jinja2.Environment:
 
 
 def percent(value: float) -> str:
-    """`47.5 %`, with a thin space."""
+    """A fraction in per cent with a thin space, such as `47.5 %`."""
     return f"{value:.1%}".replace("%", "\u2009%")
 
 
 def reach(row: charts.Whisker) -> str:
-    """The interval of a score: `38.1 to 57.0 %`."""
+    """The interval of a score, such as `38.1 to 57.0 %`."""
     return f"{100 * row.low:.1f} to {percent(row.high)}"
 
 
 def plain(value: Any) -> str:
-    """A setting's value as a reader would write it."""
+    """A setting's value as readable text."""
     if isinstance(value, list):
         return "; ".join(map(plain, value))
     if isinstance(value, dict):
@@ -152,25 +157,25 @@ def _facts(run: Recorded, found: list[Finding]) -> dict[str, Any]:
 
 
 def _states(found: list[Finding]) -> list[tuple[str, int, int]]:
-    """Each state with its tasks, and those of them that are solved whole."""
+    """Each state with the number of its tasks, and the number of its wholly solved tasks."""
     states = Counter(finding.state for finding in found)
     solved = Counter(finding.state for finding in found if finding.score == 1.0)
     return [(state, states[state], solved[state]) for state in reversed(STATES) if states[state]]
 
 
 def _slowest(found: list[Finding]) -> list[tuple[int, Finding]]:
-    """The tasks that cost most, with their numbers."""
+    """The tasks that took most seconds, each with its number."""
     ranked = sorted(enumerate(found), key=lambda item: (-item[1].seconds, item[0]))
     return [(i, finding) for i, finding in ranked[:SLOWEST] if finding.seconds > 0]
 
 
 def _where(run: Recorded, failure: Failure) -> dict[str, int]:
-    """The tasks a failure struck, and how often."""
+    """The number of jobs that a failure ended, by the name of the task."""
     return dict(Counter(task_name(run.replay.jobs[i]) for i in failure.jobs))
 
 
 def _process(header: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What a process of the run was started with, as tables."""
+    """The arguments, configuration and versions of a process of the run, as tables."""
     arguments = header.get("argv")
     command = " ".join(map(str, arguments)) if isinstance(arguments, list) else ""
     begun = {"began": header.get("at", "unknown"), "arguments": command}
@@ -182,7 +187,7 @@ def _process(header: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _palette_css() -> str:
-    """Both sets of cell colours as custom properties."""
+    """CSS for both sets of cell colours, as custom properties."""
     arc = "".join(f"--c{i}:{color};" for i, color in enumerate(PALETTE))
     safe = "".join(f"--c{i}:{color};" for i, color in enumerate(SAFE_PALETTE))
     fills = "".join(f".c{i}{{fill:var(--c{i})}}" for i in range(len(PALETTE)))
@@ -190,8 +195,11 @@ def _palette_css() -> str:
 
 
 def _policy(style: str, script: str, live: bool) -> str:
-    """Content-Security-Policy: this script and this style, and no request to anywhere (a live
-    page may ask its own server for news)."""
+    """The Content-Security-Policy of the page.
+
+    Only this script and this style are allowed, and no requests. A live page may send requests to
+    its own server.
+    """
     return "; ".join(
         [
             "default-src 'none'",

@@ -1,7 +1,7 @@
-"""The grids that programs go through, found in a process of its own.
+"""The intermediate grids of programs, computed in a separate process.
 
-A journal can hold any text as a program: one that never ends, eats memory or crashes ends
-that process and costs its own pictures, not the report.
+A journal may contain any text as a program. A program that never ends, uses too much memory or
+crashes only ends this process. The report then lacks only the pictures of that program.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from solver.deadline import Deadline
 from solver.grid import Grid
 from submission.tools import kit_python
 
-STEP = tuple[str, Grid | None]  # what is computed, and the grid it gives
-PROGRAM_S = 10.0  # of processor time for one program; the first may have to compile
-MEMORY_BYTES = 6 * 2**30  # of addresses, of which libraries reserve more than they touch
+STEP = tuple[str, Grid | None]  # a computed expression, and its value as a grid
+PROGRAM_S = 10.0  # of processor time for one program; the first program may include compilation
+MEMORY_BYTES = 6 * 2**30  # of address space; libraries reserve more than they use
 MAX_STEPS = 40
 
 
 def traces(asked: Sequence[tuple[str, Grid]], deadline: Deadline) -> list[tuple[STEP, ...] | None]:
-    """For each program and input, the grids on the way to the output.
+    """The steps from input to output, for each program and input.
 
-    Steps are numbered, and a step inside a later one is named there by its number:
-    `#3 = flip(#2)`. None where a program is not of the synthesizer's language, fails, or the
-    deadline came first. Of long programs the last `MAX_STEPS` steps are given.
+    Steps are numbered. A later step names an earlier step by its number, such as
+    `#3 = flip(#2)`. The entry is None if the program is not in the synthesizer's language, fails,
+    or is not reached before the deadline. Long programs have only their last `MAX_STEPS` steps.
     """
     done: list[tuple[STEP, ...] | None] = []
     while len(done) < len(asked) and not deadline.passed():
         done += _in_child(asked[len(done) :], deadline)
         if len(done) < len(asked):
-            done.append(None)  # the one that the process ended at
+            done.append(None)  # the program that ended the process
     return done + [None] * (len(asked) - len(done))
 
 
 def _in_child(
     asked: Sequence[tuple[str, Grid]], deadline: Deadline
 ) -> list[tuple[STEP, ...] | None]:
-    """As many as one process gets through."""
+    """The steps of the first programs, up to the program that ends the process."""
     lines = "\n".join(json.dumps([program, pack_grid(grid)]) for program, grid in asked)
     command, environment = kit_python("submission.report.traces")
     try:
@@ -70,15 +70,15 @@ def _steps(line: bytes) -> tuple[STEP, ...] | None:
 
 
 def main() -> None:
-    """Read `[program, grid]` lines, print a line of steps, or `null`, for each."""
-    from solver.synth.interpret import trace  # imports numba: only this process needs it
+    """Read lines `[program, grid]`, and print a line of steps, or `null`, for each line."""
+    from solver.synth.interpret import trace  # imports numba, which only this process needs
     from solver.synth.program import parse
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin:
         program, rows = json.loads(line)
-        signal.setitimer(signal.ITIMER_PROF, PROGRAM_S)  # ends the process, wherever it is
+        signal.setitimer(signal.ITIMER_PROF, PROGRAM_S)  # ends even compiled code
         try:
             steps = trace(parse(program), unpack_grid(rows))
         except ValueError:
@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def abbreviated(texts: Sequence[str]) -> list[str]:
-    """Each text numbered, with the earlier ones inside it replaced by their numbers."""
+    """The texts, numbered, with earlier texts inside a text replaced by their numbers."""
     short = []
     for i, text in enumerate(texts):
         for j in reversed(range(i)):

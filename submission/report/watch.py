@@ -1,8 +1,8 @@
-"""The growing report of a run, served on loopback by a process of its own.
+"""The growing report of a run, served on loopback by a separate process.
 
-The page stands at an address with a secret in it, so no other page and no other user of the
-machine can guess it. The server ends with the process that started it, however that ends; open
-pages still get the run's end.
+The page's address contains a secret, so that no other page or user of the machine can guess the
+address. The server ends after the process that started it, whatever ended that process. Open pages
+still get the last page of the run.
 """
 
 from __future__ import annotations
@@ -30,29 +30,32 @@ from submission.report.report import Live, render
 from submission.runs.recorded import read_run
 from submission.tools import kit_python
 
-EVERY_S = 2.0  # an open page asks this often whether there is news
-PAUSE = 20.0  # after a page was made, no other for so many times what it took
-LINGER_S = 15.0  # after the run, at most, for pages that are open
-NICENESS = 10  # the run's workers come first
+EVERY_S = 2.0  # between the questions of an open page
+PAUSE = 20.0  # between making pages, as a multiple of the time that the last page took
+LINGER_S = 15.0  # at most, after the run, to serve open pages
+NICENESS = 10  # above 0: the run's workers come first
 
 
 @dataclass
 class Pages:
-    """The report of a run as it stands, made anew when there is news."""
+    """The report of a run so far, made again when the run has news."""
 
     folder: Path
     source: str | None
     solutions: str | None
-    over: bool = False  # nobody works on the run any more
-    seen: bool = False  # someone has looked
-    told_end: bool = False  # someone has the last page
+    over: bool = False  # the run's process has ended
+    seen: bool = False  # a browser has got a page
+    told_end: bool = False  # a browser has got the last page
     _state: str = ""
     _page: bytes = b""
     _not_before: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def state(self) -> str:
-        """What a page made now would show; another text where there is news."""
+        """A text for the state that a page made now would show; news changes the text.
+
+        Within the pause after a page was made, this is the state of that page.
+        """
         if not self.over and time.monotonic() < self._not_before:
             return self._state
         size = (
@@ -63,7 +66,7 @@ class Pages:
         return f"{size}{' over' if self.over else ''}"
 
     def page(self) -> bytes:
-        """The page for the present state."""
+        """The page for the present state; made only if the state has changed."""
         with self._lock:
             state = self.state()
             if state != self._state:
@@ -90,10 +93,11 @@ _WAITING = """<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" co
 
 @contextmanager
 def watched(folder: Path, source: str, solutions: str | None) -> Iterator[str]:
-    """Serve the growing report of a run while inside; gives its address.
+    """Serve the growing report of a run within a `with` block, which gets the page's address.
 
-    The address works at once: a browser that is too early waits for the server to start. The
-    end waits until open pages have the last page, `LINGER_S` at most.
+    The address works at once, since an early browser waits until the server has started. The end
+    of the block waits for the server, which waits `LINGER_S` at most until an open page has got
+    the last page. After twice `LINGER_S` the server is killed.
     """
     command, environment = kit_python("submission.report.watch")
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -122,8 +126,11 @@ def watched(folder: Path, source: str, solutions: str | None) -> Iterator[str]:
 
 
 def main() -> None:
-    """Serve until standard input ends, and a little longer. Arguments: fd of the listening
-    socket, the secret of the address, the run's folder, source, solutions or nothing."""
+    """Serve until standard input ends, and then a little longer for open pages.
+
+    Arguments: file descriptor of the listening socket, secret of the address, folder of the run,
+    source, and optionally solutions.
+    """
     os.nice(NICENESS)
     fd, token, folder, source, *solutions = sys.argv[1:]
     pages = Pages(Path(folder), source, solutions[0] if solutions else None)
@@ -132,17 +139,17 @@ def main() -> None:
         server.socket = socket.socket(fileno=int(fd))
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        sys.stdin.read()  # ends when the run's process does, however it does
+        sys.stdin.read()  # ends with the run's process, whatever ended that process
         pages.over = True
         end = Deadline.after(LINGER_S)
         while pages.seen and not pages.told_end and not end.passed():
             time.sleep(0.1)
-        time.sleep(0.5)  # the last page is on its way
+        time.sleep(0.5)  # an open page may still be getting the last page
         server.shutdown()
 
 
 def handler(pages: Pages, token: str) -> type[http.server.BaseHTTPRequestHandler]:
-    """Answers for the page and for its question whether there is news; nothing else exists."""
+    """A request handler for the page and for the page's question for news; all else is 404."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -163,7 +170,7 @@ def handler(pages: Pages, token: str) -> type[http.server.BaseHTTPRequestHandler
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Requests are nobody's news."""
+            """Print nothing: requests are not of interest."""
 
     return Handler
 

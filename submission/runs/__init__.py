@@ -1,1 +1,1 @@
-"""Recorded runs: what they found, how they score, how they are shown."""
+"""Recorded runs: their candidates, scores and pictures."""

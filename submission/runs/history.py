@@ -1,4 +1,4 @@
-"""The finds of a run, job by job, for `arcsub lab`, `compare` and `simulate`."""
+"""The candidates of a run, job by job, for `arcsub lab`, `compare` and `simulate`."""
 
 from __future__ import annotations
 
@@ -16,21 +16,25 @@ from submission.runs.recorded import read_run
 
 @dataclass(frozen=True)
 class Job:
-    """A job over one task and the candidates that it reported, provisional ones among them."""
+    """A job over one task, and the candidates that it reported, including provisional ones."""
 
     record: JobRecord
     found: tuple[Candidate, ...]
 
     @cached_property
     def settled(self) -> tuple[Candidate, ...]:
-        """What they amount to at its end (`solver.grid.settled`)."""
+        """The candidates without replaced provisional reports (`solver.grid.settled`)."""
         return tuple(settled(self.found))
 
 
 @dataclass(frozen=True)
 class History:
-    """A run: `jobs[i]` are those of `tasks[i]` in the order in which they ended, `whole` those
-    over all tasks. `ended` is False if the run was killed."""
+    """A recorded run.
+
+    ended: False if the run was killed, or is still running.
+    jobs: `jobs[i]` are the jobs of `tasks[i]`, in the order of their ends.
+    whole: the records of jobs over all tasks.
+    """
 
     folder: Path
     tasks: tuple[Task, ...]
@@ -43,26 +47,29 @@ class History:
 
     @property
     def engines(self) -> tuple[str, ...]:
-        """The engines that found something, in the order of the stages."""
+        """The engines that reported candidates, in the order of the stages.
+
+        Engines without a stage come last, in the order of their names.
+        """
         seen = {candidate.engine for candidate in self.replay.candidates}
         staged = [stage.engine for stage in self.config.stages if stage.engine in seen]
         return tuple(dict.fromkeys([*staged, *sorted(seen)]))
 
     def truth(self) -> tuple[tuple[Grid, ...], ...]:
-        """The solutions in the order of the tasks. Raises `DataError` if they are not known."""
+        """The solutions in the order of the tasks. Raises `DataError` if they are unknown."""
         if self.solutions is None:
             raise DataError(f"{self.folder}: its source holds no solutions; add --solutions FILE")
         return tuple(self.solutions[task.id] for task in self.tasks)
 
     def pool(self) -> list[list[Candidate]]:
-        """Every task's candidates."""
+        """The settled candidates of each task."""
         return [[found for job in jobs for found in job.settled] for jobs in self.jobs]
 
 
 def read_history(folder: str, source: str | None = None, solutions: str | None = None) -> History:
-    """Read a run, of any version, killed or not; the arguments are those of `read_run`.
+    """Read a run of any version, killed or not. The arguments are the same as of `read_run`.
 
-    Raises `DataError` if there is no run, or its tasks or settings are not to be had.
+    Raises `DataError` if there is no run, or if the run's tasks or settings cannot be read.
     """
     run = read_run(folder, source, solutions)
     try:
@@ -75,7 +82,7 @@ def read_history(folder: str, source: str | None = None, solutions: str | None =
 
 
 def _jobs(replayed: Replay, tasks: Sequence[Task]) -> tuple[tuple[Job, ...], ...]:
-    """Give each candidate to its job: the next one of its task and engine to end."""
+    """Give each candidate to its job: the next job to end with the same task and engine."""
     jobs: dict[str, list[Job]] = {task.id: [] for task in tasks}
     inputs = {task.id: len(task.tests) for task in tasks}
     waiting: dict[tuple[str, str], list[Candidate]] = {}
@@ -103,7 +110,10 @@ def _wait(
 
 
 def _cut_off(task: str, engine: str, found: list[Candidate], before: Sequence[Job]) -> Job:
-    """The job that a killed run had no time to book: it took at least until its last word."""
+    """A job that a killed run did not book.
+
+    The job's seconds are those until its last candidate: the job took at least this long.
+    """
     took = max(candidate.cost_s for candidate in found)
     passes = sum(job.record.engine == engine for job in before)
     return Job(JobRecord(task, engine, passes, "cut off", took, took, -1, 0.0), tuple(found))

@@ -17,15 +17,18 @@ from solver.__main__ import progress_printer
 from solver.deadline import format_duration
 from solver.runtime.board import Snapshot
 
-MAX_WORKERS = 8  # lines for single workers; more do not fit beside the rest
+MAX_WORKERS = 8  # lines for single workers; more do not fit into a terminal
 BAR = 36
 
 
 @contextmanager
 def live_view(console: Console | None = None) -> Iterator[Callable[[Snapshot], None]]:
-    """Tasks, stages, workers and the expected end; a line now and then without a terminal.
+    """Show tasks, engines, workers and the expected end in the terminal, within a `with` block.
 
-    A terminal that disappears, or has no thread to draw it, costs the picture only."""
+    The block gets the function that shows a snapshot. Without a terminal, this function prints a
+    line from time to time. If the terminal disappears, or no thread is left to draw, only the
+    picture is lost.
+    """
     console = console or Console()
     live = Live(console=console, transient=True, refresh_per_second=4)
     if not console.is_terminal or not _draws(live.start):
@@ -39,7 +42,10 @@ def live_view(console: Console | None = None) -> Iterator[Callable[[Snapshot], N
 
 
 def _draws(step: Callable[[], None]) -> bool:
-    """True unless the terminal is gone, for which rich ends the program, or no thread is left."""
+    """Take a step of drawing. False if the terminal is gone, or if no thread is left.
+
+    Without a terminal rich would end the program (`SystemExit`).
+    """
     try:
         step()
     except (OSError, RuntimeError, SystemExit):
@@ -48,7 +54,7 @@ def _draws(step: Callable[[], None]) -> bool:
 
 
 def picture(now: Snapshot, elapsed_s: float) -> Group:
-    """What the terminal shows: a bar for all tasks and each engine, answers, end, workers."""
+    """The picture in the terminal: bars for all tasks and each engine, answers, end, workers."""
     bars = Table.grid(padding=(0, 2))
     for name, tried in {"tasks tried": now.attempted, **now.tried}.items():
         bar = ProgressBar(total=now.total, completed=tried, width=BAR)
@@ -62,7 +68,7 @@ def picture(now: Snapshot, elapsed_s: float) -> Group:
 
 
 def _end(now: Snapshot, elapsed_s: float) -> str:
-    """When the run ends, and when every task will have been tried."""
+    """The time left, the end of the run, and the expected time until every task was tried."""
     ends = datetime.now() + timedelta(seconds=now.left_s)
     text = f"{format_duration(now.left_s)} left, ends by {ends:%H:%M:%S}"
     if 0 < now.attempted < now.total:

@@ -1,4 +1,4 @@
-"""A run as it stands in its folder: journal, submission, and the tasks it was about."""
+"""A recorded run, read from its folder: the journal, the submission, and the run's tasks."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from solver.runtime.run import task_digest
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a run left, finished or not.
+    """The files of a run, finished or not.
 
-    `submission` is what it handed in; None if the file is missing or no answer to its tasks.
-    `solutions` are known for the tasks of built-in sets, and where they were given.
+    source: the source named in the journal; the given source if the journal names none.
+    solutions: the outputs of all tasks, from the source or from a given file; None if unknown.
+    submission: the run's submission; None if the file is missing or does not fit the tasks.
     """
 
     folder: Path
@@ -31,17 +32,20 @@ class Recorded:
 
     @property
     def header(self) -> dict[str, Any]:
-        """What the last process that worked on the run wrote about itself."""
+        """The header that the last process of the run wrote into the journal."""
         return self.replay.runs[-1]
 
     @property
     def config(self) -> dict[str, Any]:
-        """Its configuration, as JSON values; an older one may lack settings."""
+        """The configuration of the last process, as JSON values; older runs may lack settings."""
         return table_of(self.header, "config")
 
     @property
     def ended(self) -> bool:
-        """True if the last process came to its end; a killed or running one did not."""
+        """True if the last process has booked the end of every task.
+
+        False for a process that was killed or is running.
+        """
         return all(task.id in self.replay.terminal for task in self.tasks)
 
 
@@ -51,10 +55,10 @@ def read_run(
     """Read a run's folder.
 
     Args:
-        source: where the tasks are now, if they have moved since.
-        solutions: a solutions file to score against.
+        source: where the tasks are now, if they have moved since the run.
+        solutions: a solutions file to score with.
 
-    Raises `DataError` if there is no run, or the tasks are not those it worked on.
+    Raises `DataError` if there is no run, or if the tasks differ from the run's tasks.
     """
     folder = Path(folder)
     if not (folder / JOURNAL_FILE).exists():
@@ -73,7 +77,7 @@ def read_run(
 
 
 def table_of(header: dict[str, Any], name: str) -> dict[str, Any]:
-    """A table of a run's header; empty where an older or damaged one has none."""
+    """A table of a run's header; empty if the header is older or damaged and lacks the table."""
     value = header.get(name)
     return value if isinstance(value, dict) else {}
 

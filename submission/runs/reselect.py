@@ -1,7 +1,7 @@
-"""Selection and ensembling once more, over candidates that a run has recorded.
+"""Selection and ensembling again, over candidates that a run has recorded.
 
-The code is the run's own (`solver.answers.ensemble`, `solver.answers.select`): with the run's
-settings it comes to the run's submission.
+The run used the same code (`solver.answers.ensemble`, `solver.answers.select`). With the run's
+settings, the result is therefore the run's submission.
 """
 
 from __future__ import annotations
@@ -24,8 +24,12 @@ Truth = Sequence[Sequence[Grid]]  # the outputs of each task
 
 @dataclass(frozen=True)
 class Outcome:
-    """What answers were worth: for each task (T,) the fraction of its test inputs that both
-    attempts (`two`), the first (`one`) or any candidate (`covered`) had right."""
+    """The scores of answers, each (T,): for each task a fraction of its test inputs.
+
+    two: test inputs for which either attempt is right.
+    one: test inputs for which the first attempt is right.
+    covered: test inputs for which either attempt or any found candidate is right.
+    """
 
     two: Scores
     one: Scores
@@ -33,7 +37,7 @@ class Outcome:
 
 
 def evidence(tasks: Sequence[Task], pool: Pool, selector: str) -> list[list[Evidence]]:
-    """Each task's evidence for each of its test inputs. Rankings are made on first use."""
+    """Each task's evidence for each of its test inputs. Rankings are computed on first use."""
     pairs = zip(tasks, pool, strict=True)
     return [[Evidence(found, selector) for found in by_test(task, some)] for task, some in pairs]
 
@@ -41,7 +45,7 @@ def evidence(tasks: Sequence[Task], pool: Pool, selector: str) -> list[list[Evid
 def decide_all(
     weighed: Sequence[Sequence[Evidence]], fallback: Sequence[Sequence[Attempts]], rule: str
 ) -> list[Answer]:
-    """Every task's answer by an ensemble rule; `fallback` holds the tasks' templates."""
+    """Every task's answer by an ensemble rule. `fallback` contains the tasks' templates."""
     return [decide(some, two, rule) for some, two in zip(weighed, fallback, strict=True)]
 
 
@@ -52,24 +56,24 @@ def reselect(
     selector: str,
     rule: str,
 ) -> list[Answer]:
-    """Every task's answer from its candidates."""
+    """Every task's answer from the task's candidates, by a selector and an ensemble rule."""
     return decide_all(evidence(tasks, pool, selector), fallback, rule)
 
 
 def answer_run(run: History, selector: str | None = None, rule: str | None = None) -> list[Answer]:
-    """A recorded run's answers, by its own settings where no others are named."""
+    """The answers of a recorded run, by its own settings unless others are named."""
     chosen = selector or run.config.selector, rule or run.config.ensemble
     return reselect(run.tasks, run.pool(), list(map(template, run.tasks)), *chosen)
 
 
 def as_submission(tasks: Sequence[Task], answers: Sequence[Answer]) -> str:
-    """The submission that hands these answers in."""
+    """The text of a submission file with these answers."""
     pairs = zip(tasks, answers, strict=True)
     return submission_text({task.id: dump_task(a.attempts) for task, a in pairs}, tasks)
 
 
 def judge(answers: Sequence[Answer], pool: Pool, truth: Truth) -> Outcome:
-    """Hold answers and candidates against the truth."""
+    """The outcome of answers and candidates, compared with the truth."""
     rows = [_judge(*each) for each in zip(answers, pool, truth, strict=True)]
     return Outcome(*np.array(rows).T)
 

@@ -1,4 +1,4 @@
-"""Scoring a submission file against a solutions file or a built-in set."""
+"""Scoring of a submission file with a solutions file or another source of outputs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from solver.runtime.command import score_text
 
 
 def score_lines(submission: str, solutions: str) -> list[str]:
-    """The score of a submission, and what it is if tasks are missing from it, in words.
+    """The score of a submission, in words.
 
-    Raises `DataError` naming file, task and field.
+    If the submission lacks tasks, a second line gives the score with these tasks as unsolved.
+
+    Raises `DataError` that names file, task and field.
     """
     known = _solutions(solutions)
     result = score(read_submission(submission), known, submission)
@@ -31,7 +33,7 @@ def score_lines(submission: str, solutions: str) -> list[str]:
 
 
 def _holds_tasks(file: str) -> bool:
-    """True for a file of whole tasks, which may hold their outputs, too."""
+    """True for a file of whole tasks, which may also contain their outputs."""
     value = load_json(Path(file))
     return isinstance(value, dict) and any(isinstance(task, dict) for task in value.values())
 

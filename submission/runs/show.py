@@ -1,4 +1,4 @@
-"""Drawing a task in the terminal, in the colours of the ARC viewer."""
+"""Drawing of a task in the terminal, in the colours of the ARC viewer."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ def show_task(
     seed: int = 0,
     program: bool = False,
 ) -> None:
-    """Print demonstrations, test inputs, views, attempts and, where known, whether they are right.
+    """Print a task: demonstrations, test inputs, `views` random views, and attempts.
 
-    With `program`, search one for a few seconds and print the grids it goes through.
+    Attempts are marked as right or wrong if the solutions are known. With `program`, search for a
+    program for a few seconds, and print the program's intermediate grids.
 
     Raises `DataError` for an unknown source, task or submission.
     """
@@ -100,8 +101,11 @@ def _draw_attempts(
 
 
 def _draw(grid: Grid, room: int) -> Text:
-    """Two columns of the terminal a cell, one where `room` columns are too few for that; the
-    digit stays readable without colour. A row that is still too long ends in an ellipsis."""
+    """A grid as coloured text, with digits that stay readable without colour.
+
+    A cell has two columns of the terminal, or one if `room` columns are too few. A row that is
+    still too long ends in an ellipsis.
+    """
     text = Text(no_wrap=True, overflow="ellipsis")
     gap = " " if 2 * grid.shape[1] <= room else ""
     for row in grid.tolist():

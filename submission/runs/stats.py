@@ -1,7 +1,7 @@
 """The certainty of a score: bootstrap intervals, and paired tests of two runs over the same tasks.
 
-Scores are one number a task, the fraction of its test inputs that were solved. Tasks are the
-unit that is drawn: another draw of tasks, not another seed, is what an interval speaks of.
+A score is one number a task, the fraction of the task's test inputs that are solved. The bootstrap
+draws tasks. An interval is therefore about another draw of tasks, not about another seed.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ def interval(
 ) -> tuple[float, float]:
     """The percentile bootstrap interval of the mean (Efron 1979, doi:10.1214/aos/1176344552).
 
-    Where all scores are equal the interval is that one number: a bootstrap cannot know of what
-    it has never seen. Raises `ValueError` without scores.
+    If all scores are equal, the interval has no width, since a bootstrap only knows scores that
+    have been seen. Raises `ValueError` without scores.
     """
     values, counts = np.unique(np.asarray(scores, dtype=np.float64), return_counts=True)
     total = int(counts.sum())
     if not total:
         raise ValueError("no scores to resample")
     rng = np.random.default_rng(seed)
-    # Only how often each value is drawn matters, and there are few values: (DRAWS, V).
+    # Drawing the number of times of each value is enough, and there are few values: (DRAWS, V).
     drawn = rng.multinomial(total, counts / total, size=DRAWS)
     means = drawn @ values / total
     tail = (1 - level) / 2
@@ -47,11 +47,13 @@ def interval(
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean gain of the second of two paired lists of scores.
+    """The difference between two paired lists of scores.
 
+    mean: mean of the second list minus mean of the first list.
     low, high: the paired bootstrap interval of `mean`.
-    p: the chance of a difference as large, either way, if the two are equally good.
-    alpha: the difference counts as real if `p` is smaller.
+    p: probability that a difference at least as large, of either sign, occurs by chance if both
+    lists are equally good.
+    alpha: a difference counts as real if `p` is below this number.
     needed: the number of tasks with which a difference like this would show (`needed_tasks`).
     """
 
@@ -64,7 +66,10 @@ class Difference:
 
     @property
     def significant(self) -> bool:
-        """Both tests agree: of few tasks that differ the bootstrap alone is too sure."""
+        """True if `p` and the interval both show a difference.
+
+        If only few tasks differ, the bootstrap interval is too narrow.
+        """
         return self.p < self.alpha and not self.low <= 0 <= self.high
 
 
@@ -76,10 +81,11 @@ def difference(
 ) -> Difference:
     """Compare two lists of scores of the same tasks, in the same order, each (T,).
 
-    The interval is the bootstrap of the tasks' differences. `p` is exact, of the sign-flip test:
-    every task's difference keeps its sign or changes it. For scores of 0 and 1 the sign-flip test
-    is McNemar's exact test. With several `comparisons`, of which somebody will look at the best,
-    `alpha` and the interval's level are divided by their number (Bonferroni).
+    The interval is the bootstrap interval of the tasks' differences. `p` is exact, from the
+    sign-flip test: every task's difference keeps its sign or changes sign. For scores of 0 or 1
+    this test is McNemar's exact test. `comparisons` is the number of comparisons from which the
+    reader will take the best. `alpha` is divided by this number (Bonferroni), and the interval is
+    widened to the level `1 - alpha`.
 
     Raises `ValueError` if the lists differ in length or are empty.
     """

@@ -1,1 +1,1 @@
-"""Training of the pair model, and its bundle."""
+"""Training of the pair model, and bundling of the trained model."""

@@ -1,7 +1,8 @@
-"""The batches of a stream, drawn by other processes before they are asked for.
+"""The batches of a stream, drawn ahead by other processes.
 
-A GPU learns from a chunk in less time than one process needs to draw it. A chunk depends on the
-seed and its number alone, so whoever draws it, the batches and their order are the same.
+A GPU learns from a chunk in less time than one process needs to draw the chunk. A chunk depends
+only on the seed and the chunk's number. The batches and their order are therefore the same,
+whichever process draws them.
 """
 
 from __future__ import annotations
@@ -17,16 +18,17 @@ from solver.lm.training.stream import Stream
 
 @contextmanager
 def drawn_ahead(stream: Stream, processes: int) -> Iterator[None]:
-    """Let so many processes draw the stream's chunks; with none it draws them itself.
+    """Let other processes draw the stream's chunks within a `with` block.
 
-    They are copies of this process: to be entered before a GPU is used.
+    With 0 processes the stream draws its chunks itself. The processes are forks of this process,
+    so the block must begin before this process uses a GPU.
     """
     if processes == 0:
         yield
         return
     fork = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(processes, fork, _keep, (stream,)) as pool:
-        pool.submit(_draw, 0).result()  # all are started with the first: no GPU is in use yet
+        pool.submit(_draw, 0).result()  # starts all processes, before a GPU is in use
         coming: dict[int, Future[list[Batch]]] = {}
 
         def draw(chunk: int) -> list[Batch]:

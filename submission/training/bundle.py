@@ -1,4 +1,4 @@
-"""`arcsub bundle`: a trained model as the kit ships it, small and with its history."""
+"""`arcsub bundle`: a trained model in the form that is shipped: quantized, with provenance."""
 
 from __future__ import annotations
 
@@ -33,10 +33,18 @@ def run_bundle(
     card: str | None,
     say: Callable[[str], None],
 ) -> None:
-    """Quantize the model that a training exported, and write where it comes from.
+    """Quantize the model that a training exported, and write the model's provenance.
 
-    Raises `DataError` for a folder that no training made, for other data than it learned from,
-    and for a card without marks.
+    Args:
+        model: folder of the exported model.
+        out: folder for the quantized model.
+        data: the RE-ARC archive or folder that the model learned from.
+        made_up: the made-up tasks that the model learned from.
+        card: a model card to put the figures of the provenance into.
+        say: called with each text for the user.
+
+    Raises `DataError` for a folder that no training made, and for data that the model did not learn
+    from. Also raises `DataError` for an `out` that cannot be used, and for a card without marks.
     """
     source, target = Path(model), Path(out)
     told = trained.read(source)
@@ -65,7 +73,10 @@ def run_bundle(
 
 
 def _unknown_task_loss(folder: Path, watched: Sequence[Batch]) -> float:
-    """The loss (nats) of a model that is told nothing of the tasks: what training starts from."""
+    """The mean loss (nats an output token) of a model without learned vectors for the tasks.
+
+    Every task then has the vectors that new tasks start from.
+    """
     model = TaskModel(load(folder), 1)
     return measure(model, [replace(b, tasks=np.zeros_like(b.tasks)) for b in watched])[0]
 

@@ -1,8 +1,9 @@
 """Tasks made up for training: random programs of the synthesizer on grids of known tasks.
 
-A made-up task shows inputs of a task that has many, and what a program makes of each input or,
-as a further step of that task's own rule, of each output. Rules that colours decide are thrown
-away, since training exchanges colours, and so are those that do next to nothing.
+A made-up task takes its inputs from a known task with many generated pairs. The outputs are the
+outputs of a program, run on each input. Alternatively the program runs on each output of the known
+task, as a further step after the known task's rule. Rules that depend on certain colours are
+dropped, since training exchanges colours. Rules that change almost nothing are dropped too.
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ from solver.synth.objects.regions import ALL_REGIONS
 from solver.synth.program import INPUT, Call
 from solver.views import TURNS, View
 
-PAIRS, FEWEST = 32, 20  # pairs asked for, and how many must be left
+PAIRS, FEWEST = 32, 20  # the most pairs of a task, and the fewest
 LONGEST = 700  # tokens of a pair
-_TRIES = 400  # programs for one task
-_LOOK = 5  # pairs that a program is first tried on
+_TRIES = 400  # the most programs tried for one task
+_LOOK = 5  # number of pairs that a program is first tried on
 
-# What may follow one image, and a list of them, with the chances.
+# Kinds of operation that may follow one image, or a list of images, with their chances.
 _ON_ONE = {IMAGE: 0.6, PAIR: 0.1, SPLIT: 0.3}
 _ON_MANY = {JOIN: 0.4, PICK: 0.25, KEEP: 0.12, DROP: 0.12, SORT: 0.03, MAP: 0.08}
-_STEPS = (0.2, 0.4, 0.3, 0.1)  # chances of one step, two, ...
-_FURTHER = 0.35  # of a program on outputs
-_OBJECTS = 0.45  # of a rule over objects
+_STEPS = (0.2, 0.4, 0.3, 0.1)  # chances of one step, two steps, ...
+_FURTHER = 0.35  # chance of a program on outputs
+_OBJECTS = 0.45  # chance of a rule over objects
 _MODES = (
     *("one color, 8 ways", "one color, 8 ways", "one color, 4 ways"),
     *("mixed, 8 ways", "mixed, 8 ways", "mixed, 4 ways", "colors", "ground", "cells"),
@@ -49,8 +50,12 @@ _SIDES = ("up", "down", "left", "right")
 
 @dataclass(frozen=True, eq=False)
 class MadeUp:
-    """A task: where its inputs are from, its program, run on inputs or (`further`) on the
-    outputs of their task, and its pairs."""
+    """A made-up task.
+
+    lesson: id of the known task that the inputs are from.
+    program: the program that made the outputs.
+    further: true if the program ran on the known task's outputs, false for its inputs.
+    """
 
     id: str
     lesson: str
@@ -60,7 +65,7 @@ class MadeUp:
 
 
 def tasks_of(lessons: Sequence[Lesson], numbers: Sequence[int], seed: int) -> Iterator[MadeUp]:
-    """The tasks of these numbers that could be made up."""
+    """The tasks with these numbers, without tasks that could not be made up."""
     with_pairs = [lesson for lesson in lessons if len(lesson.generated) >= FEWEST]
     for number in numbers if with_pairs else ():
         task = make_up(with_pairs, number, seed)
@@ -69,9 +74,10 @@ def tasks_of(lessons: Sequence[Lesson], numbers: Sequence[int], seed: int) -> It
 
 
 def make_up(lessons: Sequence[Lesson], number: int, seed: int) -> MadeUp | None:
-    """Task `number` of a seed, whatever others are made; None if no program will do.
+    """Task `number` of a seed; None if none of `_TRIES` programs is suitable.
 
-    `lessons` must have generated pairs: of those it takes the inputs.
+    The task does not depend on other tasks that are made. `lessons` must have generated pairs,
+    since the inputs are taken from these pairs.
     """
     rng = np.random.default_rng(stable_seed(seed, "made up", number))
     for _ in range(_TRIES):
@@ -86,7 +92,7 @@ def make_up(lessons: Sequence[Lesson], number: int, seed: int) -> MadeUp | None:
 
 
 def write(path: Path, tasks: Sequence[MadeUp]) -> None:
-    """An archive that `read_corpus` takes, with a list of the programs."""
+    """Write an archive that `read_corpus` can read, with a list of the programs."""
     told = {t.id: {"from": t.lesson, "further": t.further, "program": t.program} for t in tasks}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("programs.json", json.dumps(told, indent=1))
@@ -98,7 +104,7 @@ def write(path: Path, tasks: Sequence[MadeUp]) -> None:
 def _pairs(
     rng: np.random.Generator, lesson: Lesson, program: Call, further: bool, new: int
 ) -> tuple[Pair, ...] | None:
-    """The task's pairs, or None where the program is no rule for them."""
+    """The task's pairs; None if the program makes too few pairs or is not a suitable rule."""
     short = [pair for pair in lesson.generated if sequence_length(pair) <= LONGEST]
     if len(short) < FEWEST:
         return None
@@ -117,7 +123,7 @@ def _pairs(
 
 
 def _made(program: Call, base: Pair, further: bool) -> Pair | None:
-    """What the task shows for a base pair; None where the program does not apply."""
+    """The task's pair for a base pair; None if the program fails or changes nothing."""
     start = base.output if further else base.input
     output = run(program, start)
     if output is None or same(output, start):
@@ -126,7 +132,11 @@ def _made(program: Call, base: Pair, further: bool) -> Pair | None:
 
 
 def _lively(pairs: Sequence[Pair]) -> bool:
-    """Whether outputs differ from inputs and from each other, and most are of several colours."""
+    """True if outputs differ from inputs, and vary.
+
+    The number of distinct outputs must be more than half the number of pairs. More than 60 % of the
+    outputs must have several colours.
+    """
     if any(same(pair.input, pair.output) for pair in pairs):
         return False
     contents = {key(pair.output) for pair in pairs}
@@ -137,7 +147,10 @@ def _lively(pairs: Sequence[Pair]) -> bool:
 def _blind(
     rng: np.random.Generator, program: Call, bases: Sequence[Pair], further: bool, new: int
 ) -> bool:
-    """Whether the rule is the same whatever colours are exchanged, but for black and `new`."""
+    """True if the rule stays the same when colours other than black and `new` are exchanged.
+
+    The test is one random exchange of colours for each of `bases`.
+    """
     for base in bases:
         view = View(0, random_view(rng, frozenset({0, new})).colors)
         shown = _made(program, view.apply_pair(base), further)
@@ -150,7 +163,10 @@ def _blind(
 
 
 def _without(pair: Pair, color: int) -> Pair:
-    """The pair with a colour it does not show in place of `color`; as it is if it shows all."""
+    """The pair with `color` replaced by a colour that the pair does not contain.
+
+    A pair without `color`, or with all colours, is returned unchanged.
+    """
     shown = set(np.unique(pair.input)) | set(np.unique(pair.output))
     free = [c for c in range(1, COLORS) if c not in shown]
     if color not in shown or not free:
@@ -164,7 +180,7 @@ def _without(pair: Pair, color: int) -> Pair:
 
 
 def _chain(rng: np.random.Generator) -> Call:
-    """Primitives of the grid search one after the other, none of a certain colour."""
+    """A chain of random primitives of the grid search, none of them for a certain colour."""
     program, many = INPUT, False
     steps = 1 + int(rng.choice(len(_STEPS), p=_STEPS))
     while steps > 0 or many:
@@ -178,7 +194,7 @@ def _chain(rng: np.random.Generator) -> Call:
 
 
 def _operation(rng: np.random.Generator, kind: int) -> tuple[int, int]:
-    """A primitive of a kind, each as likely as any other, and an argument of it."""
+    """A random primitive of a kind, all equally likely, and a random argument of the primitive."""
     codes = sorted(_OPERATIONS[kind])
     code = codes[rng.integers(len(codes))]
     args = _OPERATIONS[kind][code]
@@ -196,7 +212,7 @@ _OPERATIONS = _by_kind()
 
 
 def _rule(rng: np.random.Generator, new: int) -> Call:
-    """One or two things that objects do, by tests of their properties."""
+    """A random rule: one or two actions on objects, chosen by tests of properties."""
     rules: list[tuple[Any, ...]] = [(_test(rng), _action(rng, new))]
     if rng.random() < 0.5:
         rules.append((("", "all", 0), _action(rng, new)))
@@ -220,7 +236,7 @@ def _test(rng: np.random.Generator) -> tuple[str, str, int]:
 
 
 def _action(rng: np.random.Generator, new: int) -> tuple[Any, ...]:
-    """What an object does; half of what is painted is painted in the new colour."""
+    """A random action on an object. The chance of the new colour as the ink is 1/2."""
     side = _SIDES[rng.integers(4)]
     direction = list(DIRECTIONS)[rng.integers(8)]
     reference = REFS[rng.integers(len(REFS))]

@@ -1,4 +1,4 @@
-"""The provenance of a bundled model, and the figures of its card."""
+"""The provenance of a bundled model, and the figures of the model's card."""
 
 from __future__ import annotations
 
@@ -18,8 +18,12 @@ _TABLE = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Provenance:
-    """What is known of a bundled model. Losses are in nats an output token, `exact` is the part
-    of outputs that are right token by token, `flops` are 6 * parameters * tokens."""
+    """The provenance of a bundled model: its size, data, training and losses.
+
+    Losses are in nats an output token.
+    held_out_exact: fraction of held-out outputs whose every token is right.
+    flops: 6 * parameters * tokens.
+    """
 
     parameters: int
     width: int
@@ -50,13 +54,16 @@ class Provenance:
 
 
 def write(folder: Path, provenance: Provenance) -> None:
-    """Leave the provenance beside the weights it is about."""
+    """Write the provenance into the folder of the weights."""
     text = json.dumps(asdict(provenance), indent=2)
     (folder / PROVENANCE).write_text(text + "\n", "utf-8")
 
 
 def read(folder: Path) -> Provenance:
-    """Raises `DataError` where the file is missing or holds something else."""
+    """The provenance in a model's folder.
+
+    Raises `DataError` if the file is missing or contains something else.
+    """
     try:
         return Provenance(**load_json(folder / PROVENANCE))
     except TypeError:
@@ -64,7 +71,7 @@ def read(folder: Path) -> Provenance:
 
 
 def figures(of: Provenance) -> str:
-    """The table of the card."""
+    """The table of a model card, as Markdown."""
     versions = ", ".join(f"{name} {version}" for name, version in of.versions.items())
     rows = {
         "parameters": f"{of.parameters:,} (width {of.width}, {of.layers} layers)",
@@ -96,7 +103,10 @@ def update_card(card: Path, of: Provenance) -> None:
 
 
 def marked_text(card: Path) -> str:
-    """The text of a card. Raises `DataError` if it cannot be read or has no marks for figures."""
+    """The text of a card.
+
+    Raises `DataError` if the card cannot be read, or has no single pair of marks for figures.
+    """
     try:
         text = card.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:

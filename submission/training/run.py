@@ -1,4 +1,4 @@
-"""A training run and what is done beside it: talk, measure, save, export."""
+"""A training run, with its reports, measurements, checkpoints and exports."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from solver.lm.training.loop import Step, Trainer, device_of, measure, world
 from solver.lm.training.stream import Stream
 from submission.training.trained import Trained, device_name, made_with, write
 
-SAVE_S, MEASURE_S, SAY_S = 120.0, 600.0, 20.0  # at most; short budgets do it more often
+SAVE_S, MEASURE_S, SAY_S = 120.0, 600.0, 20.0  # at most; shorter in short budgets
 CURVE = "curve.jsonl"
 
 
 @dataclass(frozen=True)
 class Before:
-    """What the model that a training starts from had been trained for."""
+    """The earlier training of the model that a training starts from."""
 
     steps: int = 0
     tokens: int = 0
@@ -30,7 +30,19 @@ class Before:
 
 @dataclass
 class TrainingRun:
-    """A training run and what is done beside it: talk, measure, save, export."""
+    """A training run, with its reports, measurements, checkpoints and exports.
+
+    out: folder of the run.
+    about: size, mixture, seed and data, and `earlier` as JSON values.
+    watched: batches to measure the held-out loss on.
+    ids: ids of the known tasks, whose vectors come first in the model.
+    tell: called with each text for the user.
+    earlier: the training of the model that this run started from.
+    best: the lowest held-out loss so far.
+    before_s: seconds of training before this process resumed the run.
+    measure_s: seconds of the last measurement.
+    losses: losses of the steps since the last report.
+    """
 
     out: Path
     trainer: Trainer
@@ -54,7 +66,7 @@ class TrainingRun:
         self.decaying = False
 
     def watch(self, step: Step) -> None:
-        """After every step: whatever is due."""
+        """Do all that is due after a step: report, save, measure."""
         now = self.deadline.clock.now()
         self.losses.append(step.loss)
         if now - self.said >= min(SAY_S, self.total / 30):
@@ -69,10 +81,14 @@ class TrainingRun:
             self.measure()
 
     def measure(self) -> None:
-        """The held-out loss; a model better than all before is exported."""
+        """Measure the held-out loss, and export the model if the loss is the lowest so far.
+
+        Before the first step the model is not exported. Only the first of several processes
+        measures.
+        """
         if world()[0] != 0:
             return
-        if not self.measure_s:  # compiling, once, is no part of what later measures will take
+        if not self.measure_s:  # compile once, so that `measure_s` does not include compilation
             measure(self.trainer.model, self.watched[:1])
         began = self.deadline.clock.now()
         loss, exact = measure(self.trainer.model, self.watched)
@@ -85,7 +101,7 @@ class TrainingRun:
         self._note(held_out=loss, exact=exact)
 
     def _export(self, loss: float, exact: float) -> None:
-        """The model, its known tasks' vectors, and what is told of them."""
+        """Write the model, the vectors of its known tasks, and the record of the training."""
         folder, model = self.out / "model", self.trainer.model
         export(folder, model)
         save_tasks(folder / VECTORS, model, self.ids)
@@ -109,7 +125,7 @@ class TrainingRun:
         self.said, self.said_tokens, self.losses = now, step.tokens, []
 
     def _note(self, **values: float) -> None:
-        """A line of the curve."""
+        """Append a line to the curve. Only the first of several processes does this."""
         if world()[0] != 0:
             return
         line = {**self._progress(), **{k: round(v, 5) for k, v in values.items()}}
@@ -117,7 +133,7 @@ class TrainingRun:
             file.write(json.dumps(line) + "\n")
 
     def _progress(self) -> dict[str, Any]:
-        """Of the whole training, what its model began with counted in."""
+        """Steps, tokens and seconds of the whole training, including the earlier training."""
         return {
             "steps": self.earlier.steps + self.trainer.steps,
             "tokens": self.earlier.tokens + self.trainer.tokens,
@@ -128,7 +144,11 @@ class TrainingRun:
         return self.before_s + self.deadline.clock.now() - self.begun
 
     def save(self, now: float) -> None:
-        """Keep a place to go on from. It lies before the decay: from there any length goes on."""
+        """Write a checkpoint to resume from.
+
+        The last checkpoint is written as the decay begins. A resumed run can therefore have any
+        length.
+        """
         self.saved = now
         if world()[0] == 0:
             place = Position(

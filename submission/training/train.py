@@ -1,7 +1,7 @@
-"""`arcsub train`: train the bundled model, or go on training it, within a budget.
+"""`arcsub train`: train a model for the bundle, or continue a training, within a budget.
 
-Under `torchrun --nproc-per-node N` every process trains on its own batches and the gradients
-are averaged; nothing else changes.
+Under `torchrun --nproc-per-node N` every process trains on separate batches, and the gradients are
+averaged. Nothing else changes.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from submission.training.provenance import read
 from submission.training.run import CURVE, Before, TrainingRun
 
 WATCHED, WATCHED_TOKENS = 120, 512  # sequences that the held-out loss is measured on
-# On a GPU: steps worth launching, lengths that its products like.
+# On a GPU: steps that are worth launching, and lengths that suit matrix products.
 GPU = {"tokens": 81920, "chunk": 4096, "multiple": 8}
-DRAWING = 6  # processes beside a GPU
-MIN_BUDGET_S = 10.0  # for a first measure and a step
+DRAWING = 6  # processes that draw batches for a GPU
+MIN_BUDGET_S = 10.0  # for a first measurement and a step
 
 
 @dataclass(frozen=True)
 class Training:
-    """What the user asked for; the fields are the command's options."""
+    """The user's request; the fields are the command's options."""
 
     out: str
     budget: str = "2h"
@@ -62,7 +62,10 @@ class Training:
 
 
 def run_training(request: Training, started: float, say: Callable[[str], None]) -> None:
-    """Read, build or resume, train, export. Raises `DataError` for bad input."""
+    """Read the data, build or resume the run, train and export.
+
+    Raises `DataError` for bad input, and for a budget that is too short for a step.
+    """
     deadline = _deadline(request.budget, started)
     out = Path(request.out)
     _check_folder(out, request.resume)
@@ -79,7 +82,7 @@ def run_training(request: Training, started: float, say: Callable[[str], None]) 
 
 
 def _check_folder(out: Path, resume: bool) -> None:
-    """Raise `DataError` unless the folder holds the run to go on with, or can hold a new one."""
+    """Raise `DataError` if the folder has no run to resume, or cannot be used for a new run."""
     checkpoint = out / CHECKPOINT
     if checkpoint.exists() != resume:
         raise DataError(f"{checkpoint}: " + ("no such file" if resume else _OCCUPIED))
@@ -90,7 +93,7 @@ def _check_folder(out: Path, resume: bool) -> None:
 
 
 def _check_time(request: Training, enough: bool) -> None:
-    """Raise `DataError` if there is not enough time left to learn anything."""
+    """Raise `DataError` unless there is enough time left for a step."""
     if not enough:
         raise DataError(f"--budget {request.budget}: too short for a step")
 
@@ -104,7 +107,7 @@ def _deadline(budget: str, started: float) -> Deadline:
 
 @contextmanager
 def _processes() -> Iterator[None]:
-    """Join the other processes where a launcher started several."""
+    """Join the other processes, if a launcher started several, within a `with` block."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
@@ -121,7 +124,10 @@ def _processes() -> Iterator[None]:
 def prepare(
     request: Training, out: Path, deadline: Deadline, say: Callable[[str], None]
 ) -> TrainingRun:
-    """The run at its first step, or where its checkpoint stands."""
+    """The run before its first step, or at the step of its checkpoint.
+
+    Raises `DataError` for bad input.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     size, mixture = _size(request), _mixture(request, device)
     corpus = read_corpus(request.data, request.seed, request.made_up)
@@ -161,8 +167,12 @@ def prepare(
 def _started(
     folder: Path, ids: Sequence[str], tasks: int, device: torch.device
 ) -> tuple[TaskModel, Before]:
-    """A trained model to go on from, with the vectors that it has for its first tasks, of these
-    ids, and what its provenance tells of it."""
+    """A trained model to continue from, and its earlier training.
+
+    The model's first tasks have the ids `ids`. They get the vectors that the folder has for them.
+    The earlier training is read from the provenance. Without provenance the earlier training is
+    `Before()`.
+    """
     model = TaskModel(dequantized(load(folder, fast_dtype(device))), tasks)
     known = read_tasks(folder / VECTORS, model.tasks[0])
     for row, name in zip(model.tasks[: len(ids)], ids, strict=True):
@@ -183,13 +193,16 @@ def _size(request: Training) -> Size:
 
 
 def fingerprint(corpus: Corpus) -> str:
-    """Equal for equal lessons: their tasks and the numbers of their pairs."""
+    """A hash of the lessons: of their ids and the numbers of their pairs."""
     ids = "\n".join(f"{x.id} {len(x.originals)} {len(x.generated)}" for x in corpus.lessons)
     return hashlib.blake2b(ids.encode(), digest_size=8).hexdigest()
 
 
 def watched_batches(corpus: Corpus) -> list[Batch]:
-    """Pairs that no lesson holds, or known ones if there are none, in batches of like length."""
+    """Pairs to measure the held-out loss on, in batches of similar length.
+
+    No lesson contains these pairs. If the corpus has no such pairs, known pairs are used.
+    """
     known = [(i, x.originals[-1]) for i, x in enumerate(corpus.lessons) if not x.made_up]
     items = corpus.watched or known
     short = [item for item in items if sequence_length(item[1]) <= WATCHED_TOKENS]

@@ -1,4 +1,4 @@
-"""The record that a training leaves beside the model that it exported."""
+"""The record of a training, in the folder of the exported model."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ _MADE_WITH = ("torch", "transformers")
 
 @dataclass(frozen=True)
 class Trained:
-    """`about` is what a training must share to be the same one: size, mixture, seed, data.
+    """The record of a training.
 
-    `seconds` are those until this model, all processes side by side; losses are nats a token.
+    about: size, mixture, seed and data, and the earlier training of the first model.
+    steps, tokens, seconds: totals until this model, including the earlier training. The seconds
+    are wall-clock time of all processes in parallel.
+    held_out: the held-out loss, in nats an output token.
+    exact: fraction of held-out outputs whose every token is right.
     """
 
     about: dict[str, Any]
@@ -37,12 +41,15 @@ class Trained:
 
 
 def write(folder: Path, trained: Trained) -> None:
-    """Leave it beside the weights it is about."""
+    """Write the record into the folder of the weights."""
     (folder / TRAINED).write_text(json.dumps(asdict(trained), indent=2) + "\n", "utf-8")
 
 
 def read(folder: Path) -> Trained:
-    """Raises `DataError` where the file is missing or holds something else."""
+    """The record in a model's folder.
+
+    Raises `DataError` if the file is missing or contains something else.
+    """
     try:
         return Trained(**load_json(folder / TRAINED))
     except TypeError:
@@ -50,10 +57,10 @@ def read(folder: Path) -> Trained:
 
 
 def made_with() -> dict[str, str]:
-    """Versions that decide the weights."""
+    """Versions of software that can change the weights."""
     return {"python": platform.python_version(), **{n: version(n) for n in _MADE_WITH}}
 
 
 def device_name(device: torch.device) -> str:
-    """A device as a card names it."""
+    """The name of a device for the model card."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
