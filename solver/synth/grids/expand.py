@@ -198,10 +198,8 @@ def attempt(space, inst, s, kind, code, arg):
 def expand(space, ops, inst, max_cost, work):
     """Apply further operations for about `work` units of about a nanosecond each.
 
-    ops: int64 (N, 4): kind, code, arg, cost.
-    inst: int64 (K, 3): the input's block, and the output's height and width. Only SIZED operations
-    read the size, and only PAIR operations the block.
-
+    ops: int64 (N, 4): kind, code, arg, cost. inst: int64 (K, 3): the input's block for PAIR
+    operations, the output's height and width for SIZED operations.
     Returns MORE if work is left, DONE if no state is left, FULL if the space has no more room.
     """
     u = space.used

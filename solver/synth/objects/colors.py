@@ -1,4 +1,4 @@
-"""Colour names: what `own`, `nearest` or `most` means for every object of a scene."""
+"""Colour names, such as `own` or `nearest`, and the colours that they mean for each object."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ REFS = (
 
 
 def color_ref(scene: Scene, name: str) -> Ints:
-    """(n,): the colour a name means for every object, -1 where it means none.
+    """(n,): the colour that a name means for each object; -1 where the name means no colour.
 
-    A single digit is that colour.
+    A name that is a digit means the colour of this number, for all objects.
     """
     if name.isdigit():
         return np.full(scene.n, int(name))
@@ -66,7 +66,7 @@ def _grid_color(scene: Scene, name: str) -> int:
 
 
 def _nearest(scene: Scene) -> Ints:
-    """Colour of the object of another colour whose box is nearest."""
+    """(n,): colour of the object of another colour with the nearest box; -1 if there is none."""
     top, left, height, width = (scene.column(k) for k in ("top", "left", "height", "width"))
     bottom, right, color = top + height, left + width, scene.column("color")
     down = np.maximum(top[:, None] - bottom[None] + 1, top[None] - bottom[:, None] + 1)
@@ -78,7 +78,7 @@ def _nearest(scene: Scene) -> Ints:
 
 
 def _container(scene: Scene) -> Ints:
-    """Colour of the smallest object whose box contains this one."""
+    """(n,): colour of the smallest other object whose box contains the object's box, else -1."""
     top, left, height, width = (scene.column(k) for k in ("top", "left", "height", "width"))
     bottom, right, area = top + height, left + width, scene.column("area")
     within = (top[:, None] <= top) & (left[:, None] <= left)

@@ -1,4 +1,4 @@
-"""Compiled kernels under `objects`: labelling and measuring."""
+"""Compiled kernels of `objects`: labelling and measuring."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from solver.synth.jit import kernel
 
 @kernel
 def flood(grid, ground, diagonal, mono):
-    """Flood-fill labelling; `ground` cells get 0, `mono` keeps colours apart."""
+    """Label connected regions by flood fill. Returns labels (H, W) 1..n, and n.
+
+    `ground` cells get label 0. `diagonal` connects 8 neighbours instead of 4. `mono` keeps
+    colours apart.
+    """
     h, w = grid.shape
     labels = np.zeros((h, w), np.int16)
     stack = np.empty(h * w, np.int64)
@@ -42,7 +46,10 @@ def flood(grid, ground, diagonal, mono):
 
 @kernel
 def _hash(cells, d8):
-    """31-bit hash of a small matrix turned by the D8 element `d8`."""
+    """31-bit hash of a small matrix after the D8 element `d8`.
+
+    Bit 0 of `d8` flips up-down and bit 1 flips left-right. Bit 2 then transposes.
+    """
     h, w = cells.shape
     a, b = (w, h) if d8 >= 4 else (h, w)
     value = np.int64(a * 31 + b)
@@ -59,9 +66,10 @@ def _hash(cells, d8):
 
 @kernel
 def _holes(mask):
-    """Number and cells of the regions of the complement that the mask encloses.
+    """Number of holes of the mask, and number of their cells.
 
-    The complement is 4-connected, so walls may be diagonal.
+    A hole is a 4-connected region outside the mask that does not reach the matrix's border. So
+    the walls of a hole may be diagonal.
     """
     h, w = mask.shape
     seen = mask.copy()
@@ -94,7 +102,7 @@ def _holes(mask):
 
 @kernel
 def _extents(grid, labels, n):
-    """Cells of every colour (n, 10) and boxes (n, 4) of the objects, all ends inclusive."""
+    """Cells of each colour (n, 10) and boxes (n, 4): top, left, bottom, right, all inclusive."""
     h, w = grid.shape
     tally = np.zeros((n, 10), np.int64)
     box = np.empty((n, 4), np.int64)
@@ -113,7 +121,7 @@ def _extents(grid, labels, n):
 
 @kernel
 def _edges(mask):
-    """Sides of the mask's cells that do not touch another cell of it."""
+    """Number of the sides of the mask's cells that touch no other cell of the mask."""
     a, b = mask.shape
     edges = 0
     for r in range(a):
@@ -128,7 +136,10 @@ def _edges(mask):
 
 @kernel
 def _symmetries(ink):
-    """Whether a mirror leaves the cells alone: left-right, up-down, about a diagonal."""
+    """(left-right, up-down, diagonal): True where the mirror leaves all cells unchanged.
+
+    `diagonal` means at least one of the two diagonal mirrors; False unless the box is square.
+    """
     a, b = ink.shape
     lr, ud, diag, anti = True, True, a == b, a == b
     for r in range(a):
@@ -143,8 +154,10 @@ def _symmetries(ink):
 
 @kernel
 def _palette(tally):
-    """Of one object's cells of every colour: all of them, the most and the least frequent
-    colour, how many colours there are."""
+    """(cells, most frequent colour, least frequent colour, number of colours) of an object.
+
+    `tally` (10,): the object's cells of each colour. Among equals, the smallest colour counts.
+    """
     area, best, least, kinds = 0, 0, -1, 0
     for k in range(10):
         area += tally[k]
@@ -158,7 +171,7 @@ def _palette(tally):
 
 @kernel
 def _shapes(mask):
-    """Hashes of the mask as it is and in whatever D8 position."""
+    """Two hashes of the mask: the hash as it is, and the least hash over all D8 positions."""
     plain = mask.astype(np.int64)
     shape = _hash(plain, 0)
     shape_d8 = shape
@@ -169,7 +182,7 @@ def _shapes(mask):
 
 @kernel
 def measure(grid, labels, n, ground, out):
-    """Fill the kernel's columns of `out` (n, F), in the order of `objects._KERNEL`."""
+    """Fill the first columns of `out` (n, F), in the order of `objects._KERNEL`."""
     h, w = grid.shape
     tally, box = _extents(grid, labels, n)
     for i in range(n):

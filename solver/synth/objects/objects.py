@@ -1,8 +1,9 @@
-"""Objects: how a grid is cut into objects, and the table of their properties.
+"""Objects: cutting a grid into objects, and the table of the objects' properties.
 
-`segment` cuts a grid under one of the `MODES`; the `Scene` it returns holds the objects as
-masks and their properties as an integer matrix, one row an object, one column for each name
-in `FEATURES`. Everything that learns rules over objects reads that matrix.
+`segment` cuts a grid in one of the `MODES` or `PART_MODES`, and returns a `Scene`. A scene
+contains labels (and masks) of the objects, and an integer matrix of their properties. The matrix
+has one row for each object and one column for each name in `FEATURES`. All learners of rules over
+objects read this matrix.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from solver.synth.split import WAYS, split
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-MAX_OBJECTS = 180  # a grid of more objects is no scene of objects
-MAX_CELLS = 100_000  # nor is one whose (n, H, W) masks would be larger
+MAX_OBJECTS = 180  # a grid with more objects gives no scene
+MAX_CELLS = 100_000  # a grid whose (n, H, W) masks would be larger gives no scene
 
 MODES = {
     "one color, 8 ways": "components of one colour, 8 neighbours",
@@ -42,7 +43,7 @@ _OLD_MODES = dict(zip(("8", "4", "m8", "m4", "c", "a4", "h4", "px", "ink"), MODE
     f"p {way}": mode for way, mode in zip(WAYS, PART_MODES, strict=True)
 }
 
-# Columns the kernel fills, then columns made from them by `_relations`.
+# The columns that the kernel `measure` fills, then the columns that `_relations` fills.
 _KERNEL = (
     "color", "area", "height", "width", "top", "left", "bottom", "right", "colors", "holes",
     "hole_area", "sym_lr", "sym_ud", "sym_diag", "borders", "full", "minor", "minor_area",
@@ -57,7 +58,7 @@ _RELATIONS = (
 )  # fmt: skip
 FEATURES = _KERNEL + _RELATIONS
 COLUMN = {name: i for i, name in enumerate(FEATURES)}
-# Features whose order means nothing: only equality is tested.
+# Features whose values have no order: tests only compare for equality.
 NOMINAL = frozenset({"color", "minor", "shape", "shape_d8", "look", "touch_color", "inner_color"})
 
 
@@ -65,7 +66,7 @@ NOMINAL = frozenset({"color", "minor", "shape", "shape_d8", "look", "touch_color
 class Scene:
     """A grid cut into n objects.
 
-    `labels` (H, W) holds 1..n, 0 where no object is; `features` is (n, len(FEATURES)).
+    `labels` (H, W): 1..n in the cells of objects, 0 elsewhere. `features`: (n, len(FEATURES)).
     """
 
     grid: Grid
@@ -74,7 +75,7 @@ class Scene:
     labels: NDArray[np.int16]
     n: int
     features: Ints
-    memo: dict[str, Any] = field(default_factory=dict)  # what others derive from the scene
+    memo: dict[str, Any] = field(default_factory=dict)  # results derived from the scene, by name
 
     @cached_property
     def masks(self) -> Mask:
@@ -87,29 +88,29 @@ class Scene:
         return self.features[:, COLUMN[name]]
 
     def box(self, i: int) -> tuple[int, int, int, int]:
-        """Bounding box of object i: top, left, bottom, right, the last two exclusive."""
+        """Bounding box of object i: top, left, bottom, right; bottom and right are exclusive."""
         top, left = int(self.features[i, 4]), int(self.features[i, 5])
         return top, left, top + int(self.features[i, 2]), left + int(self.features[i, 3])
 
     def crop(self, i: int) -> Grid:
-        """What the grid shows in the bounding box of object i."""
+        """The grid's cells in the bounding box of object i."""
         top, left, bottom, right = self.box(i)
         return self.grid[top:bottom, left:right]
 
     def alone(self, i: int) -> Grid:
-        """The crop of object i, with the background where the object is not."""
+        """The crop of object i, with background in all cells outside the object."""
         top, left, bottom, right = self.box(i)
         inside = self.labels[top:bottom, left:right] == i + 1
         return np.where(inside, self.grid[top:bottom, left:right], self.background).astype(np.uint8)
 
 
 def prepare() -> None:
-    """Compile, or load, the kernels of this module."""
+    """Compile the kernels of this module, or load them from the cache."""
     segment(freeze(np.eye(3, dtype=np.uint8)), "one color, 8 ways")
 
 
 def background(grid: Grid, how: str) -> int:
-    """The background colour: `0`, or the `most` common colour (ties: the smallest)."""
+    """The background colour: `0`, or the `most` common colour (the smallest among equals)."""
     return 0 if how == "0" else int(np.bincount(grid.ravel(), minlength=COLORS).argmax())
 
 
@@ -118,9 +119,10 @@ _scenes: dict[tuple[bytes, str, str], Scene | None] = {}
 
 
 def segment(grid: Grid, mode: str, how: str = "0") -> Scene | None:
-    """Cut a grid into objects; None if there are too many.
+    """Cut a grid into objects; None if there are too many (`MAX_OBJECTS`, `MAX_CELLS`).
 
-    The latest scenes are kept, so a learner and the program it tries share their regions.
+    `how` names the background. The latest `_KEPT_SCENES` scenes are kept, so a learner and the
+    programs that the learner tries share the regions of a scene.
     """
     if grid.flags.writeable or not grid.flags.c_contiguous:
         grid = freeze(grid)  # kernels are compiled for frozen grids only
@@ -146,7 +148,10 @@ def _segment(grid: Grid, mode: str, how: str) -> Scene | None:
 
 
 def label(grid: Grid, ground: int, mode: str) -> tuple[NDArray[np.int16], int]:
-    """(H, W) labels 1..n in reading order of the first cell, 0 for no object; and n."""
+    """(H, W) labels 1..n, 0 for no object; and n.
+
+    Labels follow the reading order of the objects' first cells; mode `colors` orders by colour.
+    """
     if mode in PART_MODES:
         return _label_parts(grid, ground, mode.removeprefix("parts "))
     if mode == "ink":
@@ -197,7 +202,7 @@ def _label_colors(grid: Grid, ground: int) -> tuple[NDArray[np.int16], int]:
 
 
 def _relations(grid: Grid, labels: NDArray[np.int16], ground: int, out: Ints) -> None:
-    """Fill the columns of `_RELATIONS` from the kernel's columns."""
+    """Fill the columns of `_RELATIONS` from the grid, the labels and the kernel's columns."""
     _fill_form(out)
     _fill_alike(grid, out)
     _fill_neighbours(labels, out)
@@ -206,7 +211,7 @@ def _relations(grid: Grid, labels: NDArray[np.int16], ground: int, out: Ints) ->
 
 
 def _fill_form(out: Ints) -> None:
-    """Properties of the bounding box and of how much of it the object fills."""
+    """Fill the properties of the bounding box, and of the object's share of the box."""
     put = COLUMN
     area, height, width = (out[:, k] for k in range(1, 4))
     out[:, put["longest"]] = np.maximum(height, width)
@@ -222,7 +227,7 @@ def _fill_form(out: Ints) -> None:
 
 
 def _fill_alike(grid: Grid, out: Ints) -> None:
-    """How many objects share a property, how many cells the grid has of the colour."""
+    """Fill the numbers of objects that share a property, and of grid cells of the colour."""
     put = COLUMN
     for name, source in (
         ("same_shape", "shape"), ("same_d8", "shape_d8"), ("same_look", "look"),
@@ -235,7 +240,7 @@ def _fill_alike(grid: Grid, out: Ints) -> None:
 
 
 def _fill_neighbours(labels: NDArray[np.int16], out: Ints) -> None:
-    """What an object contains, lies in and touches."""
+    """Fill the relations to other objects: containing, lying inside and touching."""
     n, put = len(out), COLUMN
     color, _, height, width, top, left = (out[:, k] for k in range(6))
     bottom, right = top + height, left + width
@@ -252,7 +257,7 @@ def _fill_neighbours(labels: NDArray[np.int16], out: Ints) -> None:
 
 
 def _fill_place(grid: Grid, out: Ints) -> None:
-    """Where an object lies in the grid and in reading order."""
+    """Fill the object's place in the grid, and the place in the order of labels."""
     put = COLUMN
     height, width, top, left = (out[:, k] for k in range(2, 6))
     out[:, put["mid_row"]] = np.abs(2 * top + height - grid.shape[0])
@@ -263,7 +268,7 @@ def _fill_place(grid: Grid, out: Ints) -> None:
 
 
 def _fill_contents(grid: Grid, ground: int, out: Ints) -> None:
-    """What stands in the bounding box, and properties of the whole grid."""
+    """Fill the contents of the bounding box, and the properties of the whole grid."""
     n, put = len(out), COLUMN
     out[:, put["count"]] = n
     out[:, put["kinds"]] = len(np.unique(grid))
@@ -277,7 +282,7 @@ def _fill_contents(grid: Grid, ground: int, out: Ints) -> None:
 
 
 def _touch(labels: NDArray[np.int16], n: int) -> Mask:
-    """(n, n): which objects are 8-neighbours of which."""
+    """(n, n): True where two different objects have 8-neighbouring cells."""
     touch = np.zeros((n + 1, n + 1), dtype=bool)
     for a, b in (
         (labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1]),
@@ -290,7 +295,7 @@ def _touch(labels: NDArray[np.int16], n: int) -> Mask:
 
 
 def _only(relation: Mask, color: Ints) -> Ints:
-    """(n,): the colour of the related objects if they agree on one, else -1."""
+    """(n,): the colour that all related objects (True in `relation` (n, n)) share, else -1."""
     high = np.where(relation, color[None], -1).max(1, initial=-1)
     low = np.where(relation, color[None], COLORS).min(1, initial=COLORS)
     return np.where(high == low, high, -1)

@@ -1,8 +1,8 @@
-"""Paints, the actions of object rules: a small picture with holes for every object.
+"""Paints: the pictures that the actions of object rules draw for each object.
 
 An action is a tuple of a verb and its arguments, such as `("paint", "holes", "largest")` or
-`("move", 0, 2)`. `paint(scene, action)` gives (n, H, W) of colours, -1 where nothing is
-painted. Actions of `ERASING` verbs first clear the object's own cells.
+`("move", 0, 2)`. `paint(scene, action)` gives (n, H, W) colours, with -1 where nothing is
+painted. For verbs in `ERASING`, `draw` first clears the object's own cells.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ERASING = frozenset({"move", "shift", "fall", "turn", "approach"})
 
 
 def paint(scene: Scene, action: Action) -> Paint:
-    """(n, H, W): what the action paints for every object."""
+    """(n, H, W): the colours that the action paints for each object, -1 for nothing."""
     return VERBS[action[0]](scene, *action[1:])
 
 
@@ -43,12 +43,12 @@ def _fill(scene: Scene, name: str, ref: str) -> Paint:
 
 
 def own_cells(scene: Scene) -> Paint:
-    """(n, H, W): every object as it is."""
+    """(n, H, W): the colours of each object's own cells, -1 elsewhere."""
     return np.where(scene.masks, scene.grid.astype(np.int8)[None], np.int8(-1))
 
 
 def shifted(cells: Paint, dy: int, dx: int) -> Paint:
-    """The same pictures moved by (dy, dx), cut at the border."""
+    """The pictures moved by (dy, dx) cells, cut at the grid's border."""
     out = np.full_like(cells, -1)
     h, w = cells.shape[1:]
     if abs(dy) < h and abs(dx) < w:
@@ -60,10 +60,10 @@ def shifted(cells: Paint, dy: int, dx: int) -> Paint:
 
 @kernel
 def _place(grid, labels, boxes, d8, shifts, repeat, out):
-    """Paint every object, its box turned by `d8` and moved by its row of `shifts` (n, 2).
+    """Paint each object, turned in its box by `d8` and moved by its row of `shifts` (n, 2).
 
-    `d8` as in `solver.views.turn`; with `repeat` the shift is applied again and again until
-    the object has left the grid.
+    `d8` is numbered as in `solver.views.turn`. With `repeat`, copies at 1, 2, ... times the
+    shift are painted until a copy lies outside the grid (at most 30 copies).
     """
     h, w = grid.shape
     for i in range(len(boxes)):
@@ -100,26 +100,26 @@ def _move(scene: Scene, dy: int, dx: int) -> Paint:
 
 
 def _ghost(scene: Scene, dy: int, dx: int, ref: str) -> Paint:
-    """The object's shape in another colour, moved."""
+    """The object's shape, moved by (dy, dx) cells, in the colour that `ref` names."""
     colors = color_ref(scene, ref).astype(np.int8)[:, None, None]
     return np.where(_move(scene, dy, dx) >= 0, colors, np.int8(-1))
 
 
 def _sized(scene: Scene, direction: str, gap: int) -> Ints:
-    """(n, 2): shifts by an object's own size plus a gap."""
+    """(n, 2): shifts in a direction by the object's own size plus `gap` cells."""
     dr, dc = DIRECTIONS[direction]
     size = scene.features[:, 2:4] + gap
     return np.asarray(size * np.array([[dr, dc]]), dtype=np.int64)
 
 
 def _step(scene: Scene, direction: str, size: int) -> Paint:
-    """Copies shifted by whole object sizes (plus `size` - 1 cells) until the border."""
+    """Copies in a direction up to the border, with `size` - 1 cells between them."""
     return _placed(scene, 0, _sized(scene, direction, size - 1), repeat=True)
 
 
 @kernel
 def _slide(labels, grid, free, order, dr, dc, out):
-    """Slide objects one by one (`order`) through free cells, painting them where they stop."""
+    """Slide objects, in `order`, through free cells, and paint each object where it stops."""
     h, w = labels.shape
     for i in order:
         steps = 0
@@ -148,7 +148,10 @@ def _slide(labels, grid, free, order, dr, dc, out):
 
 
 def _fall(scene: Scene, direction: str) -> Paint:
-    """Slide until another thing or the border stops it; objects further on slide first."""
+    """Slide each object until a cell that is not free, or the border, stops the object.
+
+    Objects further along the direction slide first.
+    """
     dr, dc = DIRECTIONS[direction]
     out = _nothing(scene)
     top, left, height, width = (scene.features[:, k] for k in (4, 5, 2, 3))
@@ -160,7 +163,11 @@ def _fall(scene: Scene, direction: str) -> Paint:
 
 
 def _approach(scene: Scene, ref: str, most: int) -> Paint:
-    """Move straight or diagonally to touch the object that `ref` names, at most `most` steps."""
+    """Move each object, straight or diagonally, until its box touches the box of the goal.
+
+    `ref` names the goal (`_goal`). A move has at most `most` cells. An object with no such move
+    stays in its place.
+    """
     own = own_cells(scene)
     out = own.copy()
     goal = _goal(scene, ref)
@@ -180,7 +187,7 @@ def _approach(scene: Scene, ref: str, most: int) -> Paint:
 
 
 def _gap(low: int, high: int, goal_low: int, goal_high: int) -> int:
-    """How far an interval must move to touch another one; 0 if they overlap."""
+    """The signed move by which an interval touches the goal interval; 0 if the two overlap."""
     if high <= goal_low:
         return goal_low - high
     return goal_high - low if low >= goal_high else 0
@@ -197,18 +204,21 @@ def _goal(scene: Scene, ref: str) -> int:
 
 
 def _turn(scene: Scene, how: str | int) -> Paint:
-    """Turn in place: the box's top left corner stays."""
+    """Turn each object in its place: the top left corner of the box stays."""
     return _placed(scene, position(TURNS, how), np.zeros((scene.n, 2), dtype=np.int64))
 
 
 def _mirror(scene: Scene, direction: str, gap: int) -> Paint:
-    """A mirror image beside the object, `gap` cells away (-1: the border column is shared)."""
+    """A mirror image beside the object, `gap` cells away.
+
+    With `gap` -1, the object and the image share a border row or column.
+    """
     flip = 7 if DIRECTIONS[direction][0] else 5  # up-down or left-right, as in views.turn
     return _placed(scene, flip, _sized(scene, direction, gap))
 
 
 def _swap(scene: Scene) -> Paint:
-    """Exchange the two colours of every object that has exactly two."""
+    """Exchange the two colours of each object that has exactly two colours."""
     own = own_cells(scene)
     major, minor = scene.column("color"), scene.column("minor")
     two = (scene.column("colors") == 2)[:, None, None]
@@ -218,7 +228,10 @@ def _swap(scene: Scene) -> Paint:
 
 
 def _stamp(scene: Scene, patch: tuple[tuple[int, ...], ...], dy: int, dx: int) -> Paint:
-    """A fixed patch at (dy, dx) from the box's top left: 10 is the object's colour, -1 nothing."""
+    """A fixed patch at (dy, dx) cells from the top left of each object's box.
+
+    In the patch, 10 stands for the object's colour and -1 for nothing.
+    """
     out = _nothing(scene)
     h, w = scene.grid.shape
     cells = np.array(patch, dtype=np.int8)
@@ -250,7 +263,10 @@ VERBS: dict[str, Callable[..., Paint]] = {
 
 
 def draw(scene: Scene, actions: list[Action], picks: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """The grid after object i has done `actions[picks[i]]`; later objects paint over earlier."""
+    """The grid after each object i has done `actions[picks[i]]`.
+
+    Later objects paint over earlier objects.
+    """
     canvas = scene.grid.copy()
     for a, action in enumerate(actions):
         if action[0] in ERASING:

@@ -1,4 +1,4 @@
-"""Rays: the cells seen from an object in one direction, up to what stops them."""
+"""Rays: the cells in one direction from an object, up to the cell that stops the ray."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WAYS = {"stop": 0, "under": 1, "over": 2, "hit": 3, "same": 4, "other": 5}
 
 
 def rays(scene: Scene, direction: str, way: str) -> Mask:
-    """(n, H, W): the rays of every object in one of `DIRECTIONS`, ending in one of `WAYS`."""
+    """(n, H, W): the rays of each object, in one of the `DIRECTIONS` and one of the `WAYS`."""
     slot = f"cast {way} {direction}"
     if slot not in scene.memo:
         dr, dc = DIRECTIONS[direction]
@@ -28,7 +28,7 @@ def rays(scene: Scene, direction: str, way: str) -> Mask:
 
 @kernel
 def _stopped(grid, labels, r, c, y, x, way):
-    """Whether a ray from (r, c) that ended at (y, x) was stopped by what `way` asks for."""
+    """True if a ray from (r, c) to its end (y, x) counts under `way` 3, 4 or 5 (see `_cast`)."""
     h, w = grid.shape
     if not (0 <= y < h and 0 <= x < w):
         return False
@@ -41,11 +41,16 @@ def _stopped(grid, labels, r, c, y, x, way):
 
 @kernel
 def _cast(grid, labels, n, ground, dr, dc, way):
-    """(n, H, W): cells in direction (dr, dc) of an object's cells.
+    """(n, H, W): the cells in direction (dr, dc) from the cells of each object.
 
-    `way` 0 stops at the first cell that is not ground, 1 goes on below it, 2 over it,
-    3 stops like 0 but only counts if something stops it before the border,
-    4 like 3 and only if what stops it has the object's colour, 5 if it has another.
+    Every ray ends at the border and at cells of its own object. The rest depends on `way`:
+    0 ends a ray before the first cell that is not ground.
+    1 continues past such cells and leaves them out.
+    2 continues past such cells and includes them.
+    3 ends rays like 0, and counts only rays that end at a cell outside the object.
+    4 ends rays like 0, and counts only rays that end at a cell of their first cell's colour.
+    5 is like 3, and counts only rays that end at a cell of another colour.
+    The first cell of a ray is the object's cell from which the ray starts.
     """
     h, w = grid.shape
     out = np.zeros((n, h, w), np.bool_)

@@ -1,7 +1,6 @@
-"""Regions: the cells a rule may paint for an object, each a mask of the whole grid.
+"""Regions: the cells that a rule may paint for an object, as masks of the whole grid.
 
-`region(scene, name)` gives (n, H, W) masks, one for every object, and remembers them in the
-scene.
+`region(scene, name)` gives (n, H, W) masks, one for each object, and keeps them in the scene.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from solver.synth.objects.rays import rays
 
 
 def region(scene: Scene, name: str) -> Mask:
-    """(n, H, W): the named region of every object."""
+    """(n, H, W): the named region of each object."""
     memo = scene.memo
     slot = f"region {name}"
     if slot not in memo:
@@ -60,7 +59,7 @@ def _blank(scene: Scene) -> Mask:
 
 @kernel
 def _enclosed(masks):
-    """(n, H, W): cells that a 4-path to the grid's border cannot reach."""
+    """(n, H, W): cells outside each mask that no 4-connected path joins to the border."""
     n, h, w = masks.shape
     out = np.ones((n, h, w), np.bool_)
     stack = np.empty(h * w, np.int64)
@@ -95,7 +94,7 @@ def _bands(scene: Scene, axis: int) -> Mask:
 
 
 def _middle_band(scene: Scene, axis: int) -> Mask:
-    """Blank cells of the middle row (axis 0) or column (axis 1), or the two middle ones."""
+    """Blank cells of the one or two middle rows (axis 0) or columns (axis 1) of each box."""
     h, w = scene.grid.shape
     out = np.zeros((scene.n, h, w), dtype=bool)
     for i in range(scene.n):
@@ -168,7 +167,7 @@ def _minor(scene: Scene) -> Mask:
 
 
 def _sheltered(scene: Scene) -> Mask:
-    """Background cells of the box that have the object on both sides in row or column."""
+    """Background cells between two cells of the object in the same row or column."""
     masks = scene.masks
     left = np.maximum.accumulate(masks, axis=2)
     right = np.maximum.accumulate(masks[:, :, ::-1], axis=2)[:, :, ::-1]

@@ -1,7 +1,7 @@
-"""Several rules at once: a few (test, action) pairs that together explain every change.
+"""Sets of rules: a few (test, action) pairs that together explain all changed cells.
 
-The pairs are found greedily. How much such a set can be trusted is measured by leaving one
-demonstration out: the set learned from the others must explain it too.
+The pairs are found greedily. The trust in a set is measured by leave-one-out: the set learned
+from the other demonstrations must explain the demonstration that was left out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from solver.synth.objects.rule_menu import Menu
 
 Rules = tuple[tuple[Test, Action], ...]
 RuleLearner = Callable[[Table, Actions, float, int], list[tuple[float, RuleList]]]
-Step = tuple[int, int]  # numbers of an action and a test
+Step = tuple[int, int]  # indices of an action and a test
 
 
 class Covers:
@@ -27,7 +27,7 @@ class Covers:
     def __init__(
         self, menu: Menu, table: Table, sizes: list[int], cells: list[int], deadline: Deadline
     ) -> None:
-        """`sizes` and `cells` are the numbers of objects and of cells of the demonstrations."""
+        """`sizes`, `cells`: the number of objects and the number of cells of each demonstration."""
         n = menu.right.shape[1]
         self.deadline = deadline
         self.menu = menu
@@ -40,7 +40,11 @@ class Covers:
         self.cell_demo = np.repeat(np.arange(len(cells)), cells)
 
     def find(self, changed: NDArray[np.float32]) -> Iterator[tuple[float, Rules, float]]:
-        """(bits, rules, share of demonstrations foretold from the others)."""
+        """Yield sets of two to four rules that explain the `changed` cells (1 or 0 for each cell).
+
+        Each set comes as (bits, rules, trust). The trust is the leave-one-out share of
+        demonstrations that the search explains.
+        """
         everything = np.ones(len(self.demo), dtype=bool)
         fits = self._fits(everything)
         for first in self._best(fits, everything, changed, 3):
@@ -69,7 +73,11 @@ class Covers:
         return hits / demos
 
     def trust(self, rule_list: RuleLearner, changed: NDArray[np.float32]) -> float:
-        """Share of demonstrations that the rule list learned from the others foretells."""
+        """Leave-one-out share of demonstrations that the learned rule list explains.
+
+        `rule_list` learns the lists, and the cheapest list counts. Demonstrations not tried before
+        the deadline count as not explained.
+        """
         demos = int(self.cell_demo.max()) + 1
         hits = 0
         for d in range(demos):
@@ -85,7 +93,7 @@ class Covers:
         return hits / demos
 
     def _steps(self, rules: RuleList) -> list[tuple[int, NDArray[np.bool_]]]:
-        """The branches of a rule list as (action, objects that it falls to)."""
+        """The branches of a rule list as (action, mask of the objects that the branch decides)."""
         steps, left = [], np.ones(len(self.demo), dtype=bool)
         for test, a in rules:
             who = left & self.truth[self.tests.index(test)]
@@ -105,7 +113,7 @@ class Covers:
         return not open_cells.any()
 
     def _fits(self, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """(A, T): the action is right for all kept objects of the test."""
+        """(A, T): True if the action erases nothing and is right for the test's kept objects."""
         wrong = (~self.menu.right & kept).astype(np.float32) @ self.truth.astype(np.float32).T
         return np.asarray((wrong == 0) & self.plain[:, None])
 
@@ -116,7 +124,7 @@ class Covers:
         kept: NDArray[np.bool_],
         changed: NDArray[np.float32],
     ) -> list[Step]:
-        """At most four steps that explain all of `changed`; empty if they cannot."""
+        """At most four steps that together explain all of `changed`; empty if none are found."""
         open_cells, steps = changed.copy(), [first]
         self._close(first[0], self.truth[first[1]] & kept, open_cells)
         while open_cells.any() and len(steps) < 4 and not self.deadline.passed():
@@ -135,7 +143,10 @@ class Covers:
         open_cells: NDArray[np.float32],
         top: int,
     ) -> list[Step]:
-        """(action, test) of most gain, fewest bits among equals, one for an action."""
+        """The `top` steps (action, test) of the highest gain, at most one for each action.
+
+        Among steps of equal gain, the step of the fewest bits comes first.
+        """
         worth = self.menu.gains(open_cells).gain * kept
         gain = np.where(fits, worth @ self.truth.astype(np.float32).T, 0.0) - 1e-3 * self.bits
         tests = gain.argmax(1)

@@ -1,10 +1,10 @@
-"""Learning which objects: tests on object properties, and choices made by them.
+"""Learning the objects of a rule: tests on object properties, and choices by these tests.
 
-A test is a triple `(feature, operator, value)` that says yes or no of every object of a
-scene; relative operators (`max`, `one`, ...) compare it with the other objects. Tests are
-enumerated from the demonstrations; those that say the same of every object, test inputs
-included, are kept once, the cheapest. `choose` splits objects by tests (or by the values of
-a property) and picks for each side the action that is right for all objects there.
+A test is a triple `(feature, operator, value)` that is true or false for each object of a scene.
+Relative operators (`max`, `one`, ...) compare an object with the other objects. Tests are
+enumerated from the demonstrations. Of tests that agree on all objects, those of test inputs
+included, only the cheapest is kept. `choose` splits objects by tests, and `choose_by_value` by
+the values of a property. Both pick for each side an action that is right for all objects there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from solver.deadline import Deadline
 from solver.synth.objects.objects import COLUMN, FEATURES, NOMINAL, Ints, Mask, Scene
 
 Test = tuple[str, str, int]
-BLOCK = 128  # tests looked at between two looks at the clock
+BLOCK = 128  # tests judged between two checks of the deadline
 ALWAYS: Test = ("", "all", 0)
 
 _PLAIN = ("color", "area", "height", "width", "holes", "longest", "same_shape", "same_color")
@@ -32,7 +32,7 @@ _OP_COST = {"all": 0.0, "max": 1.0, "min": 1.0, "one": 1.5, "mode": 2.0, "==": 2
 
 
 def test_cost(test: Test) -> float:
-    """Bits of a test."""
+    """The cost of a test, in bits."""
     if test[1] == "all":
         return 0.0
     size = 0.3 * min(abs(test[2]), 10) if test[1] in (">=", "rank") else 0.0
@@ -42,7 +42,7 @@ def test_cost(test: Test) -> float:
 
 
 def holds(test: Test, scene: Scene) -> Mask:
-    """(n,): of which objects of the scene the test is true."""
+    """(n,): True for the objects of the scene that meet the test."""
     feature, op, value = test
     if op == "all":
         return np.ones(scene.n, dtype=bool)
@@ -73,7 +73,10 @@ def ranks(column: Ints) -> Ints:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Tests and what they say: `truth` (T, N), the N objects of all scenes in a row."""
+    """T tests, their truth values and costs in bits.
+
+    `truth` (T, N): True where the object meets the test, for the N objects of all scenes.
+    """
 
     tests: tuple[Test, ...]
     truth: Mask
@@ -102,7 +105,7 @@ def enumerate_tests(train: Sequence[Scene], tests: Sequence[Scene]) -> Table:
             continue
         seen.add(mark)
         kept.append((cost, test, row))
-    # Often no test splits the objects: an empty table must still be one of truths and of bits.
+    # Often no test splits the objects: an empty table must still have the right types and shapes.
     rows = [row for _, _, row in kept]
     truth = np.array(rows, dtype=np.bool_).reshape(len(kept), sum(s.n for s in scenes))
     costs = np.array([cost for cost, _, _ in kept], dtype=np.float64)
@@ -123,9 +126,10 @@ def _operators(feature: str, values: list[int]) -> Iterator[tuple[str, int]]:
 
 @dataclass(frozen=True, eq=False)
 class Actions:
-    """What each of A actions does for each of N objects of the demonstrations.
+    """The value of each of A actions for each of N objects of the demonstrations.
 
-    `right` (A, N): painting it makes no error. `gain` (A, N): changed cells it explains.
+    `right` (A, N): True if the action paints no wrong cell. `gain` (A, N): the number of changed
+    cells that the action explains. `costs` (A,): bits.
     """
 
     right: Mask
@@ -133,8 +137,8 @@ class Actions:
     costs: NDArray[np.float64]
 
 
-Branch = tuple[Test, int]  # a test and the number of an action
-RuleList = tuple[Branch, ...]  # the first branch whose test holds decides
+Branch = tuple[Test, int]  # a test and the index of an action
+RuleList = tuple[Branch, ...]  # the first branch whose test is true decides
 
 
 def choose(
@@ -143,11 +147,11 @@ def choose(
     """Rule lists of one or two branches that can explain `need` changed cells.
 
     Args:
-        keep: the action that paints nothing.
-        top: how many actions to try for each side of a test.
+        keep: the index of the action that paints nothing.
+        top: the number of actions to try for each side of a test.
 
-    Returns (bits, rules), cheapest first. Whether overlapping paints still add up is the
-    caller's to check by running them.
+    Returns (bits, rules), cheapest first. Paints of several objects may overlap, so the caller
+    must run the rules to check them.
     """
     n = actions.right.shape[1]
     found: list[tuple[float, RuleList]] = []
@@ -180,7 +184,7 @@ def choose_three(
     deadline: Deadline,
     tries: int = 12,
 ) -> list[tuple[float, RuleList]]:
-    """Rule lists of three branches: the most useful first branches, and `choose` for the rest."""
+    """Rule lists of three branches: the `tries` best first branches, completed by `choose`."""
     n = actions.right.shape[1]
     if not len(table.tests):
         return []
@@ -210,9 +214,10 @@ def choose_three(
 def _sides(
     actions: Actions, side: NDArray[np.float32], keep: int, top: int, deadline: Deadline
 ) -> list[list[tuple[int, float]]]:
-    """For each row of `side` (T, N): the best actions that are right for all objects in it.
+    """The best (action, gain) pairs for each row of `side` (T, N), at most `top` for a row.
 
-    The list ends early, at a multiple of a block, if the deadline passes.
+    The actions are right for all objects of the row. A row with no such action that gains cells
+    gets `keep`. If the deadline passes, the list ends after a whole number of blocks.
     """
     wrong_for = (~actions.right).astype(np.float32)
     picks: list[list[tuple[int, float]]] = []
@@ -229,9 +234,9 @@ def _sides(
 
 
 def _best_rows(worth: NDArray[np.float64], top: int) -> NDArray[np.int64]:
-    """(T, top): the rows of `worth` (A, T) that are largest in each column, largest first.
+    """(T, top): the indices of the largest rows in each column of `worth` (A, T), in order.
 
-    A few maxima cost far less than sorting all rows.
+    The function overwrites `worth`. A few maxima cost far less than sorting all rows.
     """
     columns = np.arange(worth.shape[1])
     order = np.empty((min(top, len(worth)), len(columns)), dtype=np.int64)
@@ -272,7 +277,7 @@ def choose_by_value(
 
 
 def readout(scene: Scene, feature: str, how: str) -> Ints:
-    """(n,): the value or the rank of a property."""
+    """(n,): the values of a property, or the ranks of the values if `how` is `rank`."""
     column = scene.column(feature)
     return ranks(column) if how == "rank" and scene.n else column
 
@@ -282,8 +287,8 @@ def selectors(
 ) -> list[tuple[float, Test]]:
     """Tests that pick, in every demonstration, only objects of `targets` (N,) and at least one.
 
-    `sizes` are the numbers of objects of all scenes, `n_train` of them demonstrations.
-    The cheapest come first; a test must also pick something in every test input.
+    `sizes`: the number of objects of each scene; the first `n_train` scenes are demonstrations.
+    A test must also pick at least one object in every test input. The cheapest tests come first.
     """
     if not len(table.tests):
         return []

@@ -1,7 +1,9 @@
-"""The menu of a rule search: every action that is right for some object, and what it explains.
+"""The menu of a rule search: all actions that are right for some object, and their gains.
 
-An action is right for an object if all it would paint is so in the output; it explains the
-changed cells among them. Paintings of one region share their cells whatever the colour.
+An action is right for an object if all cells that the action paints have this colour in the
+output. The action explains the changed cells among them. An action that erases also explains
+cells of the object that become background. Paints of one region share a list of cells, for all
+colours.
 """
 
 from __future__ import annotations
@@ -28,8 +30,11 @@ REF_COST = {name: 2.0 + 0.25 * i for i, name in enumerate(REFS)}
 
 @dataclass(frozen=True, eq=False)
 class Menu:
-    """Actions right for some object. `explained[k]` are pairs (object, changed cell), as two
-    arrays; action a explains those of `explained[source[a]]` whose object it is right for."""
+    """Actions that are right for some object, and the changed cells that they explain.
+
+    `explained[k]` are pairs (object, changed cell), as two arrays. Action a explains the pairs
+    of `explained[source[a]]` that have `right[a, object]`.
+    """
 
     actions: list[Action]
     right: NDArray[np.bool_]  # (A, N)
@@ -38,7 +43,7 @@ class Menu:
     source: NDArray[np.int64]
 
     def covers(self, changed: NDArray[np.bool_]) -> bool:
-        """True if every changed cell is explained by some action right for its object."""
+        """True if each changed cell is explained by an action for some object."""
         open_cells = changed.copy()
         for k, (who, cell) in enumerate(self.explained):
             able = self.right[self.source == k].any(0)
@@ -46,7 +51,7 @@ class Menu:
         return not bool(open_cells.any())
 
     def gains(self, open_cells: NDArray[np.float32]) -> Actions:
-        """What every action is worth while only `open_cells` (1 or 0 each) are unexplained."""
+        """The actions, with gains that count only `open_cells` (1 if unexplained, else 0)."""
         n = self.right.shape[1]
         counts = [np.bincount(who, open_cells[cell], n) for who, cell in self.explained]
         gain = np.array(counts, dtype=np.float32)[self.source] * self.right
@@ -54,7 +59,7 @@ class Menu:
 
 
 def menu_of(scenes: Sequence[Scene], outputs: Sequence[Grid], deadline: Deadline) -> Menu | None:
-    """All actions that are right and useful for some object; None out of time."""
+    """`KEEP`, and all actions right and useful for some object; None after the deadline."""
     n = sum(scene.n for scene in scenes)
     none = np.zeros(0, dtype=np.int64)
     actions, right, costs = [KEEP], [np.ones(n, dtype=bool)], [1.0]
@@ -78,7 +83,10 @@ Judged = tuple[Pairs, list[tuple[Action, float, NDArray[np.bool_]]]]
 
 
 def _pairs(masks: Sequence[NDArray[np.bool_]]) -> Pairs:
-    """(object, cell) of all true cells of the scenes' (n, H, W) masks, numbered throughout."""
+    """(object, cell) of all True cells of the scenes' (n, H, W) masks, as two arrays.
+
+    Objects and cells are numbered through all scenes.
+    """
     who, cells, first, base = [], [], 0, 0
     for mask in masks:
         size = mask.shape[1] * mask.shape[2]
@@ -113,7 +121,10 @@ def _judge_paints(scenes: Sequence[Scene], outputs: Sequence[Grid]) -> Iterator[
 def _extremes(
     who: NDArray[np.int64], colors: NDArray[np.uint8], n: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """(n,) lowest and highest colour of every object's cells (`who` rises); 99 and 0 if none."""
+    """(n,) lowest and (n,) highest colour of each object's cells; 99 and 0 for no cells.
+
+    `who`: the object of each cell, in ascending order.
+    """
     low, high = np.full(n, 99, dtype=np.uint8), np.zeros(n, dtype=np.uint8)
     if len(who):
         starts = np.flatnonzero(np.diff(who, prepend=-1))
@@ -135,13 +146,13 @@ def _judge_others(scenes: Sequence[Scene], outputs: Sequence[Grid]) -> Iterator[
             if k == 1 and not any(
                 (m.any((1, 2)) & o).any() for m, o in zip(masks, ok, strict=True)
             ):
-                break  # of no use in two demonstrations: not worth a look at the others
+                break  # useless in two demonstrations: drop the action
         else:
             yield _pairs(masks), [(action, cost, np.concatenate(ok))]
 
 
 def _others(scenes: Sequence[Scene], outputs: Sequence[Grid]) -> Iterator[tuple[Action, float]]:
-    """Actions that are no plain painting, with their bits."""
+    """Yield all actions except paints of regions, with their bits."""
     sides = ("up", "down", "left", "right")
     yield from ((("fall", side), 3.0) for side in sides)
     if scenes[0].mode != "cells":
@@ -171,7 +182,11 @@ def _shape_actions(sides: Sequence[str]) -> Iterator[tuple[Action, float]]:
 
 
 def _ghosts(scene: Scene, out: Grid) -> list[tuple[int, int]]:
-    """Small shifts that put the largest object's shape on cells of one other colour."""
+    """Shifts that put the largest object's shape on output cells of one colour.
+
+    The colour is not the background. Shifts have at most three cells along each axis. At most
+    four shifts are returned, shortest first.
+    """
     mask = scene.masks[int(scene.column("area").argmax())]
     rows, columns = np.nonzero(mask)
     found = []
@@ -186,7 +201,11 @@ def _ghosts(scene: Scene, out: Grid) -> list[tuple[int, int]]:
 
 
 def _offsets(scenes: Sequence[Scene], outputs: Sequence[Grid]) -> list[tuple[int, int]]:
-    """Shifts at which an object of the first demonstration appears in its output."""
+    """Shifts at which objects of the first demonstration appear in its output.
+
+    Only the six largest objects are searched. At most 16 shifts are returned, the most frequent
+    first.
+    """
     scene, out = scenes[0], outputs[0].astype(np.int8)
     found: dict[tuple[int, int], int] = {}
     h, w = out.shape

@@ -1,6 +1,7 @@
 """Selection: the output shows one object (or part) of the input, perhaps changed.
 
-Which one, a test on object properties tells, learned from the objects that match the outputs.
+A test on object properties picks the object. The test is learned from the objects that match the
+outputs.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _SELECT_MODES = (*OBJECT_MODES, *PART_MODES)
 
 
 def prepare() -> None:
-    """Compile, or load, the kernels that scenes use."""
+    """Compile the kernels that scenes use, or load them from the cache."""
     objects.prepare()
 
 
@@ -51,7 +52,11 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
 
 
 def shown(scene: Scene, i: int, crop: str) -> Grid | None:
-    """The picture of object i: its box (`crop`), only its own cells, or the box's inside."""
+    """The picture of object i; None if the picture has no cells.
+
+    `crop` takes the bounding box, `alone` only the object's own cells, and `inner` the bounding
+    box without its border.
+    """
     if crop == "alone":
         return scene.alone(i)
     cells = scene.crop(i)
@@ -81,7 +86,7 @@ def _select(
 
 
 def _changes(task: Task) -> Iterator[tuple[str, float]]:
-    """What may happen to a picture after it is cut out, with its bits; see `changed`."""
+    """Yield the changes (see `changed`) that a cut-out picture may undergo, with their bits."""
     yield TURNS[0], 0.0
     yield from ((how, 3.0) for how in TURNS[1:])
     yield from ((f"scale {k}", 3.0) for k in range(2, 5))
@@ -94,10 +99,10 @@ def _changes(task: Task) -> Iterator[tuple[str, float]]:
 
 
 def changed(scene: Scene, i: int, cells: Grid, change: str) -> Grid | None:
-    """A picture turned (one of `TURNS`) or enlarged (`scale k`).
+    """The picture after a change; None if the change does not apply.
 
-    Or with its two colours exchanged (`swap`), with another background (`ground c`), or with one
-    colour for all the rest (`ink ref`).
+    One of `TURNS` turns the picture, `scale k` enlarges it, and `swap` exchanges its two colours.
+    `ground c` replaces the background by colour c. `ink ref` gives all other cells one colour.
     """
     if change in TURNS:
         return turn(cells, TURNS.index(change))
@@ -121,7 +126,7 @@ def changed(scene: Scene, i: int, cells: Grid, change: str) -> Grid | None:
 def _targets(
     task: Task, scenes: Sequence[Scene], crop: str, change: str
 ) -> NDArray[np.bool_] | None:
-    """(N,): which objects look like the output; None if some demonstration has none."""
+    """(N,): True for objects that look like the output; None if a demonstration has none."""
     found = []
     scale = int(change[6:]) if change.startswith("scale") else 1
     for scene, pair in zip(scenes, task.train, strict=True):
@@ -142,7 +147,7 @@ def _how(scene: Scene) -> str:
 
 
 def select(grid: Grid, mode: str, how: str, crop: str, change: str, test: Test) -> Cells | None:
-    """The picture of the first object that meets the test, `changed`."""
+    """The `changed` picture of the first object that meets the test; None if none meets it."""
     scene = segment(grid, mode, how)
     if scene is None or scene.n == 0:
         return None

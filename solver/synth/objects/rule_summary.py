@@ -1,7 +1,8 @@
-"""Summaries: outputs that tell of all objects at once.
+"""Summaries: outputs that describe all objects at once.
 
-The colours of the objects in the places the objects have (one cell each), in an order, or as
-bars; the objects themselves stacked in an order; a known picture looked up by one property.
+An output may show the colours of the objects, one cell each, in the objects' places or in an
+order. An output may also show bars, or the objects themselves stacked in an order. Or the output
+is a known picture, looked up by one property.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _LAYOUTS = ("row", "column", "bars right", "bars left", "bars up", "bars down")
 
 
 def prepare() -> None:
-    """Compile, or load, the kernels that scenes use."""
+    """Compile the kernels that scenes use, or load them from the cache."""
     objects.prepare()
 
 
@@ -67,7 +68,7 @@ def _how(scene: Scene) -> str:
 
 
 def _lattice(scene: Scene) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Row and column number of every object: overlapping spans share one."""
+    """Row number and column number of each object; overlapping spans share a number."""
     return (_lanes(scene.column("top"), scene.column("height")),
             _lanes(scene.column("left"), scene.column("width")))  # fmt: skip
 
@@ -88,7 +89,7 @@ def _lanes(start: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.int6
 def _places(
     task: Task, train: Sequence[Scene], tests: Sequence[Scene], base: float, deadline: Deadline
 ) -> Iterator[Solution | None]:
-    """One output cell for every object, in its place; the colour by a test or a table."""
+    """Programs that draw a cell in each object's place, coloured by tests or by a table."""
     wanted = []
     for scene, pair in zip(train, task.train, strict=True):
         rows, columns = _lattice(scene)
@@ -122,7 +123,7 @@ def _draw_places(scene: Scene, colors: NDArray[np.int64]) -> Cells | None:
 
 
 def places(grid: Grid, mode: str, how: str, rules: tuple[tuple[Test, str], ...]) -> Cells | None:
-    """A cell for every object in its place, coloured by the first rule whose test it meets."""
+    """A cell in each object's place, coloured by the first rule whose test the object meets."""
     scene = segment(grid, mode, how)
     if scene is None or scene.n == 0:
         return None
@@ -135,7 +136,7 @@ def places(grid: Grid, mode: str, how: str, rules: tuple[tuple[Test, str], ...])
 def places_table(
     grid: Grid, mode: str, how: str, feature: str, by: str, rows: tuple[tuple[int, str], ...]
 ) -> Cells | None:
-    """A cell for every object in its place, coloured by a table over one property."""
+    """A cell in each object's place, coloured by a table over one property of the object."""
     scene = segment(grid, mode, how)
     if scene is None or scene.n == 0:
         return None
@@ -150,7 +151,7 @@ def places_table(
 
 
 def _lists(task: Task, train: Sequence[Scene], base: float) -> Iterator[Solution | None]:
-    """The objects (or their colours) in the order of a property."""
+    """Programs that list the objects, or their colours, in the order of a property."""
     mode, how = train[0].mode, _how(train[0])
     first, out = train[0], task.train[0].output
     for layout in (*_LAYOUTS, "stack right", "stack down"):
@@ -172,11 +173,12 @@ def _lists(task: Task, train: Sequence[Scene], base: float) -> Iterator[Solution
 def listing(
     grid: Grid, mode: str, how: str, layout: str, feature: str, order: str | int, skip: int
 ) -> Cells | None:
-    """Objects in the `rising` or `falling` order of a property (ties in reading order), the first
-    `skip` left out.
+    """The objects in the `rising` or `falling` order of a property, without the first `skip`.
 
-    `row` and `column` list their colours, `bars` draw the property as bars, `stack` puts the
-    objects themselves side by side (all must share the other side).
+    Ties keep the order of labels. The
+    layouts `row` and `column` list the objects' colours, and `bars ...` draw the values as bars.
+    `stack right` and `stack down` join the objects themselves. They give None if the objects
+    differ in the size of the other side.
     """
     scene = segment(grid, mode, how)
     if scene is None or scene.n == 0:
@@ -219,7 +221,7 @@ def _bars(colors: Cells, lengths: NDArray[np.int64], layout: str, ground: int) -
 def _lookups(
     task: Task, train: Sequence[Scene], tests: Sequence[Scene], base: float
 ) -> Iterator[Solution | None]:
-    """Few different outputs, told apart by a property of the only (or largest) object."""
+    """Programs for few different outputs, told apart by a property of the largest object."""
     pictures = [tuple(map(tuple, pair.output.tolist())) for pair in task.train]
     if not 1 < len(set(pictures)) < len(pictures) or max(p.output.size for p in task.train) > 100:
         return
@@ -245,7 +247,7 @@ def lookup(
     feature: str,
     rows: tuple[tuple[int, tuple[tuple[int, ...], ...]], ...],
 ) -> Cells | None:
-    """The picture that the rows give for a property of the largest object."""
+    """The picture that `rows` give for a property of the largest object, or None."""
     scene = segment(grid, mode, how)
     if scene is None or scene.n == 0:
         return None

@@ -1,9 +1,10 @@
 """Object rules: "for each object where P, do f", with P and f learned from demonstrations.
 
-For every way of cutting the grids into objects, each action of a fixed family is checked
-against every object of the demonstrations: is what it would paint right, and how many changed
-cells does it explain? A rule is then a choice among the right actions, by a test or a table
-over object properties, that explains all changes (`rule_learn`), and is run to make sure.
+The grids are cut into objects in many ways. For each way, each action of a fixed family is judged
+on each object of the demonstrations. The judgement says if the action paints only right cells,
+and how many changed cells the action explains. A rule chooses among right actions, by a test or a
+table over object properties, so that all changes are explained (`rule_learn`). Each rule is run
+on the demonstrations as a last check.
 """
 
 from __future__ import annotations
@@ -33,12 +34,15 @@ from solver.synth.objects.rule_learn import (
 from solver.synth.objects.rule_menu import menu_of
 from solver.synth.program import Op, Solution
 
-_DOUBT_BITS = 12.0  # for a rule that no demonstration is foretold by from the others
+_DOUBT_BITS = 12.0  # added to the cost of a rule whose leave-one-out trust is 0
 _RULE_MODES = (*MODES, *PART_MODES)
 
 
 def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
-    """Object rules that reproduce every demonstration, cheapest ideas first."""
+    """Object rules that reproduce every demonstration, one cut of the task after another.
+
+    There are no rules if a demonstration changes the grid's size.
+    """
     if same_size(task):
         for base, train, tests in all_scenes(task, _RULE_MODES, deadline):
             if deadline.passed():
@@ -48,7 +52,7 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
 
 
 def prepare() -> None:
-    """Compile, or load, the kernels that rules over objects use."""
+    """Compile the kernels that rules over objects use, or load them from the cache."""
     grid = freeze(np.diag([1, 1, 2, 2]).astype(np.uint8))
     scene = segment(grid, "one color, 8 ways")
     if scene is not None:
@@ -59,7 +63,7 @@ def prepare() -> None:
 
 
 def backgrounds(task: Task) -> tuple[str, ...]:
-    """Ways to tell the background that differ for some grid of the task."""
+    """Names of the background (`objects.background`) that differ on some grid of the task."""
     grids = _inputs(task)
     if all(np.bincount(grid.ravel()).argmax() == 0 for grid in grids):
         return ("0",)
@@ -70,7 +74,7 @@ Cut = tuple[float, list[Scene], list[Scene]]  # bits, and the scenes of train an
 
 
 def all_scenes(task: Task, modes: Iterable[str], deadline: Deadline) -> Iterator[Cut]:
-    """The task cut in every way that gives each grid an object, each distinct cut once."""
+    """Yield each distinct cut of the task in which every grid has an object."""
     seen: set[bytes] = set()
     for how in backgrounds(task):
         for k, mode in enumerate(modes):
@@ -120,7 +124,7 @@ def _rules(
                 doubt = _DOUBT_BITS * (1.0 - covers.trust(learner, changed.astype(np.float32)))
             yield replace(fitted, cost=fitted.cost + doubt)
         yield None
-        if doubt is not None:  # a rule of two branches will do
+        if doubt is not None:  # rules of at most two branches fit: skip longer rules
             break
     for bits, (feature, by, rows) in choose_by_value(train, judged, need, 0, deadline)[:20]:
         if deadline.passed():
@@ -135,14 +139,14 @@ def _rules(
 def _covering(
     task: Task, way: tuple[str, str], covers: Covers, changed: NDArray[np.bool_], base: float
 ) -> Iterator[Solution | None]:
-    """Rules of which an object may do several, for one `way` (mode, background) of cutting."""
+    """Rule sets of which an object may do several, for one `way` (mode, background)."""
     for bits, cover, trust in covers.find(changed.astype(np.float32)):
         bits += 30.0 * (1.0 - trust)
         yield fit(task, "object_rules", object_rules, (*way, cover), base + bits)
 
 
 def object_rule(grid: Grid, mode: str, how: str, rules: Rules) -> NDArray[np.uint8] | None:
-    """Cut the grid into objects; each does the action of the first rule whose test it meets."""
+    """The grid after each object did the action of the first rule whose test it meets."""
     scene = segment(grid, mode, how)
     if scene is None or scene.n == 0:
         return None
@@ -153,7 +157,7 @@ def object_rule(grid: Grid, mode: str, how: str, rules: Rules) -> NDArray[np.uin
 
 
 def object_rules(grid: Grid, mode: str, how: str, rules: Rules) -> NDArray[np.uint8] | None:
-    """Like `object_rule`, but an object does the actions of all rules whose test it meets."""
+    """The grid after each object did the actions of all rules whose tests it meets."""
     scene = segment(grid, mode, how)
     if scene is None or scene.n == 0:
         return None
@@ -167,7 +171,7 @@ def object_rules(grid: Grid, mode: str, how: str, rules: Rules) -> NDArray[np.ui
 def object_table(
     grid: Grid, mode: str, how: str, feature: str, by: str, rows: tuple[tuple[int, Action], ...]
 ) -> NDArray[np.uint8] | None:
-    """Each object does what the table says for its property; None for a value not in it."""
+    """The grid after each object did its action in a table; None for values not in the table."""
     scene = segment(grid, mode, how) if feature in FEATURES else None
     if scene is None or scene.n == 0:
         return None

@@ -1,8 +1,9 @@
 """Stamps: the picture that outputs show around all objects of one kind, learned by consensus.
 
-Objects are grouped by a property; where all objects of a group, looked at through a window
-around their box, agree on the output's colour and some of those cells changed, that colour
-belongs to the stamp. Windows of several margins give several candidate actions.
+Objects are grouped by a property and by the size of their box. Each object has a window around
+its box. A cell of the window belongs to the stamp under two conditions: all objects of the group
+agree on the output's colour there, and the cell changed for some object. Windows of several
+margins give several actions.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ Patch = tuple[tuple[int, ...], ...]
 def stamps(
     scenes: Sequence[Scene], outputs: Sequence[Grid]
 ) -> list[tuple[tuple[str, Patch, int, int], float]]:
-    """Stamp actions `("stamp", patch, dy, dx)` that some group of objects agrees on."""
+    """Stamp actions `("stamp", patch, dy, dx)` that a group of objects agrees on, with bits.
+
+    At most 60 actions are returned, cheapest first.
+    """
     found: dict[tuple[str, Patch, int, int], float] = {}
     padded = [
         [(_padded(scene.grid, m), _padded(out, m)) for m in range(MARGINS)]
@@ -42,7 +46,10 @@ def stamps(
 
 
 def _groups(scenes: Sequence[Scene]) -> Iterator[list[tuple[int, int]]]:
-    """Objects alike in one property and in the size of their box."""
+    """Groups of (scene, object), alike in one property and in the size of the box.
+
+    A group has at least two objects, and boxes of at most 5 x 5 cells.
+    """
     seen = set()
     for feature in _GROUPS:
         groups: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
@@ -64,7 +71,7 @@ def _padded(grid: Grid, margin: int) -> NDArray[np.int8]:
 def _window(
     scene: Scene, grids: tuple[NDArray[np.int8], NDArray[np.int8]], i: int, margin: int
 ) -> tuple[NDArray[np.int8], NDArray[np.int8], int]:
-    """(before, after) around object i, cut from padded grids; and the object's colour."""
+    """(before, after, colour) of object i: windows of the padded `grids`, and its colour."""
     top, left, bottom, right = scene.box(i)
     cut = (slice(top, bottom + 2 * margin), slice(left, right + 2 * margin))
     before, after = grids

@@ -1,7 +1,7 @@
-"""Anchors: templates drawn where their markers show alone.
+"""Anchors: templates drawn wherever only their markers show.
 
-A template object holds marker cells; elsewhere only the markers show, and the template is
-drawn there, turned and scaled so that the markers match.
+A template is an object that contains marker cells. At other places only the markers show. The
+template is drawn there, turned and scaled so that the markers match.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ TEMPLATES = ("kept", "cleared")
 
 
 def anchors(grid: Grid, mode: str, turns: int, scales: int, kept: str | int) -> Cells | None:
-    """Draw templates wherever their markers show alone.
+    """Draw templates wherever only their markers show; None if nothing is drawn.
 
-    Templates are objects of several colours; their markers are the cells of colours that also
-    stand outside of templates. Each template is tried in the first `turns` D8 positions and at
-    scales 1..`scales`, largest first, and is drawn where its markers match free marker cells
-    exactly. The templates themselves are `kept` or `cleared`.
+    Templates are objects of several colours, and of more than half the area of the largest such
+    object. The markers of a template are its cells of colours that also stand outside of
+    templates. Each template is tried at scales `scales`..1 and in the first `turns` D8 positions
+    (`solver.views.turn`). A template is drawn where its markers match free marker cells exactly.
+    The templates themselves are `kept` or `cleared`.
     """
     ground = background(grid, "0")
     scene = segment(grid, mode, "0")
@@ -81,7 +82,7 @@ def _draw_matches(
 def _matches(
     big: NDArray[np.uint8], marked: NDArray[np.bool_], loose: NDArray[np.uint8], ground: int
 ) -> list[tuple[int, int]]:
-    """Places (of the box's top left, perhaps off the grid) at which all markers match."""
+    """Places (top, left) at which all markers match; the template may reach over the border."""
     rows, columns = np.nonzero(marked)
     if not len(rows):
         return []

@@ -1,8 +1,9 @@
 """Outputs built from whole copies of the input.
 
-Blocks: the output is a matrix of blocks, each a turned copy of the input, chosen by its place
-or (as in a Kronecker product) by an input cell. Expansion: every input cell becomes a small
-block learned for its colour. Unfolding: mirror images that share an edge.
+Blocks: the output is a matrix of blocks, and each block is a turned copy of the input. The place
+of a block, or an input cell (as in a Kronecker product), chooses the copy. Expansion: each input
+cell becomes a small block that is learned for the cell's colour. Unfolding: the output joins the
+input to mirror images that share an edge.
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ from solver.views import TURNS, turn
 
 
 def content(grid: Grid, name: str) -> Cells | None:
-    """A block: the grid turned by D8, blank, or with blank and its one colour exchanged."""
+    """The block of a name: a digit turns the grid by D8, and `own` is the grid itself.
+
+    `blank` is all 0. `not` exchanges 0 with the grid's one other colour, and gives None if the
+    grid does not have exactly one.
+    """
     if name == "blank":
         return np.zeros_like(grid)
     if name == "not":
@@ -34,7 +39,10 @@ def content(grid: Grid, name: str) -> Cells | None:
 
 
 def _factors(task: Task) -> tuple[int, int] | None:
-    """How many times larger every output is than its input, if that is one pair of integers."""
+    """The integer factors (down, across) from the input's size to the output's size.
+
+    None if demonstrations differ in the factors, or if both factors are 1.
+    """
     found = set()
     for pair in task.train:
         (h, w), (a, b) = pair.input.shape, pair.output.shape
@@ -75,7 +83,10 @@ def _is_block(task: Task, i: int, j: int, name: str) -> bool:
 
 
 def blocks(grid: Grid, layout: tuple[tuple[str, ...], ...]) -> Cells | None:
-    """A matrix of copies of the grid, each turned (one of `TURNS`), `blank` or `not`."""
+    """The matrix of the blocks that `layout` names (see `content`).
+
+    None if a block does not exist or differs from the grid in shape.
+    """
     rows = []
     for names in layout:
         row = [cells for name in names if (cells := content(grid, name)) is not None]
@@ -102,8 +113,12 @@ def _fractals(task: Task) -> Iterator[Solution | None]:
 
 
 def fractal(grid: Grid, key: str, yes: str, no: str) -> Cells | None:
-    """Each cell becomes a copy of the grid (`yes`) if it meets the key, else blank or a block
-    of its own colour (`no`): the Kronecker product of a mask of the grid with the grid."""
+    """The Kronecker product of a mask of the grid with the grid.
+
+    A cell that meets the key becomes a copy of the grid (`yes`, see `content`). Another cell
+    becomes blank (`no` is `blank`) or a block of its own colour (`no` is `color`). None for a
+    grid of more than 30 cells, or if a copy does not exist or differs from the grid in shape.
+    """
     counts = np.bincount(grid.ravel(), minlength=COLORS)
     order = [c for c in np.argsort(-counts, kind="stable").tolist() if counts[c]]
     filled = [c for c in order if c]
@@ -154,8 +169,12 @@ _BLOCKS = ("by color", "own color")
 def expand(
     grid: Grid, kind: str | int, table: tuple[tuple[int, tuple[tuple[int, ...], ...]], ...]
 ) -> Cells | None:
-    """Each cell becomes a block `by color`, or one block (`own color`) serves all colours but 0 and
-    its 10 stands for the cell's colour."""
+    """The grid with each cell replaced by the block of the cell's colour.
+
+    `kind` is `by color`, or `own color`: then one block serves all colours except 0. In a block,
+    10 stands for the cell's colour. None if a colour has no block, or if the blocks differ in
+    shape.
+    """
     own = position(_BLOCKS, kind) == 1
     known = {slot: np.array(block) for slot, block in table}
     if len({block.shape for block in known.values()}) != 1:
@@ -184,10 +203,11 @@ _UNFOLDED = {"before": -1, "same": 0, "after": 1, "twice": 2}
 
 
 def unfold(grid: Grid, rows: str | int, columns: str | int) -> Cells:
-    """The grid and its mirror image sharing an edge: the image `before` or `after` the grid.
+    """The grid joined to mirror images that share its edges, by `rows` and by `columns`.
 
-    `twice`: the grid, its mirror image, and the grid again. `same`: the grid only. Journals of
-    versions before 0.3 have numbers for these words.
+    `after` adds the image below (right), `before` adds the image above (left), and `same` adds
+    nothing. `twice` adds the image and then the original once more. Journals of versions before
+    0.3 have numbers for these words.
     """
     out = np.asarray(grid)
     for axis, word in ((0, rows), (1, columns)):

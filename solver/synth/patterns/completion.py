@@ -1,9 +1,10 @@
-"""Completion: unknown cells follow from translations and reflections that the rest obeys.
+"""Completion: unknown cells are filled by translations and reflections that the rest obeys.
 
-A mask says which cells are unknown (a colour that the demonstrations tell, or a colour role).
-`complete` searches the symmetries of the known cells (translations of a lattice, mirror axes
-anywhere, rotations) and fills unknown cells from their images. The output is the whole grid,
-the patch that was masked, or a larger grid that continues the pattern.
+Unknown cells have a colour that the demonstrations show, or a colour role (`least`, `most`).
+`complete` searches the symmetries of the known cells: translations of a lattice, mirror axes
+anywhere, and rotations. Unknown cells are filled from their images. The output is the whole grid,
+the patch that was unknown, or a larger grid that continues the pattern. `regular` also corrects
+known cells, by majority votes over periodic classes.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
 
 
 def prepare() -> None:
-    """Compile, or load, the kernels of this module."""
+    """Compile the kernels of this module, or load them from the cache."""
     cells = np.diag([1, 1, 1, 1, 1]).astype(np.uint8)
     cells[0, 4] = UNKNOWN
     _apply(cells.copy(), "tile")
@@ -51,11 +52,11 @@ def prepare() -> None:
 
 
 def complete(cells: NDArray[np.uint8], kinds: str) -> NDArray[np.uint8] | None:
-    """Fill the cells that are 255 by the symmetries of the others; None if some stay open.
+    """Fill the unknown cells (255) by the symmetries of the others; None if some stay unknown.
 
-    `kinds` names what to try, in order: `tile` (shifts of a lattice), `row`, `column`,
-    `diagonal` (shifts along these only), `mirror` (axes and turns), `loose` (mirrors that a
-    tenth of the cells may break).
+    `kinds` names the symmetries to try, in order. `tile` means shifts of a lattice. `row`,
+    `column` and `diagonal` mean shifts along this direction only. `mirror` means axes and turns.
+    `loose` means mirrors in which a tenth of the cell pairs may differ.
     """
     cells = cells.copy()
     for kind in kinds.split():
@@ -83,7 +84,7 @@ def _apply(cells: NDArray[np.uint8], kind: str) -> None:
 
 
 def mask_color(grid: Grid, ref: str) -> int:
-    """The colour that stands for unknown: a digit, or the `most` or `least` common one."""
+    """The colour of unknown cells: a digit, or the `most` or `least` common colour."""
     if ref.isdigit():
         return int(ref)
     counts = np.bincount(grid.ravel(), minlength=COLORS)
@@ -103,7 +104,8 @@ _IMAGES = ("as is", "left-right", "upside down")
 def repair(grid: Grid, ref: str, kinds: str, reach: str | int) -> Cells | None:
     """The grid with the cells of one colour filled by the symmetries of the rest.
 
-    A cell that no symmetry reaches stays as it is (`partly`), or there is no answer (`whole`).
+    With `partly`, cells that no symmetry reaches stay as they are. With `whole`, such cells give
+    None.
     """
     cells = _masked(grid, ref)
     if not (cells == UNKNOWN).any():
@@ -116,7 +118,10 @@ def repair(grid: Grid, ref: str, kinds: str, reach: str | int) -> Cells | None:
 
 
 def patch(grid: Grid, ref: str, kinds: str, image: str | int) -> Cells | None:
-    """The masked box as the rest would continue, or its mirror image (`_IMAGES`)."""
+    """The completed contents of the box around the unknown cells, or None.
+
+    `image` (one of `_IMAGES`) leaves the box as it is, or mirrors the box.
+    """
     cells = _masked(grid, ref)
     open_cells = np.argwhere(cells == UNKNOWN)
     if not len(open_cells):
@@ -130,7 +135,7 @@ def patch(grid: Grid, ref: str, kinds: str, image: str | int) -> Cells | None:
 
 
 def _mask_refs(task: Task) -> list[str]:
-    """Colours that could mean unknown: changed in some demonstration, shown in all inputs."""
+    """Names of colours that could mean unknown: those in all inputs, `least` and `most`."""
     refs = [str(c) for c in range(COLORS) if all((pair.input == c).any() for pair in task.train)]
     return [*refs, "least", "most"]
 
@@ -180,7 +185,7 @@ def _box_shape(grid: Grid, ref: str) -> tuple[int, int] | None:
 
 
 def _sizes(task: Task) -> list[tuple[str, int, int]]:
-    """Rules for the output's size that hold in all demonstrations."""
+    """Rules (name, down, across) for the output's size that hold in all demonstrations."""
     shapes = {pair.output.shape for pair in task.train}
     rules = []
     if len(shapes) == 1:
@@ -215,10 +220,12 @@ def _larger(task: Task) -> Iterator[Solution | None]:
 def continued(
     grid: Grid, rule: str, down: int, across: int, ref: str, kinds: str, corner: str
 ) -> Cells | None:
-    """A larger grid (`const`, `times` or `plus` its size) that goes on with the pattern.
+    """A larger grid that continues the pattern; None if some cells stay unknown.
 
-    The old grid stands at the `start` (top left), the `end` or the `middle`; cells of colour
-    `ref` are unknown too.
+    The new size is `down` by `across` (`const`), or the old size `times` or `plus` these
+    numbers. None if a side would become smaller, or larger than 30 cells. The old grid stands at
+    the `start` (top left), the `end` (bottom right) or the `middle`. Cells of colour `ref` are
+    unknown too.
     """
     h, w = grid.shape
     a, b = {"const": (down, across), "times": (h * down, w * across),
@@ -244,11 +251,13 @@ def _periodic(task: Task) -> Iterator[Solution | None]:
 
 
 def regular(grid: Grid, ref: str, kind: str) -> Cells | None:
-    """Every cell takes the majority colour of its class, cells of colour `ref` not voting.
+    """The grid in which each cell has the majority colour of its class.
 
-    Classes: cells alike modulo the best period of both axes (`lattice`) or of one
-    (`rows`, `columns`), in one row or in one column, whichever fits (`stripes`), or alike
-    under both mirror images (`both mirrors`).
+    Cells of colour `ref` do not vote; None if a class has no votes. The classes, by `kind`:
+    `lattice`: cells alike modulo the best period of both axes.
+    `rows`, `columns`: cells of one row (column) alike modulo the best period along this line.
+    `stripes`: the cells of a row, or of a column, whichever agrees with more cells.
+    `both mirrors`: cells that are images of one another under the two middle mirror axes.
     """
     cells = _masked(grid, ref) if ref else grid.copy()
     h, w = grid.shape

@@ -1,6 +1,6 @@
-"""Compiled kernels under `completion`: scoring and applying shifts and mirror images.
+"""Compiled kernels of `completion`: scoring and applying shifts and mirror images.
 
-Cells are (H, W) uint8 with 255 for unknown.
+Cells are (H, W) uint8, with 255 for an unknown cell.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from solver.synth.jit import kernel
 
 @kernel
 def _shift_score(cells, dy, dx):
-    """(agreeing, differing) known pairs of cells a shift (dy >= 0, any dx) apart."""
+    """Numbers (agreeing, differing) of known cell pairs a shift (dy >= 0, any dx) apart."""
     h, w = cells.shape
     same, other = 0, 0
     for r in range(h - dy):
@@ -28,7 +28,7 @@ def _shift_score(cells, dy, dx):
 
 @kernel
 def fill_shift(cells, dy, dx):
-    """Copy known cells onto unknown ones along a shift, both ways, until nothing changes."""
+    """Copy known cells onto unknown cells along a shift, both ways, until nothing changes."""
     h, w = cells.shape
     changed = True
     while changed:
@@ -46,8 +46,12 @@ def fill_shift(cells, dy, dx):
 
 @kernel
 def _image(kind, s, t, r, c):
-    """Image of a cell: 0 left-right about s/2, 1 up-down about t/2, 2 transpose, 3 anti, 4 half
-    turn, 5 quarter turn (both about (t/2, s/2); 2 and 3 need s, t as offsets)."""
+    """Image (row, column) of a cell under a mirror or turn of some `kind`.
+
+    0 mirrors left-right about column s/2, and 1 mirrors up-down about row t/2.
+    2 transposes, and 3 transposes about the other diagonal; both use only t, as an offset.
+    4 is a half turn and 5 a quarter turn, both about (t/2, s/2).
+    """
     if kind == 0:
         return r, s - c
     if kind == 1:
@@ -91,8 +95,11 @@ def fill_mirror(cells, kind, s, t):
 
 @kernel
 def best_mirrors(cells, allowed, out):
-    """For each kind 0..5 the axis (s, t) with most agreement, if at most `allowed` percent of
-    the pairs differ: rows (s, t, agreeing) of `out`; agreeing 0 where there is none."""
+    """Write for each kind 0..5 (see `_image`) the axis (s, t) with the most agreeing pairs.
+
+    The rows of `out` (6, 3) are (s, t, number of agreeing pairs). At most `allowed` percent of
+    an axis's pairs may differ. The number is 0 if there is no such axis.
+    """
     h, w = cells.shape
     for kind in range(6):
         out[kind, 2] = 0
@@ -113,9 +120,11 @@ def best_mirrors(cells, allowed, out):
 
 @kernel
 def shifts(cells, kind, allowed, out):
-    """All shifts that the known cells obey, shortest first, into `out` (m, 2); how many.
+    """Write shifts (dy, dx) that the known cells obey into `out` (m, 2); return their number.
 
-    `kind` 0 any, 1 along rows only, 2 along columns only, 3 diagonal only.
+    The shortest shifts come first. A shift is obeyed if at most `allowed` percent of its pairs
+    differ. `kind` 0 takes any shift with at least two agreeing pairs. 1 takes shifts along rows
+    only, 2 along columns only, and 3 along diagonals only.
     """
     h, w = cells.shape
     n = 0
@@ -137,8 +146,10 @@ def shifts(cells, kind, allowed, out):
 
 @kernel
 def agreement(cells, p, q):
-    """Known cells that have the majority colour of their class modulo (p, q); -1 if a class
-    has no known cell."""
+    """Number of known cells that have the majority colour of their class modulo (p, q).
+
+    -1 if a class has no known cell.
+    """
     h, w = cells.shape
     votes = np.zeros((p * q, 10), np.int64)
     for r in range(h):

@@ -1,9 +1,8 @@
-"""Outputs built from parts of the input, or from whole copies of it.
+"""Outputs built from parts of the input, or from whole copies of the input.
 
-Combination: the input is cut into equal parts and the output's cells follow from the parts'
-cells by a learned table or priority. Blocks: the output is a matrix of blocks, each a turned
-copy of the input, chosen by its place or (as in a Kronecker product) by an input cell.
-Expansion: every input cell becomes a small block learned for its colour.
+Combination: the input is cut into equal parts. A learned table, a priority or a vote turns the
+parts' cells into the output's cells. Product: one of two parts is drawn in the filled cells of
+the other part. Blocks, expansion and unfolding: see `blocks`.
 """
 
 from __future__ import annotations
@@ -37,7 +36,10 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
 
 
 def _parts(grid: Grid, way: str, how: str) -> tuple[NDArray[np.uint8], int] | None:
-    """(k, h, w) stack of the parts, and the background; None if they are no equal parts."""
+    """(k, h, w) stack of the parts, and the background colour.
+
+    None if the parts differ in shape, or if there are more than 16.
+    """
     ground = background(grid, how)
     cut = split(grid, way, ground)
     if cut is None or not cut.even or cut.n > 16:
@@ -71,7 +73,7 @@ def _combinations(task: Task) -> Iterator[Solution | None]:
 
 
 def overlay(grid: Grid, way: str, order: tuple[int, ...]) -> Cells | None:
-    """Equal parts laid over one another, the first of `order` on top, colour 0 transparent."""
+    """Equal parts laid over one another; the first of `order` is on top, 0 is transparent."""
     found = _parts(grid, way, "0")
     if found is None or len(found[0]) != len(order):
         return None
@@ -82,7 +84,10 @@ def overlay(grid: Grid, way: str, order: tuple[int, ...]) -> Cells | None:
 
 
 def fold(grid: Grid, way: str, order: tuple[int, ...]) -> Cells | None:
-    """Like `overlay`, but the parts are folded onto the first like a sheet of paper."""
+    """Equal parts folded onto the first part like a sheet of paper, in the order of `overlay`.
+
+    So parts in every second row or column of parts are mirrored.
+    """
     cut = split(grid, way, 0)
     if cut is None or not cut.even or cut.n != len(order):
         return None
@@ -97,7 +102,11 @@ def fold(grid: Grid, way: str, order: tuple[int, ...]) -> Cells | None:
 
 
 def vote(grid: Grid, way: str, rule: str) -> Cells | None:
-    """Cell by cell the most (least) common colour of the parts; the least of the odd part."""
+    """Equal parts merged by a rule, or None.
+
+    `most` and `least` take, cell by cell, the most or least common colour of the parts. `any`
+    takes the highest colour. `odd` takes the only part that differs from all others.
+    """
     found = _parts(grid, way, "0")
     if found is None:
         return None
@@ -136,7 +145,10 @@ def _table(task: Task, way: str, stacks: list[NDArray[np.uint8]], base: float) -
 
 
 def combine(grid: Grid, way: str, table: tuple[tuple[tuple[int, ...], int], ...]) -> Cells | None:
-    """Equal parts combined cell by cell by a table: colours in the parts -> output colour."""
+    """Equal parts combined cell by cell by a table: colours in the parts -> output colour.
+
+    None if the table lacks the colours of a cell.
+    """
     found = _parts(grid, way, "0")
     if found is None or any(len(entry) != len(found[0]) for entry, _ in table):
         return None
@@ -150,7 +162,7 @@ def combine(grid: Grid, way: str, table: tuple[tuple[tuple[int, ...], int], ...]
 def _mask_table(
     task: Task, way: str, stacks: list[NDArray[np.uint8]], base: float
 ) -> Solution | None:
-    """Like `_table`, but by which parts are blank; the colour may be that of a part."""
+    """Solution by a table over the sets of filled parts; an entry may name a part's colour."""
     n = len(stacks[0])
     if n > 4:
         return None
@@ -169,9 +181,10 @@ def _mask_table(
 
 
 def combine_masks(grid: Grid, way: str, table: tuple[tuple[int, int], ...]) -> Cells | None:
-    """Equal parts combined by which of them are not 0 there (bit k for part k).
+    """Equal parts combined cell by cell by a table over the sets of parts that are not 0.
 
-    The table gives a colour, or 10 + k for the colour of part k.
+    Bit k of a key stands for part k. The table gives a colour, or 10 + k for the colour of part
+    k. None if the table lacks the key of a cell.
     """
     found = _parts(grid, way, "0")
     if found is None:
@@ -195,8 +208,11 @@ def _products(task: Task) -> Iterator[Solution | None]:
 
 
 def product(grid: Grid, way: str, first: int, colors: str) -> Cells | None:
-    """Two parts: the second drawn in every filled cell of the `first` (0 or 1), with the
-    colours of the small picture (`block`) or of the cell (`mask`)."""
+    """The Kronecker product of two parts: a part is drawn in each filled cell of the other.
+
+    `first` (0 or 1) is the index of the part with the filled cells. The colours are those of the
+    drawn part (`block`) or of the filled cell (`mask`). None if a side would exceed 30 cells.
+    """
     cut = split(grid, way, 0)
     if cut is None or cut.n != 2:
         return None

@@ -1,9 +1,9 @@
-"""Placement: pictures put where markers or symmetries say, and lines that travel.
+"""Placement: pictures at the places of markers or symmetries, and lines that travel.
 
-Anchors: templates are drawn where their markers show alone (`anchors`). Centres: the picture
-is completed to a symmetry about the middle of an object. Crossings: rows and columns that pass
-markers. Travellers: rays from the cells of a colour that turn, bounce or change colour at
-obstacles.
+Anchors: templates are drawn where only their markers show (`anchors`). Centres: the picture is
+completed to a symmetry about the middle of an object. Crossings: cells are painted where the rows
+and the columns of markers cross. Travellers: rays start at the cells of a colour, and stop, turn
+or bounce at obstacles.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
 
 
 def prepare() -> None:
-    """Compile, or load, the kernels that placements use."""
+    """Compile the kernels that placements use, or load them from the cache."""
     grid = np.diag([1, 2, 0, 0]).astype(np.uint8)
     segment(grid, "one color, 8 ways")
     travel(grid, 1, 2, 0, "stop")
@@ -78,8 +78,9 @@ _REACHES = ("near", "whole grid")
 def about_centre(grid: Grid, mode: str, test: Test, kind: str, reach: str | int) -> Cells | None:
     """Blank cells take the colour of their images about the middle of the chosen objects.
 
-    Images are by `half turn`, `four turns`, `mirrors` (left-right and up-down) or `all`.
-    Only the object's own 8-connected surroundings are copied (`near`), or the `whole grid`.
+    The images come from a `half turn`, `four turns`, `mirrors` (left-right and up-down) or `all`.
+    Only the cells that are 8-connected with the object are copied (`near`), or the `whole grid`.
+    None if there are more than six chosen objects.
     """
     scene = segment(grid, mode, "0")
     whole = segment(grid, "mixed, 8 ways", "0")
@@ -105,7 +106,7 @@ def _reflect(
     kind: str,
     ground: int,
 ) -> None:
-    """`sums` are twice the coordinates of the centre."""
+    """Copy `source` cells to their images in `out`; `sums` is twice the centre (row, column)."""
     t, s = sums
     h, w = grid.shape
     for r, c in np.argwhere(source & (grid != ground)):
@@ -127,7 +128,7 @@ def _reflect(
 
 
 def _crossings(task: Task) -> Iterator[Solution | None]:
-    """Rows and columns through border markers: only their crossings are painted."""
+    """Programs that paint the cells where the rows and the columns of markers cross."""
     new = _new_colors(task)
     for color in new:
         for rows in ("any", "top", "left", "own"):
@@ -143,9 +144,12 @@ def _new_colors(task: Task) -> list[int]:
 
 
 def crossings(grid: Grid, color: int, where: str, over: int) -> Cells | None:
-    """Paint cells whose row and whose column both hold a marker: `any` cell, a cell of the
-    `top` and `left` edges (`left` the same but cells at the far edges), or equal colours
-    (`own`). Only blank cells, unless `over`."""
+    """Paint cells whose row and column both contain a marker.
+
+    The markers, by `where`: `any` filled cell; `top`: filled cells of the left and top edges;
+    `left`: filled cells of all four edges; `own`: filled cells of one colour in row and column.
+    Only blank cells are painted, unless `over` is true.
+    """
     ink = grid != 0
     if where == "any":
         hit = ink.any(1)[:, None] & ink.any(0)[None]
@@ -186,9 +190,9 @@ def travel(
 ) -> Cells | None:
     """Rays from all cells of a colour through blank cells, in the colour `paint` or their `own`.
 
-    `first` is the direction. At an obstacle the ray stops, turns
-    by a quarter (`right`, `left`), or goes `back`; `bounce` mirrors it at obstacles and borders.
-    It ends when it leaves the grid.
+    `first` is the direction (`_EIGHTHS`); None if there is no such direction. At an obstacle, a
+    ray stops, turns by a quarter (`right`, `left`) or goes `back`. `bounce` mirrors a ray at
+    obstacles and borders. All other rays end at the border.
     """
     eighth = position(_EIGHTHS, first)
     if not 0 <= eighth < len(_EIGHTHS):
