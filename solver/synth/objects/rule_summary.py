@@ -175,10 +175,9 @@ def listing(
 ) -> Cells | None:
     """The objects in the `rising` or `falling` order of a property, without the first `skip`.
 
-    Ties keep the order of labels. The
-    layouts `row` and `column` list the objects' colours, and `bars ...` draw the values as bars.
-    `stack right` and `stack down` join the objects themselves. They give None if the objects
-    differ in the size of the other side.
+    Ties keep the order of labels. The layouts `row` and `column` list the objects' colours, and
+    `bars ...` draw the values as bars. `stack right` and `stack down` join the objects themselves.
+    They give None if the objects differ in the size of the other side.
     """
     scene = segment(grid, mode, how)
     if scene is None or scene.n == 0:
