@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-EVERY_S = 0.5
+EVERY_S = 1.0
 NOTHING = "import subprocess, tempfile, json, logging, numpy"  # what a run's own start imports
 MAX_FACTOR = 6.0  # times the budget of a quiet machine
 QUIET_S = 0.2  # what that takes where nothing else runs
