@@ -1,4 +1,4 @@
-"""The files of a language model's checkpoint, by their headers: nothing is loaded."""
+"""The files of a language model's checkpoint, read by their headers without loading weights."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from solver.kit import CONFIG, WEIGHTS
 
 INDEX = "model.safetensors.index.json"
 ADAPTER_CONFIG = "adapter_config.json"  # peft's
-# Weights in other formats, which may hold code or need a reader of their own.
+# Weights in other formats, which may contain code or need another reader.
 OTHERS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.gguf", "*.msgpack", "*.h5")
-_ABOUT = "__metadata__"  # the one entry of a header that is no tensor
+_ABOUT = "__metadata__"  # the only entry of a header that is not a tensor
 _STATE = re.compile(r"(.+)\.quant_state\.bitsandbytes__\w+")
 _IN_LAYER = re.compile(r"\.(\d+)\..*?([^.]+)\.(weight|qweight|weight_packed)$")
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor in a safetensors file: its name, shape and bytes. A packed weight of bitsandbytes
-    has the shape that it stands for."""
+    """A tensor in a safetensors file.
+
+    shape: for a packed weight of bitsandbytes, the shape of the unpacked weight.
+    size: number of bytes in the file.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -35,7 +38,8 @@ class Tensor:
 def read_config(folder: Path) -> dict[str, Any]:
     """The configuration of a checkpoint.
 
-    Raises `DataError` for a folder that holds something else, and says what that is.
+    Raises `DataError` for a folder that contains something else. The error names an adapter, a
+    cache or another format of weights.
     """
     path = folder / CONFIG
     if not path.exists():
@@ -61,11 +65,11 @@ def _say_what_it_is(folder: Path) -> None:
 
 
 def tensors_of(folder: Path) -> Iterator[Tensor]:
-    """Every tensor of a checkpoint, by the files' headers. One whole file goes before shards, as
-    in the library: an index beside it is of no use.
+    """Every tensor of a checkpoint, from the files' headers.
 
-    Raises `DataError` naming a file that is missing, torn, no safetensors, or another
-    checkpoint's.
+    If one whole file of weights exists, the index of shards is ignored, as in the library.
+    Raises `DataError` naming a file that is missing, torn, not safetensors, or of another
+    checkpoint.
     """
     if (folder / WEIGHTS).exists() or not (folder / INDEX).exists():
         if not (folder / WEIGHTS).exists():
@@ -86,7 +90,11 @@ def tensors_of(folder: Path) -> Iterator[Tensor]:
 
 
 def _header(path: Path) -> list[Tensor]:
-    """The tensors of a file, which must be as long as they are."""
+    """The tensors in a file's header.
+
+    Raises `DataError` if the file cannot be read, is not safetensors, or does not have the length
+    that the header gives.
+    """
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -112,7 +120,11 @@ def _header(path: Path) -> list[Tensor]:
 def _unpacked(
     file: BinaryIO, begin: int, places: Mapping[str, tuple[int, int]]
 ) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """The shapes that packed weights of bitsandbytes stand for, which lie beside them as JSON."""
+    """Names and unpacked shapes of packed weights of bitsandbytes.
+
+    Each packed weight's shape is stored as JSON in another entry of the same file. `begin`: the
+    byte at which the file's data begins. `places`: the range of each entry's bytes in the data.
+    """
     for name, (start, end) in places.items():
         if (packed := _STATE.fullmatch(name)) and packed[1] in places:
             file.seek(begin + start)
@@ -130,7 +142,7 @@ def _refuse_others(folder: Path) -> None:
 
 
 def linear_weights(tensors: Collection[Tensor]) -> dict[str, list[Tensor]]:
-    """The matrices of a decoder's layers by the last names of these, such as `q_proj`."""
+    """The weight matrices of a decoder's layers, by the last part of a name, such as `q_proj`."""
     found: dict[str, list[Tensor]] = {}
     for tensor in tensors:
         if len(tensor.shape) == 2 and (place := _IN_LAYER.search(tensor.name)):

@@ -1,8 +1,8 @@
-"""Loading a language model from a local folder: as it is, or in four or eight bits.
+"""Loading a language model from a local folder: unchanged, or in four or eight bits.
 
-`load_causal` tries what is asked for first and then, each with a line in the log: without
-unsloth, then without quantization. Checkpoints that are quantized themselves stay what they
-are. What cannot be loaded at all is a `DataError` that names the file.
+`load_causal` tries the requested way first, then without unsloth, then without quantization.
+Each change of the way is a line in the log. A checkpoint that is quantized on disk keeps its
+quantization. A checkpoint that cannot be loaded is a `DataError` that names the file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from solver.machine import cpu_flags, multiplies_bfloat16
 log = logging.getLogger("solver")
 CPU = torch.device("cpu")
 Made = TypeVar("Made")
-# What libraries raise for a checkpoint or a machine that they cannot serve.
+# Errors that libraries raise for a checkpoint or a machine that they do not support.
 FAILURES = (
     *(ImportError, RuntimeError, OSError),
     *(ValueError, TypeError, AttributeError, LookupError),
@@ -47,17 +47,18 @@ def _as_it_is(lm: Any) -> Any:
 def load_causal(
     checkpoint: Checkpoint, device: torch.device, finish: Callable[[Any], Made] = _as_it_is
 ) -> Made:
-    """The language model of a checkpoint, on a device, in the precision that it computes in, or
-    what `finish` makes of it; a way that `finish` raises for is given up as if it had failed.
+    """The language model of a checkpoint on a device, or the result of `finish` for the model.
 
-    Raises `DataError` if it cannot be loaded in any of the ways.
+    The model is in the fastest precision of the device (`fast_dtype`). An error of `finish` counts
+    as a failure of the way that loaded the model. If every way fails, raises the error of the last
+    way: a `DataError`, or an error of `finish`. A lack of memory is raised at once.
     """
     ways = list(_ways(checkpoint))
     for way, after in zip(ways, [*ways[1:], None], strict=True):
         try:
             made = finish(LOADERS[way.backend](way, device))
         except FAILURES as error:
-            if after is None or is_out_of_memory(error):  # other ways take no less of it
+            if after is None or is_out_of_memory(error):  # other ways take no less memory
                 raise
             log.warning("%s: not as %s: %s; now as %s", *_names(way, error, after))
         else:
@@ -67,7 +68,7 @@ def load_causal(
 
 
 def _ways(checkpoint: Checkpoint) -> Iterator[Checkpoint]:
-    """What is asked for, then what is left without unsloth, then without quantization."""
+    """The requested way, then the same without unsloth, then also without quantization."""
     yield checkpoint
     if checkpoint.backend != "transformers":
         checkpoint = replace(checkpoint, backend="transformers")
@@ -99,7 +100,11 @@ def _with_transformers(checkpoint: Checkpoint, device: torch.device) -> Any:
 
 
 def _with_unsloth(checkpoint: Checkpoint, device: torch.device) -> Any:
-    """unsloth compiles code of its own into a folder, which processes must not share."""
+    """The model as unsloth loads it.
+
+    unsloth writes compiled code into a folder. Each process gets another folder, since processes
+    must not share a folder.
+    """
     own = Path(tempfile.gettempdir()) / f"unsloth_cache_{os.getpid()}"
     os.environ["UNSLOTH_COMPILE_LOCATION"] = str(own)
     unsloth: Any = importlib.import_module("unsloth")
@@ -120,8 +125,9 @@ LOADERS = {"transformers": _with_transformers, "unsloth": _with_unsloth}
 def import_bitsandbytes() -> None:
     """Import bitsandbytes without PyTorch's compiler. Raises what the library raises.
 
-    As soon as it is imported, the library hands two of its operations to `torch.compile`, which
-    imports the compiler: 3 s of 5 s of processor time on two cores. The kit calls neither.
+    During its import the library passes two of its operations to `torch.compile`, which imports
+    the compiler. On two cores that takes 3 s of the import's 5 s of processor time. The kit calls
+    neither operation.
     """
     compile_ = torch.compile
     torch.compile = lambda model=None, **_: model or (lambda function: function)  # type: ignore
@@ -132,10 +138,11 @@ def import_bitsandbytes() -> None:
 
 
 def from_folder(path: Path, **options: Any) -> tuple[Any, dict[str, Any]]:
-    """A causal language model from local files alone, and what the library says of weights that
-    are missing, unexpected or of another shape.
+    """A causal language model from local files only, and the library's report about its weights.
 
-    Raises `DataError` naming the file that is missing, corrupt or cannot be followed.
+    The report lists weights that are missing, unexpected or of another shape. Raises `DataError`
+    naming the configuration or the weights if the library cannot use them. A lack of memory is
+    raised unchanged.
     """
     be_quiet()
     with suppress(*FAILURES):  # a model that is not quantized needs no bitsandbytes
@@ -155,10 +162,10 @@ def from_folder(path: Path, **options: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def settled(lm: Any) -> Any:
-    """Let quantized layers compute in the model's precision and leave their weights alone.
+    """Let quantized layers compute in the model's precision and keep their weights' layout.
 
-    On processors with AVX512-BF16 the library lays the weights out anew in a forward pass
-    without gradients; gradients through that layout, and files saved from it, are wrong.
+    On processors with AVX512-BF16 the library changes the layout of the weights in a forward pass
+    without gradients. Gradients through the changed layout, and files saved from it, are wrong.
     """
     layer: Any
     for layer in lm.modules():
@@ -169,7 +176,7 @@ def settled(lm: Any) -> Any:
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it, else float32."""
+    """The type bfloat16 if the device's hardware multiplies it, else float32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float32
     able = multiplies_bfloat16(cpu_flags(), os.environ)
@@ -177,12 +184,12 @@ def fast_dtype(device: torch.device) -> torch.dtype:
 
 
 def one_line(error: Exception) -> str:
-    """An error in at most 200 characters."""
+    """The text of an error in one line of at most 200 characters, or the name of its class."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def quantization(name: str, dtype: torch.dtype) -> BitsAndBytesConfig:
-    """What bitsandbytes is told for `int8` or `nf4`. `dtype`: what four bits are computed in."""
+    """The options of bitsandbytes for `int8` or `nf4`. `dtype`: the precision of nf4's products."""
     if name == "int8":
         return BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
     return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
@@ -191,7 +198,7 @@ def quantization(name: str, dtype: torch.dtype) -> BitsAndBytesConfig:
 
 
 def be_quiet() -> None:
-    """Standard error is for the user: nothing about kernels that could be downloaded."""
+    """Silence the libraries. Standard error is for the user, not for hints about kernels."""
     disable_progress_bar()  # type: ignore[no-untyped-call]
     set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

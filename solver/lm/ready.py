@@ -1,7 +1,7 @@
-"""Checks of a language model's folder without loading it: can it be loaded, does it fit the format?
+"""Checks that a language model's folder can be loaded and fits the format, without loading it.
 
-Asked before a run starts: what is wrong with a checkpoint is one line then, not hours lost.
-Nothing here imports torch.
+The checks precede a run: a faulty checkpoint then costs one line of output, not hours. This module
+does not import torch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from solver.lm.settings import EMBEDDINGS, Settings, adapted, read, require
 from solver.lm.vocabulary import VOCABULARY_FILE, Vocabulary, load_vocabulary, vocabulary_of
 
 NEEDED = ("torch", "transformers", "peft", "safetensors")
-# What reads checkpoints that are quantized already, by `quant_method`.
+# Libraries that read checkpoints quantized on disk, by `quant_method`.
 LIBRARIES = {
     "bitsandbytes": "bitsandbytes",
     "torchao": "torchao",
@@ -34,21 +34,26 @@ LIBRARIES = {
     "compressed-tensors": "compressed_tensors",
 }
 PARTS = {"none": 1.0, "nf4": 0.3, "int8": 0.55}  # of the memory of weights in 16 bits
-LIBRARIES_MB = 700  # resident in a worker before any weight is
+LIBRARIES_MB = 700  # resident in a worker before any weight is loaded
 TRYOUT_S = 120.0
-REFUSED = 3  # how a tryout ends that has found something wrong
+REFUSED = 3  # exit code of a tryout that has found a fault
 _QUERY = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
 
 
 def check(given: Mapping[str, Any], memory_mb: int) -> None:
-    """Raise `DataError` for settings that a worker of `memory_mb` could not load a model with."""
+    """Raise `DataError` for settings with which a worker of `memory_mb` MB cannot load a model."""
     settings = read(given)
     look(settings, memory_mb)
     _try_out(settings.model, settings.style, settings.max_seq_length, settings.targets)
 
 
 def look(settings: Settings, memory_mb: int) -> None:
-    """As `check`, by the files alone: what is there, whole, of one checkpoint and not too large."""
+    """The part of `check` that needs only the files.
+
+    Raises `DataError` if a file is missing or torn, or if files belong to different checkpoints.
+    The same holds if a library is not installed, if the kit cannot decode with the configuration,
+    or if the memory is too small for the model. `memory_mb`: memory of a worker without a GPU.
+    """
     if not settings.model:
         raise DataError("no language model: name its folder with --model")
     folder = Path(settings.model)
@@ -68,22 +73,27 @@ def look(settings: Settings, memory_mb: int) -> None:
 
 
 def read_vocabulary(folder: Path, style: str) -> Vocabulary:
-    """The vocabulary of a checkpoint: the one that its embeddings were cut to, or else what of
-    its tokenizer spells tasks. Raises `DataError`."""
+    """The vocabulary of a checkpoint. Raises `DataError` if there is no usable vocabulary.
+
+    If the checkpoint's embeddings were cut, the vocabulary is the saved one. Otherwise it consists
+    of the tokenizer's tokens that spell tasks.
+    """
     if (folder / VOCABULARY_FILE).exists():
         return load_vocabulary(folder / VOCABULARY_FILE)
     return vocabulary_of(folder, style)
 
 
 def quantized_by(folder: Path) -> str | None:
-    """How a checkpoint is quantized already, by the library's name for it."""
+    """The library's name for a checkpoint's quantization on disk; None if there is none."""
     config = read_config(folder).get("quantization_config")
     return str(config.get("quant_method", "bitsandbytes")) if isinstance(config, dict) else None
 
 
 def check_config(folder: Path, length: int) -> None:
-    """Raise `DataError` for a configuration that this kit cannot decode `length` tokens with, or
-    a way of quantizing without its library."""
+    """Raise `DataError` for a configuration with which the kit cannot decode `length` tokens.
+
+    Also raised for a quantization that is unknown, or whose library is not installed.
+    """
     path = folder / CONFIG
     config = read_config(folder)
     if not isinstance(config.get("model_type"), str) or type(config.get("vocab_size")) is not int:
@@ -107,7 +117,10 @@ def check_config(folder: Path, length: int) -> None:
 
 
 def _check_memory(folder: Path, settings: Settings, tensors: list[Tensor], memory_mb: int) -> None:
-    """Raise `DataError` if weights, adapter and its optimiser alone are too much."""
+    """Raise `DataError` if the weights, the adapter and its optimiser exceed the memory.
+
+    The memory is that of the smallest GPU, or else `memory_mb` MB of a worker.
+    """
     weights = sum(tensor.size for tensor in tensors)
     if quantized_by(folder) is None:
         weights = int(weights * PARTS[settings.quantization])
@@ -131,8 +144,11 @@ def _check_memory(folder: Path, settings: Settings, tensors: list[Tensor], memor
 
 @functools.cache
 def _try_out(folder: str, style: str, length: int, targets: tuple[str, ...]) -> None:
-    """Raise `DataError` for a model that the library cannot build, or the kit cannot decode with,
-    as a process of its own finds out (`solver.lm.llm.tryout`): that takes the libraries."""
+    """Raise `DataError` for a model that the library cannot build or the kit cannot decode with.
+
+    A separate process tries the model out (`solver.lm.llm.tryout`), since that needs torch. A
+    tryout that takes longer than `TRYOUT_S` seconds proves nothing and raises nothing.
+    """
     asked = {"model": folder, "style": style, "max_seq_length": length, "targets": targets}
     try:
         tried = subprocess.run(
@@ -143,13 +159,13 @@ def _try_out(folder: str, style: str, length: int, targets: tuple[str, ...]) -> 
             env={**os.environ, **IMPORTABLE, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"},
         )
     except subprocess.TimeoutExpired:
-        return  # the worker will see
+        return  # the worker will find out
     if tried.returncode == REFUSED:
         raise DataError(tried.stdout.strip())
 
 
 def gpu_mb() -> int | None:
-    """Memory of the smallest GPU; None where there is none."""
+    """Memory of the smallest GPU in MB; None if there is no GPU or `nvidia-smi` fails."""
     if shutil.which(_QUERY[0]) is None:
         return None
     try:

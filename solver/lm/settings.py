@@ -1,7 +1,7 @@
 """Settings of a user's language model in a profile: its checkpoint and its recipe.
 
-Read in the process of the run, before anything starts, and again by the worker that loads the
-model. Nothing here imports torch.
+The supervisor reads the settings before a run starts; the worker that loads the model reads them
+again. This module does not import torch.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ PROJECTIONS = (
     *("gate_proj", "up_proj", "down_proj"),
 )
 EMBEDDINGS = ("embed_tokens", "lm_head")
-# Of `solver.lm.search.strategies.STRATEGIES`, which this module must not import.
+# The names in `solver.lm.search.strategies.STRATEGIES`, which this module must not import.
 STRATEGIES = ("greedy", "majority", "best-of-n", "weighted-best-of-n", "beam", "dvts", "dfs")
-MIN_LENGTH_TOKENS = 2048  # the largest pair there can be takes 1,860 tokens and a few for its style
+MIN_LENGTH_TOKENS = 2048  # the largest possible pair takes 1,860 and a few for its style
 
 Number = Annotated[int, Range(least=1)]
 Positive = Annotated[float, Range(above=0)]
@@ -32,10 +32,11 @@ Strategy = Annotated[str, OneOf(STRATEGIES)]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A language model on disk and how it is loaded.
+    """A language model on disk and the way to load it.
 
-    model: its folder. quantization: of a checkpoint that is not quantized itself.
-    max_seq_length: no sequence is longer, in tokens.
+    model: the model's folder.
+    quantization: applied to a checkpoint that is not quantized on disk.
+    max_seq_length: tokens of the longest sequence.
     """
 
     model: str = ""
@@ -46,17 +47,25 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Settings(Checkpoint):
-    """A checkpoint and its recipe; `docs/llm.md` has the published ones side by side.
+    """A checkpoint and its recipe; `docs/llm.md` compares the published recipes.
 
-    style: how grids are written (`solver.lm.vocabulary.STYLES`).
-    rank, alpha, rslora, targets: the LoRA adapter. rate, embedding_rate: of AdamW, for the
-    layers and for embeddings and head. warmup: part of the steps. sequences: shown in an epoch.
-    batch: of sequences in a step. first_output: whether the first output shown costs, too.
-    train_colors, view_colors: exchange all ten, those that are `free` to mean anything, or none.
+    style: the way of writing grids (`solver.lm.vocabulary.STYLES`).
+    rank, alpha, rslora, targets: the LoRA adapter.
+    rate: AdamW's learning rate for the layers.
+    embedding_rate: AdamW's learning rate for embeddings and head.
+    warmup: part of the steps in which the learning rate rises.
+    sequences: number of sequences in an epoch.
+    batch: number of sequences in a step.
+    first_output: True if the first output of a sequence counts in the loss, too.
+    train_colors, view_colors: the colours to exchange: all ten, only those that are `free` to mean
+    anything, or none.
     reshaped: the part of examples that are shifted or enlarged (`solver.lm.training.reshape`).
-    checkpointing: compute activations twice instead of keeping them.
-    learning: part of a slice; the rest is for answering, by `strategy` in so many `views`, with
-    `width` sequences at once; `threshold` is that of depth-first search.
+    checkpointing: True to compute activations twice instead of keeping them in memory.
+    learning: part of a slice for learning; the rest is for answering.
+    views: number of views of a test input.
+    strategy: the search for answers.
+    threshold: lowest probability of an output that depth-first search follows.
+    width: number of sequences decoded at once.
     """
 
     max_seq_length: Annotated[int, Range(least=MIN_LENGTH_TOKENS)] = 8192
@@ -84,16 +93,21 @@ class Settings(Checkpoint):
 
 
 def read(given: Mapping[str, Any], at: str = "") -> Settings:
-    """The settings that a profile gives, `at` a place. Raises `DataError` naming what is none."""
+    """The settings that a profile gives. Raises `DataError` naming an invalid setting.
+
+    `at`: the place of the settings in the profile, for errors.
+    """
     return fill(Settings, given, at)
 
 
 def adapted(asked: Sequence[str], linear: Collection[str]) -> tuple[str, ...]:
-    """The layers that an adapter is for, by their last names, in a model whose decoder has
-    `linear` ones: those that are asked for. Where all projections are and some of them have other
-    names there (Phi-3 has `qkv_proj`), all that there are.
+    """The layers that an adapter changes, by the last part of their names.
 
-    Raises `DataError` for other names that the decoder has not.
+    `asked`: the requested names. `linear`: the names of the linear layers in the model's decoder.
+    If the decoder has all requested names, the result is these names. Some decoders have other
+    names for projections (Phi-3 has `qkv_proj`). If all projections are requested there, the
+    result is every linear layer, and the requested embeddings. Raises `DataError` for other names
+    that the decoder lacks.
     """
     lacking = [t for t in asked if t not in linear and t not in EMBEDDINGS]
     if not lacking:
@@ -106,7 +120,7 @@ def adapted(asked: Sequence[str], linear: Collection[str]) -> tuple[str, ...]:
 
 
 def require(libraries: Iterable[str], what: str) -> None:
-    """Raise `DataError` for the first library that is not installed and `what` needs."""
+    """Raise `DataError` for the first library that is not installed; `what` needs all of them."""
     for library in libraries:
         if importlib.util.find_spec(library) is None:
             raise DataError(f"{library} is not installed, which {what} needs")

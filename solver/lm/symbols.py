@@ -1,10 +1,11 @@
-"""The pair format: one input-output pair as a sequence of tokens that know where they stand.
+"""The pair format: one input-output pair as a sequence of tokens with positions.
 
     [view] [task slots] input rows OUT output rows END
 
-Rows are joined by ROW. Every token has a position (grid, row, column); a cell stands at its
-row and at column 1 or more, and the token that ends a row stands at column 0 of the next, so
-that the token before a cell is always one step to its left. Nothing here needs torch.
+Rows are joined by ROW. Every token has a position (grid, row, column). A cell has its own row, and
+columns of cells are counted from 1. The token that ends a row has column 0 of the next row. The
+token before a cell is therefore always one step to the cell's left. This module does not need
+torch.
 """
 
 from __future__ import annotations
@@ -22,21 +23,21 @@ VIEW = 14  # 14..21: the eight elements of D8
 TASK = 22  # 22..31: slots for what is learned about one task
 SLOTS = 10
 VOCABULARY = TASK + SLOTS
-WRITABLE = END + 1  # an output holds colours, ROW and END alone
+WRITABLE = END + 1  # an output contains only colours, ROW and END
 MAX_OUTPUT = MAX_SIDE * (MAX_SIDE + 1)  # tokens of the largest output, END included
 PREFIX_GRID, INPUT_GRID, OUTPUT_GRID = range(3)
-IGNORED = -100  # a target that costs nothing
+IGNORED = -100  # a target that does not count in the loss
 
 Tokens = NDArray[np.int64]
 
 
 class FormatError(ValueError):
-    """Tokens that are no grid; the message says why."""
+    """Tokens that do not spell a grid; the message gives the reason."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sequence3D:
-    """Tokens (T,), their positions (3, T), and how many of them are given (the prompt)."""
+    """Tokens (T,), their positions (3, T), and the number of tokens in the prompt."""
 
     tokens: Tokens
     positions: Tokens
@@ -48,10 +49,13 @@ class Sequence3D:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Sequences padded on the right; B of them, T the longest less one.
+    """B sequences, padded on the right to T + 1 tokens; the last token is only a target.
 
-    tokens (B, T), positions (3, B, T), targets (B, T) with IGNORED outside the output,
-    prompts (B,): lengths of the prompts, tasks (B,): a number for each sequence's task.
+    tokens: (B, T).
+    positions: (3, B, T).
+    targets: (B, T), IGNORED outside the output.
+    prompts: (B,), the lengths of the prompts.
+    tasks: (B,), the number of each sequence's task.
     """
 
     tokens: Tokens
@@ -62,12 +66,12 @@ class Batch:
 
     @property
     def real(self) -> int:
-        """Tokens that are read, padding left out."""
+        """The number of tokens to read, without padding."""
         return int(self.prompts.sum() - len(self.prompts) + (self.targets != IGNORED).sum())
 
 
 def encode(pair: Pair, d8: int, slots: int = SLOTS) -> Sequence3D:
-    """The whole sequence of a pair already shown in view `d8`."""
+    """The whole sequence of a pair whose grids are already turned by `d8`."""
     prompt = encode_prompt(pair.input, d8, slots)
     tokens, positions = _grid_tokens(pair.output, OUTPUT_GRID, END)
     return Sequence3D(
@@ -78,12 +82,12 @@ def encode(pair: Pair, d8: int, slots: int = SLOTS) -> Sequence3D:
 
 
 def encode_prompt(grid: Grid, d8: int, slots: int = SLOTS) -> Sequence3D:
-    """Everything that is known before the output: up to OUT and with it."""
+    """The sequence up to OUT, OUT included: all tokens that are known before the output."""
     prefix = np.array([VIEW + d8, *range(TASK, TASK + slots)])  # (1 + slots,)
     places = np.zeros((3, len(prefix)), dtype=np.int64)
     places[2] = np.arange(len(prefix))
     tokens, positions = _grid_tokens(grid, INPUT_GRID, OUT)
-    positions[:, -1] = OUTPUT_GRID, 0, 0  # OUT stands where the output begins
+    positions[:, -1] = OUTPUT_GRID, 0, 0  # OUT has the position where the output begins
     tokens = np.concatenate([prefix, tokens])
     return Sequence3D(tokens, np.concatenate([places, positions], axis=1), len(tokens))
 
@@ -109,17 +113,17 @@ def _grid_tokens(grid: Grid, which: int, last: int) -> tuple[Tokens, Tokens]:
 
 
 def next_positions(tokens: Tokens, positions: Tokens) -> Tokens:
-    """Where output tokens (B,) stand that follow tokens at positions (3, B): (3, B)."""
+    """The positions (3, B) of the tokens that follow `tokens` (B,) at `positions` (3, B)."""
     grid, row, column = positions
     ends = tokens >= COLORS
     return np.stack([grid, row + ends, np.where(ends, 0, column + 1)])
 
 
 def decode(tokens: Sequence[int] | Tokens) -> Grid:
-    """The grid that output tokens spell, END included: the inverse of `encode`'s output part.
+    """The grid that output tokens spell, END included: the inverse of `output_symbols`.
 
-    Raises `FormatError` where there is no END at the very end, a token that no output holds,
-    an empty or ragged row, or a side over 30.
+    Raises `FormatError` if the last token is not END, or if a token cannot occur in an output.
+    Also raised if a row is empty, if rows differ in width, or if a side is over 30.
     """
     spelled = [int(token) for token in tokens]
     if not spelled or spelled[-1] != END:
@@ -141,8 +145,10 @@ def decode(tokens: Sequence[int] | Tokens) -> Grid:
 
 
 def collate(sequences: Sequence[Sequence3D], tasks: Sequence[int], multiple: int = 1) -> Batch:
-    """Pad sequences to one length, T a multiple, and set the targets: the next token, of outputs
-    alone."""
+    """Pad sequences to one length T + 1, where T is a multiple of `multiple`.
+
+    The target at each place is the next token if that token belongs to the output, else IGNORED.
+    """
     longest = max(map(len, sequences))
     longest += -(longest - 1) % multiple
     tokens = np.full((len(sequences), longest), PAD, dtype=np.int64)  # (B, T + 1)

@@ -1,8 +1,8 @@
 """The few tokens of a language model that spell ARC tasks, verified against its tokenizer.
 
-A vocabulary numbers them anew, so that colours, ROW and END are what they are for the bundled
-model (`solver.lm.symbols`): search and re-scoring then see the same symbols whatever the model.
-One token a cell, or the tokenizer is refused. Nothing here needs torch.
+A vocabulary gives tokens new numbers. Colours, ROW and END get the same numbers as for the bundled
+model (`solver.lm.symbols`). Search and re-scoring thus see the same symbols for every model. A
+tokenizer that does not write each cell as one token is refused. This module does not need torch.
 """
 
 from __future__ import annotations
@@ -19,15 +19,18 @@ from solver.data.jsonio import load_json
 from solver.grid import COLORS, DataError, Grid
 from solver.lm.symbols import END, ROW, FormatError, Tokens, decode
 
-VOCABULARY_FILE = "vocabulary.json"  # beside a checkpoint whose embeddings were cut: what is left
+VOCABULARY_FILE = "vocabulary.json"  # beside a checkpoint whose embeddings were cut to it
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
-SPECIAL_TOKENS = "special_tokens_map.json"  # names what the other does not, in older checkpoints
+SPECIAL_TOKENS = "special_tokens_map.json"  # has the special tokens in older checkpoints
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a task is written: `begin`, then for each pair `ask`, the input, `answer`, the output,
-    `end`. Rows are joined by newlines. `{eos}` is the tokenizer's own."""
+    """The texts around the grids of a task.
+
+    A task is written as `begin`, then for each pair `ask`, the input, `answer`, the output, `end`.
+    Rows are joined by newlines. `{eos}` is replaced by the tokenizer's end-of-sequence token.
+    """
 
     begin: str
     ask: str
@@ -47,8 +50,9 @@ STYLES = {
 class Vocabulary:
     """Tokens by their new numbers. `kept[n]` is the tokenizer's number of token n.
 
-    The first 14 are those of `solver.lm.symbols`; PAD is a second END, which nobody sees.
-    `tail`: a newline stands before END, too.
+    The first 14 new numbers have the meaning that `solver.lm.symbols` gives. PAD is a second
+    number of the token of END, and no model sees PAD. begin, ask, answer: the style's texts by new
+    numbers. tail: True if a newline precedes END.
     """
 
     kept: Tokens  # (V,)
@@ -61,9 +65,10 @@ class Vocabulary:
         return len(self.kept)
 
     def grid(self, ids: Sequence[int]) -> Grid:
-        """The grid that a model wrote, by the tokenizer's numbers: the inverse of `written`.
+        """The grid that a model wrote, given as the tokenizer's numbers; undoes `written`.
 
-        Raises `FormatError` where that is no grid, or no token of the vocabulary.
+        Raises `FormatError` if the tokens do not spell a grid, or if a token is not in the
+        vocabulary.
         """
         numbers = {int(old): new for new, old in reversed(list(enumerate(self.kept)))}
         unknown = [token for token in ids if token not in numbers]
@@ -75,17 +80,17 @@ class Vocabulary:
         return decode([*symbols[:-2], END] if self.tail else symbols)
 
     def written(self, symbols: Tokens) -> Tokens:
-        """The tokens, by new numbers, of an output's symbols (END included)."""
+        """The tokens of an output by new numbers. `symbols`: the output's symbols, with END."""
         return np.concatenate([symbols[:-1], [ROW, END]]) if self.tail else symbols
 
     def save(self, path: Path) -> None:
-        """Write it as JSON; `load_vocabulary` is the inverse."""
+        """Write the vocabulary to a file as JSON; `load_vocabulary` is the inverse."""
         values = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in vars(self).items()}
         path.write_text(json.dumps(values) + "\n", encoding="utf-8")
 
 
 def load_vocabulary(path: Path) -> Vocabulary:
-    """A vocabulary as it was saved. Raises `DataError` for a file that is none."""
+    """The vocabulary in a file that `save` wrote. Raises `DataError` for any other file."""
     values = _object(path)
     try:
         parts = {k: np.array(values[k], dtype=np.int64) for k in ("kept", "begin", "ask", "answer")}
@@ -95,10 +100,10 @@ def load_vocabulary(path: Path) -> Vocabulary:
 
 
 def vocabulary_of(folder: Path, style: str) -> Vocabulary:
-    """What of a checkpoint's tokenizer spells tasks in a style.
+    """The tokens of a checkpoint's tokenizer that spell tasks in a style.
 
-    Raises `DataError` if the tokenizer cannot be read, lacks a token of the style, or writes
-    anything but one token a cell.
+    Raises `DataError` if the tokenizer cannot be read or lacks a token of the style. Also raised
+    if the tokenizer does not write each cell as one token.
     """
     from tokenizers import Tokenizer
 
@@ -110,9 +115,9 @@ def vocabulary_of(folder: Path, style: str) -> Vocabulary:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # noqa: BLE001
-        # The library raises nothing more special.
+        # The library raises no narrower class.
         raise DataError(f"{path}: no tokenizer: {' '.join(str(error).split())[:200]}") from None
-    tokenizer.no_padding()  # what somebody trained it with is no part of how it spells
+    tokenizer.no_padding()  # padding in training is not a part of the spelling
     tokenizer.no_truncation()
     return _Speller(path, tokenizer).vocabulary(style)
 
@@ -122,7 +127,7 @@ class _Speller:
 
     def __init__(self, path: Path, tokenizer: Any) -> None:
         self._path, self._tokenizer = path, tokenizer
-        # What the tokenizer puts before every text of its own accord.
+        # Tokens that the tokenizer puts before every text.
         self._prefix = tokenizer.encode("", add_special_tokens=True).ids
 
     def vocabulary(self, style: str) -> Vocabulary:
@@ -147,7 +152,7 @@ class _Speller:
         return vocabulary
 
     def _verify(self, vocabulary: Vocabulary, parts: Style, end: str) -> None:
-        """A whole text must be the sum of its parts: nothing is merged across their borders."""
+        """Raise `DataError` if the tokenizer merges tokens across the borders of a text's parts."""
         rows = ["0" * 30, "1234567890" * 3, "0099" * 7 + "11"]
         cells = np.array([[int(c) for c in row] for row in rows], dtype=np.int64)
         symbols = np.full((3, 31), ROW)
@@ -181,7 +186,10 @@ class _Speller:
         return ids[0]
 
     def _eos(self) -> str:
-        """The tokenizer's own, from whichever of its files names it."""
+        """The tokenizer's end-of-sequence token, from the first file that names the token.
+
+        Raises `DataError` if no file names the token.
+        """
         for file in (TOKENIZER_CONFIG, SPECIAL_TOKENS):
             path = self._path.with_name(file)
             eos = _object(path).get("eos_token") if path.exists() else None

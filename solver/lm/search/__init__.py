@@ -1,1 +1,1 @@
-"""Searches over what a language model may say: one interface, two kinds of model."""
+"""Searches over the outputs of a language model: one interface, two kinds of model."""

@@ -1,7 +1,7 @@
 """Writing outputs: the loop that greedy decoding, sampling and search by rows share.
 
-All sequences grow together, a pass of the model at a time. Symbols go in and symbols come out:
-grids stop at the format layer, tensors at the model's cache.
+All sequences grow together, by one pass of the model at a time. This module reads and writes only
+symbols: the format layer converts grids, and the model's cache converts tensors.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from solver.lm.symbols import END, PAD, ROW, Tokens
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """Output symbols, END included where it was reached, and their log-probability (nats)."""
+    """Output symbols, with END if the output reached END, and their log-probability (nats)."""
 
     tokens: Tokens
     logprob: float
@@ -29,9 +29,12 @@ class Decoded:
 
 @dataclass(eq=False)
 class Draft:
-    """An output that is being written; `following` (WRITABLE,) is what the model expects next.
+    """An output that is being written.
 
-    `like`: a grid that it may repeat in part. `reach`: how far that is tried next time.
+    following: (WRITABLE,), log-probabilities of the next symbol.
+    logprob: log-probability (nats) of the symbols so far.
+    like: a grid that the output may repeat in part.
+    reach: number of symbols in the next guess, at most.
     """
 
     following: LogProbs
@@ -50,8 +53,12 @@ class Draft:
         return replace(self, symbols=self.symbols.copy())
 
     def expected(self, side: int) -> list[int]:
-        """How this row may go on, up to `reach` symbols and up to ROW: as the same row of
-        `like`, or as the row above, whichever the row has followed more closely so far."""
+        """A guess of the rest of this row, up to ROW and of at most `reach` symbols.
+
+        The guess copies the same row of `like`, or the row above: the row that has more cells in
+        common with this row so far. The guess is empty if there is no such row, or if this row is
+        already longer.
+        """
         width, column, rows = self.shape
         begun = self.symbols[len(self.symbols) - column :]
         models = [self.symbols[len(self.symbols) - column - width - 1 :][:width]] if rows else []
@@ -68,7 +75,7 @@ class Draft:
 
 @dataclass(frozen=True, eq=False)
 class Sampler:
-    """Chooses symbols: the likeliest at temperature 0, else by chance (the Gumbel-max trick)."""
+    """A choice of symbols: the likeliest at temperature 0, else random (the Gumbel-max trick)."""
 
     temperature: float = 0.0
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
@@ -88,12 +95,12 @@ def write(
     side: int,
     deadline: Deadline,
 ) -> Iterator[int]:
-    """Write on, draft i with row i of the cache, until each has written a symbol of `until`; the
-    numbers of drafts, as they have.
+    """Continue each draft until it has written a symbol of `until`; yields the drafts' numbers.
 
-    What a draft is expected to say is read with the next symbol, and kept as far as it is what
-    would have been chosen (speculative decoding, arXiv:2211.17192, without a second model).
-    In the end the cache has read all but END, unless the deadline came first.
+    Draft i uses row i of the cache. Its number is yielded as soon as the draft has ended. A guess
+    of the next symbols is read together with the last symbol. The guess is kept as far as the
+    sampler would have chosen the same symbols (speculative decoding, arXiv:2211.17192, without a
+    second model). At the end the cache has read all symbols but END, unless the deadline passed.
     """
     pending = {
         i: _keep(draft, [], draft.following[None], sampler, side) for i, draft in enumerate(drafts)
@@ -121,8 +128,11 @@ def write(
 def _read(
     cache: Cache, drafts: Sequence[Draft], guesses: Mapping[int, Sequence[int]]
 ) -> Iterator[tuple[int, LogProbs]]:
-    """Read the last symbol of drafts and a guess of what follows, by number of the draft: what
-    the model expects after each, (1 + G, WRITABLE)."""
+    """Read the last symbol of drafts, and a guess (G,) of the symbols that follow.
+
+    `guesses`: by the number of a draft. Yields each number with the log-probabilities
+    (1 + G, WRITABLE) after each symbol read.
+    """
     if not guesses:
         return
     counts = np.zeros(len(drafts), dtype=np.int64)
@@ -138,9 +148,10 @@ def _read(
 def _keep(
     draft: Draft, guess: Sequence[int], following: LogProbs, sampler: Sampler, side: int
 ) -> int:
-    """Append as much of a guess (G,) as would have been chosen; the symbol chosen after that.
+    """Append the part of a guess (G,) that the sampler chooses; returns the symbol chosen next.
 
-    `following` (1 + G, WRITABLE) is what the model expects before each symbol of the guess.
+    `following` (1 + G, WRITABLE): log-probabilities before each symbol of the guess, and after the
+    last.
     """
     shapes = list(itertools.accumulate(guess, Shape.after, initial=draft.shape))
     legal = np.stack([shape.legal(side) for shape in shapes])
@@ -163,9 +174,9 @@ def generate(
     deadline: Deadline,
     side: int = MAX_SIDE,
 ) -> list[Decoded]:
-    """One output for each prompt, no longer than `side` a side.
+    """One output for each prompt, with sides of at most `side` cells.
 
-    What has not reached END by the deadline comes back as far as it got.
+    An output that has not reached END by the deadline is returned without END.
     """
     cache, drafts = _begun(model, prompts, deadline, side)
     list(write(cache, drafts, frozenset({END}), sampler, side, deadline))
@@ -179,8 +190,10 @@ def as_written(
     deadline: Deadline,
     side: int = MAX_SIDE,
 ) -> Iterator[tuple[int, Decoded]]:
-    """The outputs of `generate` that reach END, each with the number of its prompt, as soon as
-    they do. Raises `OutOfTimeError` as the model does."""
+    """The outputs of `generate` that reach END, each with the number of its prompt.
+
+    An output is yielded as soon as END is reached. Raises `OutOfTimeError` as the model does.
+    """
     cache, drafts = _begun(model, prompts, deadline, side)
     for i in write(cache, drafts, frozenset({END}), sampler, side, deadline):
         yield i, _decoded(drafts[i])
@@ -189,7 +202,7 @@ def as_written(
 def _begun(
     model: LanguageModel, prompts: Sequence[Prompt], deadline: Deadline, side: int
 ) -> tuple[Cache, list[Draft]]:
-    """A cache that holds prompts, and empty drafts of their outputs."""
+    """A cache that has read prompts, and empty drafts of their outputs."""
     cache, first = model.read(prompts, len(prompts), most_symbols(side), deadline)
     return cache, [Draft(row, like=p.like) for row, p in zip(first, prompts, strict=True)]
 
@@ -201,5 +214,5 @@ def _decoded(draft: Draft) -> Decoded:
 def greedy(
     model: LanguageModel, prompts: Sequence[Prompt], deadline: Deadline, side: int = MAX_SIDE
 ) -> list[Decoded]:
-    """The likeliest symbol, again and again, for each prompt."""
+    """One output for each prompt, of the likeliest symbol at each place."""
     return generate(model, prompts, Sampler(), deadline, side)

@@ -1,9 +1,11 @@
-"""Every output that a model gives at least a certain probability, by depth-first search.
+"""Every output with at least a given probability, found by depth-first search.
 
-As in arXiv:2505.07859: a path is followed as long as its probability stays above a threshold, so
-what is found is a set and not a sample, and nothing likely is missed. Here all views are
-searched together, one symbol a row a pass: each row follows its likeliest branch and keeps the
-others for later; a row with nothing left takes over the likeliest branch of another.
+The method is that of arXiv:2505.07859: a path is followed while its probability is at least a
+threshold. The result is a set, not a sample, and no likely output is missed.
+
+Here all views are searched together. In each pass of the model, each row grows by one symbol. A
+row follows its likeliest branch and keeps the others for later. A row without branches takes over
+the likeliest branch of another row.
 """
 
 from __future__ import annotations
@@ -26,8 +28,11 @@ Found = tuple[int, Decoded]  # number of the prompt, an output
 
 
 class Branch(NamedTuple):
-    """A symbol still to be tried after the first `length` symbols of a row: the log-probability
-    with it, and the shape before it."""
+    """A symbol to try after the first `length` symbols of a row.
+
+    logprob: log-probability (nats) of the path, this symbol included.
+    shape: the output's shape before the symbol.
+    """
 
     logprob: float
     length: int
@@ -37,10 +42,10 @@ class Branch(NamedTuple):
 
 @dataclass(eq=False)
 class Row:
-    """One path of the search and what branches off it, the next to be tried last.
+    """One path of the search, and its branches; the last branch is tried first.
 
-    Branches begin at places that only grow along `waiting`, so that trying the last one never
-    cuts what an earlier one builds on.
+    The `length` of branches never falls along `waiting`. Following the last branch therefore keeps
+    all symbols that an earlier branch needs.
     """
 
     prompt: int
@@ -48,12 +53,12 @@ class Row:
     waiting: list[Branch] = field(default_factory=list)
 
     def split(self, branch: Branch) -> Row:
-        """Another row that follows one of this row's branches."""
+        """Move one of this row's branches to a new row. Returns the new row."""
         self.waiting.remove(branch)
         return Row(self.prompt, self.symbols[: branch.length], [branch])
 
     def follow(self) -> Branch:
-        """Go down the last branch."""
+        """Cut the symbols to the last branch, and append its symbol. Returns the branch."""
         branch = self.waiting.pop()
         self.symbols[branch.length :] = [branch.symbol]
         return branch
@@ -61,7 +66,11 @@ class Row:
     def grow(
         self, length: int, logprob: float, shape: Shape, following: LogProbs, limit: Limit
     ) -> Iterator[Found]:
-        """Keep what may follow the first `length` symbols; what ends there is found."""
+        """Add the branches after the first `length` symbols; yields the output that ends there.
+
+        `logprob` and `shape` are those of the first `length` symbols. `following` (WRITABLE,):
+        log-probabilities of the next symbol. Branches below the limit are dropped.
+        """
         total = logprob + following  # (WRITABLE,)
         able = shape.legal(limit.side) & (total >= limit.lowest)
         if able[END]:
@@ -74,7 +83,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Limit:
-    """What is searched: outputs up to `side` a side, of at least `lowest` log-probability."""
+    """The outputs to search: of at least `lowest` log-probability, with sides up to `side`."""
 
     lowest: float
     side: int = MAX_SIDE
@@ -91,15 +100,16 @@ def depth_first(
 ) -> Iterator[Found]:
     """All outputs of probability `threshold` or more, for each prompt, as they are found.
 
-    `guesses` (END included), where given one for each prompt, are read in one pass instead of
-    symbol by symbol, and only what branches off them is written; where that would not end before
-    the deadline they are left out. At most `width` rows (or as
-    many as prompts) are searched at once. Raises `OutOfTimeError` as the model does.
+    `guesses`: empty, or one output for each prompt, END included. Guesses are read in one pass
+    instead of symbol by symbol; only their branches are then written. Guesses are ignored if the
+    pass is not expected to end before the deadline.
+    `width`: number of rows that are searched at once; at least as many rows as prompts are.
+    Raises `OutOfTimeError` as the model does.
     """
     limit = Limit(math.log(threshold), side)
     left = deadline.left()
     cache, first = model.read(prompts, max(width, len(prompts)), most_symbols(side), deadline)
-    each = (left - deadline.left()) / max(1, sum(map(len, prompts)))  # seconds a symbol
+    each = (left - deadline.left()) / max(1, sum(map(len, prompts)))  # seconds for each symbol
     rows = [Row(number) for number in range(len(prompts))]
     if guesses and each * sum(map(len, guesses)) < deadline.left():
         yield from _read_guesses(cache, rows, first, guesses, limit)
@@ -122,7 +132,10 @@ def depth_first(
 def _read_guesses(
     cache: Cache, rows: Sequence[Row], first: LogProbs, guesses: Sequence[Tokens], limit: Limit
 ) -> Iterator[Found]:
-    """Walk each row along its guess, as far as that is legal and likely enough."""
+    """Move each row along its guess, as far as the symbols are legal and likely enough.
+
+    Yields the outputs found on the way.
+    """
     room = most_symbols(limit.side)
     bodies = [guess[:-1][:room] for guess in guesses]
     counts = np.array([len(body) for body in bodies])
@@ -144,10 +157,10 @@ def _read_guesses(
 
 
 def share(rows: Sequence[Row], width: int) -> tuple[list[int], list[Row]]:
-    """Rows that all have something to do, and the old row that each of them goes on from.
+    """The rows that have branches, at most `width`, and the old row that each continues.
 
-    Free places go to the likeliest waiting branches of rows that have more than one. As many
-    rows as possible stay where they are, since only a row that moves is copied.
+    Free places get the likeliest waiting branches of rows that have more than one. As many rows as
+    possible keep their place, since the cache copies only rows that move.
     """
     busy = [i for i, row in enumerate(rows) if row.waiting]
     spare = [(branch, i) for i in busy for branch in rows[i].waiting[:-1]]

@@ -16,15 +16,19 @@ Mask = NDArray[np.bool_]  # (WRITABLE,)
 
 
 class Shape(NamedTuple):
-    """The shape of an output so far: its width (0 within the first row), the cells of the row
-    that is being written, and the full rows before it."""
+    """The shape of an output that is being written.
+
+    width: cells of a full row; 0 within the first row.
+    column: number of cells in the row that is being written.
+    rows: number of full rows before the row that is being written.
+    """
 
     width: int = 0
     column: int = 0
     rows: int = 0
 
     def after(self, symbol: int) -> Shape:
-        """The shape one symbol later. END changes nothing: nothing follows it."""
+        """The shape after one more symbol. END does not change the shape."""
         if symbol < COLORS:
             return Shape(self.width, self.column + 1, self.rows)
         if symbol == ROW:
@@ -32,7 +36,7 @@ class Shape(NamedTuple):
         return self
 
     def legal(self, side: int) -> Mask:
-        """Which symbols may follow, where no output is longer than `side` a side."""
+        """A mask of the symbols that may follow in an output with sides of at most `side`."""
         full = self.column == self.width if self.width else self.column >= 1
         return _mask(self.column < (self.width or side), full and self.rows + 1 < side, full)
 
@@ -46,7 +50,7 @@ def _mask(cell: bool, row: bool, end: bool) -> Mask:
 
 
 def shape_of(symbols: Iterable[int]) -> Shape:
-    """The shape that symbols have spelled from the start."""
+    """The shape of an output whose symbols so far are `symbols`."""
     shape = Shape()
     for symbol in symbols:
         shape = shape.after(symbol)
@@ -54,5 +58,5 @@ def shape_of(symbols: Iterable[int]) -> Shape:
 
 
 def most_symbols(side: int) -> int:
-    """Symbols of the largest output within `side`, END included."""
+    """The number of symbols in the largest output with sides of at most `side`, END included."""
     return side * (side + 1)

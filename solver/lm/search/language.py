@@ -1,8 +1,8 @@
-"""The interface that decoding needs of a language model: read prompts, write, go back, branch.
+"""The interface between search and a language model: read prompts, write, go back, branch.
 
-Search sees the twelve symbols that spell a grid and their log-probabilities, never a
-vocabulary, a tensor or a position: those are the model's own business. So a model with another
-prompt format serves every search strategy once it has these four methods.
+Search sees only the twelve symbols that spell a grid, and their log-probabilities. Vocabularies,
+tensors and positions are private to the model. A model with another prompt format therefore serves
+every search strategy once it has these four methods.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ LogProbs = NDArray[np.float64]  # (..., WRITABLE) nats, normalised over the twel
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """What a model is given before an output, and the number of the task it belongs to.
+    """The sequence that a model reads before an output, and the number of the task.
 
-    `like`: a grid that the output may repeat in part, such as the test input. It is guessed
-    from, so that less is written symbol by symbol; what is written does not depend on it.
+    like: a grid that the output may repeat in part, such as the test input. Guesses from this
+    grid save passes of the model; the output does not depend on the guesses.
     """
 
     sequence: Sequence3D
@@ -39,20 +39,21 @@ class Prompt:
 
 
 class Cache(Protocol):
-    """What a model remembers of some sequences: prompts, and symbols written after them."""
+    """A model's memory of some sequences: prompts, and symbols written after the prompts."""
 
     def extend(self, symbols: Tokens, counts: Tokens) -> LogProbs:
         """Append the first `counts[i]` of `symbols[i]` (B, N) to sequence i.
 
-        Raises `OutOfTimeError` where that takes long and the reading's deadline passes.
-        Returns the log-probabilities (B, N, WRITABLE) of what follows each symbol; those beyond
-        the counts mean nothing.
+        Returns the log-probabilities (B, N, WRITABLE) of the symbol that follows each symbol. The
+        values beyond the counts have no meaning. A long call raises `OutOfTimeError` if the
+        deadline given to `read` passes.
         """
 
     def gather(self, rows: Sequence[int], lengths: Sequence[int]) -> None:
-        """Let sequence i be what sequence `rows[i]` was, cut to its first `lengths[i]` symbols.
+        """Replace sequence i by the former sequence `rows[i]`, cut to `lengths[i]` symbols.
 
-        A row may be left out or named many times; B becomes the number of rows named.
+        The prompt is kept and does not count in the length. A row may be left out or named many
+        times; B becomes the length of `rows`.
         """
 
 
@@ -65,8 +66,9 @@ class LanguageModel(Protocol):
     def read(
         self, prompts: Sequence[Prompt], width: int, room: int, deadline: Deadline
     ) -> tuple[Cache, LogProbs]:
-        """Read prompts: a cache of one row each, and the log-probabilities (B, WRITABLE) of the
-        first symbol. The cache can hold up to `width` rows of `room` symbols.
+        """Read prompts into a cache, with one row for each prompt.
 
-        Raises `OutOfTimeError` where the deadline passes between two parts of the reading.
+        Returns the cache and the log-probabilities (B, WRITABLE) of the first symbol. The cache
+        has room for `width` rows of `room` symbols. Raises `OutOfTimeError` if the deadline passes
+        between two parts of the reading.
         """

@@ -1,7 +1,8 @@
-"""The likelihood of given grids under fixed views: what candidates are compared by.
+"""The likelihood of given grids under fixed views, for the comparison of candidates.
 
-A grid's log-probability depends on the view it was found in; under the same views for all, the
-numbers can be compared, and their sum is a product of experts (arXiv:2505.07859).
+A grid's log-probability depends on the view. Numbers of different grids can be compared if all
+grids are measured under the same views. The sum over views is a product of experts
+(arXiv:2505.07859).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from solver.lm.symbols import PAD, Tokens, output_symbols
 from solver.views import View
 
 Scores = NDArray[np.float64]
-UNTRIED = 2000  # cells; before more are read at once, one grid shows what that takes
+UNTRIED = 2000  # cells; before more are read at once, the time for one grid is measured
 
 
 def rescore(
@@ -30,11 +31,12 @@ def rescore(
     deadline: Deadline,
     width: int = 32,
 ) -> Scores:
-    """Log-likelihoods (nats) of distinct grids (C) as the output of a test input: (C, V).
+    """Log-likelihoods (nats) of distinct grids as the output of a test input: (C, V).
 
-    A view's prompt is read once for all grids, and at most `width` sequences at a time. Views
-    that do not end before the deadline are left out, and so are, from the last, grids without
-    time for a single view: V and C are then smaller, but all grids are measured by the same views.
+    C is the number of grids, V the number of views. At most `width` sequences are read at a time,
+    and a view's prompt is read once for so many grids. Views that do not end before the deadline
+    are left out. If the time is too short for all grids under a single view, the last grids are
+    left out. V and C are then smaller, but all remaining grids are measured under the same views.
     """
     together, took = max(1, width // max(1, len(grids))), 0.0
     if together * sum(grid.size for grid in grids) > UNTRIED and not deadline.passed():
@@ -54,7 +56,7 @@ def rescore(
             columns.append(_score(model, task, test, grids, some, width, deadline))
         except OutOfTimeError:
             break
-        took = (left - deadline.left()) / len(some)  # a view
+        took = (left - deadline.left()) / len(some)  # seconds for each view
         done += len(some)
     return np.concatenate(columns, axis=1)
 
@@ -68,7 +70,10 @@ def _score(
     width: int,
     deadline: Deadline,
 ) -> Scores:
-    """(C, V) with all views' prompts in one cache. Raises `OutOfTimeError` as the model does."""
+    """Log-likelihoods (C, V), with all views' prompts in one cache.
+
+    Raises `OutOfTimeError` as the model does.
+    """
     prompts = [model.prompt(task, test, view) for view in views]
     parts = []
     for start in range(0, len(grids), width):
@@ -82,10 +87,10 @@ def _score(
 
 
 def likelihoods(cache: Cache, first: LogProbs, outputs: Sequence[Tokens]) -> Scores:
-    """Log-probability (B,) of outputs that follow what a cache has read, in one pass.
+    """Log-probabilities (B,) of outputs after the sequences that a cache has read, in one pass.
 
-    `first` (B, WRITABLE) is what the model expects before it. The cache reads all but each
-    output's last symbol.
+    `first` (B, WRITABLE): log-probabilities of the first symbol. The cache reads each output
+    without the last symbol.
     """
     counts = np.array([len(output) - 1 for output in outputs])
     symbols = np.full((len(outputs), max(1, counts.max())), PAD)

@@ -14,7 +14,7 @@ from solver.grid import Grid, Task, key
 from solver.lm.search.language import Cache, LanguageModel, LogProbs, Prompt
 from solver.views import View
 
-# Of the time: if measuring all grids takes more, only the likeliest grids are measured.
+# Part of the time. If measuring takes more, only the first grids of the ranking are measured.
 MAX_RESERVE_SHARE = 0.3
 
 
@@ -92,5 +92,8 @@ class Ahead:
 
 
 def symbols(grid: Grid) -> int:
-    """Symbols that spell a grid, on average over its turns: cells, and an end of each row."""
+    """The number of symbols that spell a grid: the cells, and an end of each row.
+
+    The number is the average over the grid's turns, rounded down.
+    """
     return grid.size + sum(grid.shape) // 2

@@ -1,9 +1,10 @@
 """Search by output rows with a verifier: beam search and diverse verifier tree search (DVTS).
 
-As in arXiv:2408.03314 and the tree search of huggingface's search-and-learn, where a step is a
-line of reasoning; here it is one row of the grid. No second model judges: the verifier is the
-likelihood of the rows so far under other views of the same task. Only views that keep the order
-of rows can judge a part of a grid, so a turned view is judged by views turned the same way.
+The methods are those of arXiv:2408.03314 and of huggingface's search-and-learn. There a step is a
+line of reasoning; here a step is one row of the grid. There is no second model: the verifier is
+the likelihood of the rows so far under other views of the same task. Only a view that keeps the
+order of rows can judge a part of a grid. A turned view is therefore judged by views that show the
+same rows in the same order.
 """
 
 from __future__ import annotations
@@ -24,8 +25,12 @@ from solver.views import View, turn
 
 @dataclass(frozen=True)
 class Width:
-    """`trees` searched apart, each of which keeps `keep` beams and tries `tries` next rows for
-    each. Beam search is one tree; DVTS is many trees of one beam."""
+    """The width of a search. Beam search is one tree; DVTS is many trees of one beam.
+
+    trees: number of trees, which are searched separately.
+    keep: number of beams kept in each tree.
+    tries: number of next rows tried for each beam.
+    """
 
     trees: int
     keep: int
@@ -33,16 +38,18 @@ class Width:
 
     @property
     def most(self) -> int:
-        """Rows written at once."""
+        """The number of rows written at once."""
         return self.trees * self.keep * self.tries
 
 
 @dataclass(frozen=True, eq=False)
 class Beam:
-    """Rows written in one tree, and what the verifiers (J of them) think of them.
+    """Rows written in one tree, and their likelihood under J verifiers.
 
-    `verdict` is the sum of their log-likelihoods, `following` (J, WRITABLE) what they expect
-    next; `place` is the beam's row in the writer's cache, and J times it in the verifiers'.
+    verdict: sum of the verifiers' log-likelihoods (nats).
+    following: (J, WRITABLE), the verifiers' log-probabilities of the next symbol.
+    place: the beam's row in the writer's cache; its J rows in the verifiers' cache begin at
+    J * place.
     """
 
     tree: int
@@ -65,7 +72,10 @@ Family = list[tuple[Beam, Beam]]  # beams before and after one more row
 
 
 def keep(beams: Sequence[Beam], width: Width) -> list[Beam]:
-    """Each tree's best beams that go on. What is finished competes: scores only fall."""
+    """The unfinished beams among the `width.keep` best of each tree.
+
+    Finished beams compete, too, since the score of an unfinished beam only falls.
+    """
     live = []
     for tree in range(width.trees):
         mine = [beam for beam in beams if beam.tree == tree]
@@ -75,18 +85,18 @@ def keep(beams: Sequence[Beam], width: Width) -> list[Beam]:
 
 
 def row_order(d8: int) -> tuple[int, ...]:
-    """Equal for turns that show the same rows in the same order, mirrored or not."""
+    """A mark that is equal for turns with the same rows in the same order, mirrored or not."""
     marks = turn(np.arange(4, dtype=np.uint8).reshape(2, 2), d8)
     return tuple(np.sort(marks, axis=1).reshape(-1).tolist())
 
 
 class RowSearch:
-    """A search for one test input: `view` writes, `judges` verify; side by side in two caches."""
+    """A search for one test input: `view` writes and `judges` verify, each in another cache."""
 
     def __init__(
         self, model: LanguageModel, task: Task, test: int, view: View, judges: Sequence[View]
     ) -> None:
-        """Raises `ValueError` for a judge that shows the rows in another order."""
+        """Raise `ValueError` for a judge that shows the rows in another order than `view`."""
         if any(row_order(judge.d8) != row_order(view.d8) for judge in judges):
             raise ValueError("a judge must show the rows in the order they are written in")
         self._model, self._view, self._judges = model, view, judges
@@ -95,8 +105,10 @@ class RowSearch:
     def run(
         self, width: Width, sampler: Sampler, side: int, deadline: Deadline
     ) -> list[tuple[Decoded, float]]:
-        """Distinct outputs that were finished, each with its mean log-likelihood under all
-        views, the best first. At the deadline, those found so far."""
+        """Distinct finished outputs, each with its mean log-likelihood (nats) under all views.
+
+        The best output comes first. At the deadline, the outputs finished so far are returned.
+        """
         finished: list[Beam] = []
         try:
             live = self._begin(width, side, deadline)
@@ -108,7 +120,7 @@ class RowSearch:
                 finished += [beam for beam in children if beam.done]
                 live = keep([*finished, *(beam for beam in children if not beam.done)], width)
         except OutOfTimeError:
-            pass  # what was finished before is there
+            pass  # outputs finished before are kept
         finished.sort(key=lambda beam: (-beam.score, beam.draft.symbols))
         best = {tuple(beam.draft.symbols): beam for beam in reversed(finished)}
         return [
@@ -117,7 +129,7 @@ class RowSearch:
         ]
 
     def _begin(self, width: Width, side: int, deadline: Deadline) -> list[Beam]:
-        """Read the prompts: a beam without rows for each tree."""
+        """Read the prompts. Returns a beam without rows for each tree."""
         room, (mine, *others) = most_symbols(side), self._prompts
         self._writer, first = self._model.read([mine], width.most, room, deadline)
         following = np.empty((0, first.shape[1]))
@@ -130,7 +142,10 @@ class RowSearch:
     def _write(
         self, live: list[Beam], width: Width, sampler: Sampler, side: int, deadline: Deadline
     ) -> Family:
-        """One more row for each beam, several times: the distinct ones. None at the deadline."""
+        """Write one more row for each beam, several times. Returns the distinct results.
+
+        The result is empty if the deadline passes before all rows are written.
+        """
         beams = [beam.tree for beam in live]
         parents = [
             beam for beam in live for _ in range(width.keep * width.tries // beams.count(beam.tree))
@@ -153,7 +168,7 @@ class RowSearch:
         return family
 
     def _judge(self, family: Family) -> list[Beam]:
-        """The children with the verifiers' opinion of their new rows."""
+        """The beams after one more row, with the verifiers' log-likelihood of that row added."""
         judges = len(self._judges)
         shown = [
             self._shown(judge, child.draft.symbols[len(old.draft.symbols) :])
@@ -178,7 +193,7 @@ class RowSearch:
         ]
 
     def _shown(self, judge: View, row: Sequence[int]) -> Tokens:
-        """A row (with its last symbol) as a judge sees it."""
+        """A row, ROW or END included, as symbols in a judge's view."""
         cells: Grid = np.array([row[:-1]], dtype=np.uint8)
         symbols = output_symbols(judge.apply(self._view.undo(cells)))
         symbols[-1] = row[-1]

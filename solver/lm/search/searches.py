@@ -1,8 +1,8 @@
 """Searches for outputs: functions (model, question, deadline, options) -> iterator of `Guess`.
 
-Greedy, sampling, depth-first, and by rows; which there are by name is said in
-`solver.lm.search.strategies`. A search yields what it finds as soon as it finds it, ends at its
-deadline, and raises `OutOfTimeError` where that passes within a pass of the model.
+The searches are greedy, sampling, depth-first, and by rows; `solver.lm.search.strategies` gives
+them names. A search yields each output as soon as the output is found, and ends at its deadline. A
+search may raise `OutOfTimeError` if the deadline passes within a pass of the model.
 """
 
 from __future__ import annotations
@@ -24,14 +24,20 @@ from solver.views import View
 
 @dataclass(frozen=True)
 class Options:
-    """How widely to search.
+    """Limits of a search.
 
-    side: no output is longer a side; what the caller knows of its size saves memory and time.
-    width: sequences decoded at once. samples: of sampling, over all views, at `temperature`.
-    threshold: the lowest probability that depth-first search follows; lowered as far as `lowest`
-    where too little is as likely. beams, tries: of beam search and DVTS. finalists: at most so
-    many grids are measured. probe: so many views are asked first, and the others only if those do
-    not agree; 0 asks all at once.
+    side: cells in the longest side of an output; a small number saves memory and time.
+    width: number of sequences decoded at once.
+    samples: number of sampled outputs, over all views.
+    temperature: of sampling, also for beam search and DVTS.
+    threshold: lowest probability that depth-first search follows.
+    lowest: lower bound of `threshold`, which falls while too few outputs are likely enough.
+    beams: beams of beam search, trees of DVTS.
+    tries: next rows tried for each beam.
+    finalists: number of found grids that are measured, at most.
+    probe: number of views asked first; the others are asked only if these views do not agree. 0
+    asks all views at once.
+    seed: of the random choices of sampling and of search by rows.
     """
 
     side: int = MAX_SIDE
@@ -49,7 +55,10 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Guess:
-    """An output, turned back from the view it was written in, and its log-probability there."""
+    """An output, its view, and its log-probability (nats) in that view.
+
+    The grid is undone from the view: it is the output for the task itself.
+    """
 
     grid: Grid
     view: View
@@ -58,8 +67,12 @@ class Guess:
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """A test input, the views to look at it in, the likeliest guess that others gave, and what
-    earlier jobs found for the task."""
+    """A test input and the facts that a search may use.
+
+    views: the views to search in.
+    best: the likeliest guess of other views, or of an earlier search.
+    known: the candidates of earlier jobs for the task.
+    """
 
     task: Task
     test: int
@@ -74,14 +87,14 @@ Search = Callable[[LanguageModel, Question, Deadline, Options], Iterator[Guess]]
 def greedy_search(
     model: LanguageModel, asked: Question, deadline: Deadline, options: Options
 ) -> Iterator[Guess]:
-    """The likeliest output, symbol by symbol, in each view."""
+    """An output of the likeliest symbols, in each view."""
     yield from _generate(model, asked, Sampler(), deadline, options)
 
 
 def sample_search(
     model: LanguageModel, asked: Question, deadline: Deadline, options: Options
 ) -> Iterator[Guess]:
-    """Outputs drawn at a temperature, each view in turn."""
+    """Outputs sampled at a temperature, from each view in turn."""
     drawn = [asked.views[i % len(asked.views)] for i in range(options.samples)]
     sampler = Sampler(options.temperature, _rng(asked, options))
     yield from _generate(model, replace(asked, views=drawn), sampler, deadline, options)
@@ -106,11 +119,12 @@ def _generate(
 def dfs_search(
     model: LanguageModel, asked: Question, deadline: Deadline, options: Options
 ) -> Iterator[Guess]:
-    """All outputs above a probability, in each view.
+    """All outputs of probability `options.threshold` or more, in each view.
 
-    The likeliest output in the first view is written first: most often it is likely in the others
-    too, so that all read it in one pass, and only what branches off it is written. Where no view
-    finds anything likely enough, the likeliest outputs must do.
+    The search begins with `asked.best`, or else with the greedy output in the first view. Most
+    often that grid is likely in all views: every view reads the grid in one pass, and only its
+    branches are written. If no view finds a likely output and `asked.best` is not given, the search
+    yields the greedy output of each view.
     """
     first = replace(asked, views=asked.views[:1])
     best = asked.best or next(greedy_search(model, first, deadline, options), None)
@@ -120,7 +134,7 @@ def dfs_search(
             found += 1
             yield guess
     except OutOfTimeError:
-        pass  # the likeliest output may have to do
+        pass  # the greedy output may be all there is
     if not found and not asked.best:
         yield from [best] if best else []
         if not deadline.passed():
@@ -131,9 +145,9 @@ def dfs_search(
 def _above(
     model: LanguageModel, asked: Question, best: Guess | None, deadline: Deadline, options: Options
 ) -> Iterator[Guess]:
-    """All outputs above the threshold, in each view; `best` is read first."""
+    """All outputs of at least probability `options.threshold`, in each view; reads `best` first."""
     for start in range(0, len(asked.views), options.width):
-        if deadline.passed():  # before memory for a search is laid out
+        if deadline.passed():  # before memory for a search is allocated
             return
         some = asked.views[start : start + options.width]
         prompts = [model.prompt(asked.task, asked.test, view) for view in some]
@@ -170,7 +184,7 @@ def _by_rows(
     deadline: Deadline,
     options: Options,
 ) -> Iterator[Guess]:
-    """The first view of each row order writes, the others of that order verify."""
+    """Search by rows for each row order: its first view writes, its other views verify."""
     groups: dict[tuple[int, ...], list[View]] = {}
     for view in asked.views:
         groups.setdefault(row_order(view.d8), []).append(view)

@@ -1,7 +1,7 @@
-"""Strategies by name: how candidates are searched for, whether they are measured, how chosen.
+"""Strategies by name: a search for candidates, their measurement, and their selector.
 
-`propose` runs one and, where the strategy says so, measures each distinct grid by its likelihood
-under fixed views: the model is its own verifier.
+`propose` runs a strategy. If the strategy measures, the likelihood of distinct grids is measured
+under fixed views. The model thus verifies its own grids.
 """
 
 from __future__ import annotations
@@ -29,15 +29,18 @@ from solver.lm.search.searches import (
 from solver.views import View
 
 ATTEMPTS = 2
-THRESHOLD_FACTOR = 4.0  # times lower is the next threshold
-PROVISIONAL = 200  # candidates at most that are sent before they are measured
+THRESHOLD_FACTOR = 4.0  # the next threshold is lower by this factor
+PROVISIONAL = 200  # most candidates that are sent before they are measured
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """A search, whether what it finds is measured under all views, and the selector to use.
+    """A search, and the use of its grids.
 
-    deepens: it searches again below its threshold where fewer grids than attempts are above it.
+    measured: True if the found grids are measured under all views.
+    selector: name of the selector that chooses the attempts.
+    deepens: True to search again with a lower threshold while fewer grids than attempts are above
+    the threshold.
     """
 
     search: Search
@@ -65,12 +68,15 @@ def propose(
     options: Options,
     engine: str = "lm",
 ) -> Iterator[Candidate]:
-    """Candidates for a test input: provisional ones as they are found, so that a job that is cut
-    off keeps them. Then what they amount to: one for each distinct grid and view, and, without a
-    vote, those that earlier jobs found, as far as they were measured too.
+    """The candidates for a test input, first provisional, then final.
 
-    `votes` counts how often a view gave the grid; `scores` are its log-likelihoods under all
-    the views that were asked, where the strategy measures and there was time.
+    Provisional candidates are yielded as they are found, so that a job that is stopped keeps them.
+    At the end follows one final candidate for each distinct grid and view. Candidates of earlier
+    jobs that were measured, too, follow with 0 votes.
+
+    A candidate's `votes` is the number of times that its view gave the grid. Its `scores` are the
+    grid's log-likelihoods under all views that were asked. They are empty if the strategy does not
+    measure or time was too short.
     """
     found = Found(asked)
     for guess in _find_in_time(strategy, model, found, deadline, options):
@@ -85,7 +91,7 @@ def propose(
 
 @dataclass(eq=False)
 class Found:
-    """What was found for a question so far, by grid and view, and the views that were asked."""
+    """The guesses for a question so far, by grid and view, and the views that were asked."""
 
     asked: Question
     guesses: dict[tuple[bytes, str], list[Guess]] = field(default_factory=dict)
@@ -94,21 +100,21 @@ class Found:
         self.views = self.asked.views
 
     def add(self, guess: Guess) -> bool:
-        """Take in a guess. True if its view gave this grid for the first time."""
+        """Add a guess. True if its view gave this grid for the first time."""
         mine = self.guesses.setdefault((key(guess.grid), guess.view.name), [])
         mine.append(guess)
         return len(mine) == 1
 
     @property
     def all(self) -> list[Guess]:
-        """Every guess."""
+        """All guesses so far."""
         return [guess for some in self.guesses.values() for guess in some]
 
 
 def _candidate(
     asked: Question, guesses: Sequence[Guess], scores: tuple[float, ...], engine: str
 ) -> Candidate:
-    """What one view found, in one or more guesses."""
+    """The candidate of one grid that one view found, in one or more guesses."""
     return Candidate(
         asked.task.id,
         asked.test,
@@ -124,7 +130,7 @@ def _candidate(
 def _told(
     asked: Question, scores: Mapping[bytes, tuple[float, ...]], engine: str
 ) -> Iterator[Candidate]:
-    """What earlier jobs found, with this engine's measurements and without a vote."""
+    """The measured candidates of earlier jobs, with this engine's scores and 0 votes."""
     for known in _known(asked):
         if measured := scores.get(key(known.grid)):
             yield replace(known, engine=engine, scores=measured, votes=0, provisional=False)
@@ -137,7 +143,10 @@ def _known(asked: Question) -> list[Candidate]:
 def _find_in_time(
     strategy: Strategy, model: LanguageModel, found: Found, deadline: Deadline, options: Options
 ) -> Iterator[Guess]:
-    """As `_find`, until time is up; a strategy that measures leaves time for measuring."""
+    """The guesses of `_find`, until time is up.
+
+    If the strategy measures, the search ends early enough to measure the found grids.
+    """
     grids = [known.grid for known in _known(found.asked)]
     longest_s = MAX_RESERVE_SHARE * deadline.left()
     reserve = Reserve(len(found.asked.views), grids, options.finalists, longest_s)
@@ -149,15 +158,16 @@ def _find_in_time(
             reserve.found(guess.grid)
             yield guess
     except OutOfTimeError:
-        pass  # the guesses of before are there
+        pass  # guesses found before are kept
 
 
 def _find(
     strategy: Strategy, model: LanguageModel, found: Found, deadline: Deadline, options: Options
 ) -> Iterator[Guess]:
-    """What is found: in the first few views alone, if those agree, which `found` is told.
+    """The guesses in the first `options.probe` views; if these do not agree, also in all others.
 
-    Whoever draws from this puts each guess into `found` before the next.
+    If the first views agree, they become `found.views`. The caller must add each guess to `found`
+    before asking for the next guess.
     """
     search, asked = strategy.search, found.asked
     first = asked.views[: options.probe] or asked.views
@@ -177,7 +187,11 @@ def _find(
 def _deepen(
     search: Search, model: LanguageModel, found: Found, deadline: Deadline, options: Options
 ) -> Iterator[Guess]:
-    """What is found below the threshold, which falls until grids above it fill both attempts."""
+    """The new guesses of further searches with lower thresholds.
+
+    The threshold falls until as many grids as attempts are above it, but not below
+    `options.lowest`.
+    """
     threshold = options.threshold
     while (
         distinct(found.all, threshold) < ATTEMPTS
@@ -192,17 +206,17 @@ def _deepen(
 
 
 def likeliest(guesses: Iterable[Guess]) -> Guess | None:
-    """The guess that its view gives the highest probability."""
+    """The guess with the highest probability in its view; None if there is no guess."""
     return max(guesses, key=lambda guess: guess.logprob, default=None)
 
 
 def distinct(guesses: Iterable[Guess], threshold: float) -> int:
-    """The number of grids that a view gives such a probability."""
+    """The number of grids to which some view gives at least the probability `threshold`."""
     return len({key(guess.grid) for guess in guesses if guess.logprob >= math.log(threshold)})
 
 
 def unanimous(guesses: Sequence[Guess], views: Sequence[View]) -> bool:
-    """True if every view finds one and the same grid likelier than all others together."""
+    """True if one grid has a probability of more than one half in every view."""
     sure = [guess for guess in guesses if guess.logprob > math.log(0.5)]
     voters = {guess.view.name for guess in sure}
     return voters == {view.name for view in views} and len({key(g.grid) for g in sure}) == 1
@@ -211,8 +225,11 @@ def unanimous(guesses: Sequence[Guess], views: Sequence[View]) -> bool:
 def _measure(
     model: LanguageModel, asked: Question, found: Found, deadline: Deadline, options: Options
 ) -> dict[bytes, tuple[float, ...]]:
-    """Scores of the grids found most often, the likelier first among equals, and then of those
-    that earlier jobs found."""
+    """Scores of the best `options.finalists` found grids, and of the grids of earlier jobs.
+
+    Found grids are ranked by their number of guesses, then by their log-probability. Grids that
+    time was too short for are missing.
+    """
     by_grid: dict[bytes, list[Guess]] = {}
     for (grid, _), guesses in found.guesses.items():
         by_grid.setdefault(grid, []).extend(guesses)

@@ -1,1 +1,1 @@
-"""Test-time training: the loop, its examples, and the streams they come from."""
+"""Training: the loop for the bundled model and for new tasks, examples, streams of batches."""

@@ -1,9 +1,9 @@
-"""The tasks that the bundled model may learn from, without those that it must never see.
+"""The tasks that the bundled model may learn from, without the tasks that the model must not see.
 
-Sources: the public training sets of both versions, RE-ARC (Hodel 2024, arXiv:2404.07353), more
-pairs of the same training tasks, and tasks made up from those. A task that stands in a public
-evaluation set, by its id or by one of its pairs under any turn, is left out whole; so are the
-tasks held out.
+Sources are the public training sets of both versions, and RE-ARC (Hodel 2024, arXiv:2404.07353):
+more pairs of the same training tasks. A third source is tasks made up from the training tasks.
+A training task is left out whole if a public evaluation set contains its id. The same holds if such
+a set contains one of its pairs under any of the eight turns. Held-out tasks are left out, too.
 """
 
 from __future__ import annotations
@@ -29,8 +29,12 @@ HELD_OUT = 40
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """One task to learn: its own pairs (a made-up task has none), generated pairs, and the
-    colours that must stay."""
+    """One task to learn.
+
+    originals: the task's own pairs; none for a made-up task.
+    generated: generated pairs of the task.
+    fixed_colors: the colours that no view may exchange.
+    """
 
     id: str
     originals: tuple[Pair, ...]
@@ -39,13 +43,13 @@ class Lesson:
 
     @property
     def made_up(self) -> bool:
-        """Whether it is of no set."""
+        """True if the task is in no public set."""
         return not self.originals
 
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """A training task kept apart to measure on, and the outputs of its tests."""
+    """A training task that is kept apart for measurements, and the outputs of its tests."""
 
     task: Task
     outputs: tuple[Grid, ...]
@@ -53,29 +57,32 @@ class HeldOut:
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """Lessons to train on, generated pairs to watch the loss on, tasks to measure on.
+    """The lessons to train on, and the pairs and tasks to measure on.
 
-    `left_out` counts the generated pairs of grids that are too large to be any task's.
+    watched: generated pairs on which the loss is watched.
+    held_out: tasks for measurements.
+    left_out: number of generated pairs with a grid that is too large for ARC.
     """
 
     lessons: tuple[Lesson, ...]
-    watched: tuple[tuple[int, Pair], ...]  # (number of the lesson, a pair it does not hold)
+    watched: tuple[tuple[int, Pair], ...]  # (number of a lesson, a pair that the lesson lacks)
     held_out: tuple[HeldOut, ...]
     left_out: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Generated:
-    """The generated pairs of a task, and how many were left out."""
+    """The generated pairs of a task, and the number of pairs left out."""
 
     pairs: tuple[Pair, ...]
     left_out: int
 
 
 def read_corpus(re_arc: str | Path | None, seed: int, made_up: str | Path | None = None) -> Corpus:
-    """Everything that may be learned from. `re_arc`: the published archive or its folder;
-    `made_up`: tasks of no set, as an archive or a folder of the same form.
+    """The corpus of all tasks that may be learned from.
 
+    `re_arc`: RE-ARC's published archive, or the folder of its files. `made_up`: an archive or a
+    folder of the same form, with tasks of no public set. `seed`: chooses the held-out tasks.
     Raises `DataError` naming a file that breaks the format.
     """
     generated = dict(read_generated(Path(re_arc))) if re_arc is not None else {}
@@ -100,7 +107,7 @@ def read_corpus(re_arc: str | Path | None, seed: int, made_up: str | Path | None
 
 
 def lesson_of(task: Task) -> Lesson:
-    """What a task shows of itself: its demonstrations."""
+    """The lesson of a task's demonstrations."""
     return _lesson(Task(task.id, task.train, ()), (), ())
 
 
@@ -111,14 +118,20 @@ def _lesson(task: Task, outputs: Sequence[Grid], generated: Sequence[Pair]) -> L
 
 
 def _fixed_colors(pairs: Sequence[Pair]) -> frozenset[int]:
-    """Black, and the colours that outputs bring in: a model cannot guess them from an input."""
+    """Black, and the colours that only outputs have.
+
+    A model cannot infer such a colour from an input if a view has exchanged it.
+    """
     inputs, outputs = (pair.input for pair in pairs), (pair.output for pair in pairs)
     return output_only_colors(inputs, outputs) | {0}
 
 
 @functools.cache
 def _training_tasks() -> dict[str, tuple[Task, tuple[Grid, ...]]]:
-    """Training tasks of both versions that no evaluation set holds, by id; the first wins."""
+    """Training tasks of both versions that no evaluation set contains, with test outputs, by id.
+
+    If both versions have a task of the same id, the task of the first version is taken.
+    """
     banned_ids, banned_pairs = _evaluation()
     tasks: dict[str, tuple[Task, tuple[Grid, ...]]] = {}
     for name in TRAINING:
@@ -131,7 +144,7 @@ def _training_tasks() -> dict[str, tuple[Task, tuple[Grid, ...]]]:
 
 
 def _evaluation() -> tuple[frozenset[str], frozenset[bytes]]:
-    """Ids of all evaluation tasks, and their pairs under every turn."""
+    """Ids of all evaluation tasks, and the contents of their pairs under each of eight turns."""
     ids: set[str] = set()
     pairs: set[bytes] = set()
     for name in EVALUATION:
@@ -155,7 +168,10 @@ def _with_outputs(name: str) -> Iterator[tuple[Task, tuple[Grid, ...]]]:
 
 
 def _held_out_ids(tasks: Mapping[str, object], seed: int) -> tuple[str, ...]:
-    """Tasks of the first version drawn by the seed, each by its own id."""
+    """Ids of `HELD_OUT` tasks of the first version.
+
+    The choice depends on the seed. Each task's rank in the draw depends only on its own id.
+    """
     first = {task.id for task in read_source(TRAINING[0]).tasks} & tasks.keys()
     return tuple(sorted(first, key=lambda i: (stable_seed(seed, "held out", i), i))[:HELD_OUT])
 
@@ -163,8 +179,8 @@ def _held_out_ids(tasks: Mapping[str, object], seed: int) -> tuple[str, ...]:
 def read_generated(path: Path) -> Iterator[tuple[str, Generated]]:
     """Task ids and pairs of `tasks/<id>.json` files in an archive or an unpacked folder.
 
-    A pair with a side over 30 is left out: the published archive holds some. Raises `DataError`
-    for anything else that breaks the format.
+    A pair with a side over 30 is left out, since the published archive contains some. Raises
+    `DataError` for anything else that breaks the format, and if there is no such file.
     """
     found = False
     for name, task_id, value in _generated_files(path):

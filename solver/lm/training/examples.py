@@ -1,8 +1,9 @@
-"""Examples from a task's demonstrations at test time: each is asked once, under many views.
+"""Examples from a task's demonstrations at test time, under many views.
 
-In the context format the other demonstrations are shown: each is left out in turn, and then,
-to top up, one more is left out too (arXiv:2411.07279). In the pair format nothing is shown,
-and an example is one demonstration under one view. Needs nothing but numpy.
+In the context format an example asks for one demonstration's output, and shows the other
+demonstrations (leave-one-out). To get more examples, one more demonstration is left out
+(arXiv:2411.07279). In the pair format an example is one demonstration under one view, and shows no
+others. This module needs only numpy.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from solver.lm.training.stream import random_view
 from solver.views import View
 
 LIMIT = 250
-_TRIES = 20  # rounds without anything new after which there is nothing new
+_TRIES = 20  # rounds without a new example after which the examples end
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """`pair` is asked after `shown`, all of them as `view` shows them once they are `reshape`d.
+    """A pair whose output is asked for, after the pairs in `shown`.
 
-    The order of the view is that of `shown`, among the demonstrations that are left.
+    All pairs are first reshaped by `reshape`, then turned and recoloured by `view`. The order in
+    `view` is the order of `shown`: its numbers count only the demonstrations that are shown.
     """
 
     pair: Pair
@@ -37,7 +39,7 @@ class Example:
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """Equal for two examples that look the same to a model that is told the turn."""
+        """Equal for two examples that a model cannot tell apart; the model is given the turn."""
         return (self.view.d8, self.pair, self.shown)
 
 
@@ -51,13 +53,14 @@ def examples(
     fixed: frozenset[int] | None = None,
     reshaped: float = 0.0,
 ) -> Iterator[Example]:
-    """At most `limit` distinct examples, the same for the same seed, even from the start: each
-    demonstration is asked as often as any other, in all eight turns, give or take one.
+    """At most `limit` distinct examples, the same for the same seed.
 
-    With `context` the other demonstrations are shown in random order: all of them under the
-    first `views` views, then all but one, then all again. `fixed`: the colours that stay; if
-    left out, those that keep the rule's meaning (`lesson_of`). `reshaped`: the part of
-    examples that are shifted or enlarged.
+    The examples are balanced from the start: demonstrations are asked for, and the eight turns
+    used, about equally often. With `context` the other demonstrations are shown in random order.
+    All of them are shown in the first `views` rounds, all but one in the next `views` rounds, and
+    then all again. With fewer than three demonstrations none is left out in this way.
+    `fixed`: the colours that no view exchanges; if None, the colours that keep the rule's meaning
+    (`lesson_of`). `reshaped`: the part of examples that are shifted or enlarged.
     """
     rng = np.random.default_rng(stable_seed(seed, task.id, "examples"))
     fixed = lesson_of(task).fixed_colors if fixed is None else fixed
@@ -80,7 +83,10 @@ def examples(
 
 
 def _round(n: int, number: int, context: bool, views: int) -> list[tuple[int, list[int]]]:
-    """Which demonstration is asked after which others, in one round of examples."""
+    """The demonstrations asked for in a round, each with the others to show before it.
+
+    `n`: number of demonstrations. `number`: number of the round.
+    """
     rest = [(asked, [i for i in range(n) if i != asked]) for asked in range(n)]
     if not context:
         return [(asked, []) for asked, _ in rest]

@@ -1,9 +1,9 @@
 """The training loop: the same code trains the bundled model and adapts it to new tasks.
 
-Matrices learn by Muon (Jordan 2024, arXiv:2502.16982 for the scale of its steps), everything
-else by AdamW. The model computes in its own precision; the optimisers keep float32 copies.
-The rate warms up, stays, and decays with the end of the deadline (warmup-stable-decay,
-arXiv:2404.06395), so the number of steps need not be known.
+Matrices learn by Muon (Jordan 2024; arXiv:2502.16982 for the scale of its steps), all other
+parameters by AdamW. The model computes in its precision; the optimisers keep float32 copies.
+The rate warms up, stays, and decays towards the deadline (warmup-stable-decay,
+arXiv:2404.06395). The number of steps need therefore not be known.
 """
 
 from __future__ import annotations
@@ -28,9 +28,17 @@ TRIM_S = 1.0  # between two calls of `give_back_memory`
 
 @dataclass(frozen=True)
 class Recipe:
-    """Rates of learning. `warmup` counts steps, `decay` is the last part of the time, over which
-    rates fall along a line or half a cosine. `muon`: whether matrices learn by Muon or, at
-    `matrix_lr` too, by AdamW."""
+    """Rates of learning.
+
+    muon: True if the layers' matrices learn by Muon, False if by AdamW.
+    matrix_lr: the rate for the layers' matrices.
+    vector_lr: the rate for all other parameters.
+    weight_decay: for the layers' matrices only.
+    warmup: number of steps in which rates rise.
+    decay: the last part of the time, in which rates fall.
+    clip: largest norm of the gradient.
+    cosine: True if rates fall along half a cosine, False if along a line.
+    """
 
     muon: bool = True
     matrix_lr: float = 0.02
@@ -44,8 +52,14 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Step:
-    """What one step did. `tokens` counts real ones, not padding, of all processes; `loss` is
-    the mean over output tokens in nats; `norm` is that of the gradient before clipping."""
+    """The result of one step.
+
+    number: number of steps so far.
+    tokens: number of tokens so far, of all processes, without padding.
+    loss: mean over output tokens, in nats.
+    norm: norm of the gradient before clipping.
+    scale: the part of the recipe's rates at which the step learned.
+    """
 
     number: int
     tokens: int
@@ -55,7 +69,7 @@ class Step:
 
 
 class Weights(Protocol):
-    """What is trained of a model: float32 masters that the optimisers follow, by name."""
+    """The trained parameters of a model: float32 masters for the optimisers, by name."""
 
     masters: dict[str, nn.Parameter]
 
@@ -63,11 +77,11 @@ class Weights(Protocol):
         """Move the model's gradients to the masters."""
 
     def publish(self) -> None:
-        """Give the model the masters' values."""
+        """Copy the masters' values to the model."""
 
 
 class Dense:
-    """Parameters of a model trained as they are, each with one master."""
+    """Parameters of a model that are trained directly, each with one master."""
 
     def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
         self._parameters = dict(parameters)
@@ -87,12 +101,12 @@ class Dense:
 class Trainer:
     """A model with its optimisers. One `step` is one batch in every process.
 
-    The model gives logits for tokens, positions, prompts and tasks, as a `Batch` has them.
-    `weights` says what is trained: everything that requires a gradient, if it is left out.
+    The model gives logits for the tokens, positions, prompts and tasks of a `Batch`. `weights`
+    lists the trained parameters; if None, all parameters that require a gradient are trained.
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe, weights: Weights | None = None) -> None:
-        self.model: Any = model  # of whatever class: who made it knows
+        self.model: Any = model  # of a class that the caller knows
         self.recipe = recipe
         self.steps, self.tokens = 0, 0
         self.weights = weights or Dense(
@@ -103,9 +117,12 @@ class Trainer:
         self._rates = [group["lr"] for group in self._groups()]
 
     def step(self, batch: Batch, scale: float) -> Step:
-        """Learn from a batch at `scale` times the recipe's rates."""
+        """Learn from a batch at `scale` times the recipe's rates.
+
+        If the gradient's norm is not finite, the parameters do not change.
+        """
         self.model.train()
-        for master in self.masters.values():  # where a step was not taken, its gradient is left
+        for master in self.masters.values():  # a skipped step leaves its gradient
             master.grad = None
         loss = batch_loss(self.model, batch)
         torch.autograd.backward(loss)
@@ -121,7 +138,7 @@ class Trainer:
         return Step(self.steps, self.tokens, float(counts[0]) / ranks, norm, scale)
 
     def _average(self, counts: Tensor) -> None:
-        """Average the masters' gradients over the processes; sum the counts."""
+        """Average the masters' gradients over the processes, and sum `counts`, in place."""
         if world()[1] == 1:
             return
         gradients = [m.grad for m in self.masters.values() if m.grad is not None]
@@ -134,7 +151,7 @@ class Trainer:
 
     @torch.no_grad()
     def advance(self, scale: float) -> None:
-        """Let the optimisers follow the masters' gradients."""
+        """Let the optimisers take a step along the masters' gradients, and publish the result."""
         for group, rate in zip(self._groups(), self._rates, strict=True):
             group["lr"] = rate * scale
         for optimizer in self.optimizers:
@@ -154,11 +171,12 @@ def train(
     spent: float = 0.0,
     steps: int = 0,
 ) -> None:
-    """Train until the deadline, or until `watch` returns False.
+    """Train until the deadline, until the batches end, or until `watch` returns False.
 
-    A step that would not end before the deadline is not begun. `spent` is the time that an
-    earlier process took for the first steps of the same training: the rates go on as they were.
-    `steps`, where the batches end after so many: the rates fall as fast as these or the time go.
+    A step that is not expected to end before the deadline is not begun. `spent`: seconds that an
+    earlier process took for the first steps of the same training; the rates continue from there.
+    `steps`: number of steps after which the batches end, or 0 if unknown. The rates fall with the
+    steps or with the time that is left, whichever is the smaller part of its total.
     """
     trimmed = deadline.left()
     total, pace = trimmed + spent, Pace()
@@ -167,7 +185,7 @@ def train(
         ready = left > pace.predict(batch)
         part = min(left / total, 1 - trainer.steps / steps if steps else 1.0) if ready else 0.0
         scale = schedule(trainer.recipe, trainer.steps, part)
-        # Clocks differ by a little, weights must not.
+        # Clocks of processes differ a little; their weights must not.
         scale = agree(scale, device_of(trainer.model))
         if scale <= 0.0 or watch(trainer.step(batch, scale)) is False:
             return
@@ -178,26 +196,32 @@ def train(
 
 
 class Pace:
-    """How long steps take, from the last ones. Another task's steps tell nothing: what one task
-    gets must not depend on those before it."""
+    """The expected duration of a step, learned from the last steps of the same training.
+
+    Steps of other tasks do not count: the training of a task must not depend on earlier tasks.
+    """
 
     def __init__(self) -> None:
         self._took: deque[tuple[float, float]] = deque(maxlen=8)  # work, seconds
         self._noted = 0
 
     def note(self, batch: Batch, seconds: float) -> None:
-        """What a step took. The first one's, which may have compiled, stands until the second."""
+        """Book the seconds of a step.
+
+        The first step may have compiled code; its seconds are dropped when the second is booked.
+        """
         if self._noted == 1:
             self._took.clear()
         self._noted += 1
         self._took.append((_work(batch), seconds))
 
     def predict(self, batch: Batch) -> float:
-        """Seconds, rather too many than too few: the slowest step with as much work, or else
-        the largest one's time for each unit of work. Nothing before the first.
+        """Seconds of a step with a batch, rather too many than too few; 0 before the first step.
 
-        Smaller ones do not tell: what a step takes whatever its work, a compilation of its shape
-        too, would be multiplied."""
+        The prediction is the longest time of a step with at least as much work. If there is none,
+        the time of the step with the most work is scaled up in proportion to the work. Smaller
+        steps are not scaled: their fixed time, such as a compilation, would be multiplied.
+        """
         work = _work(batch)
         alike = [seconds for done, seconds in self._took if done >= work]
         if alike or not self._took:
@@ -207,13 +231,13 @@ class Pace:
 
 
 def _work(batch: Batch) -> float:
-    """Products of a batch, up to a factor: of the layers, and of attention."""
+    """The number of products for a batch, in layers and attention, up to a constant factor."""
     rows, length = batch.tokens.shape
     return float(rows * length * (1.0 + length / 2000.0))
 
 
 def schedule(recipe: Recipe, step: int, left: float) -> float:
-    """The part of the full rate for a step, when the part `left` of the time is left."""
+    """The part of the full rate for a step. `left`: the part of the time that is left."""
     fallen = min(1.0, max(0.0, left) / recipe.decay)
     if recipe.cosine:
         fallen = (1 - math.cos(math.pi * fallen)) / 2
@@ -229,8 +253,11 @@ def batch_loss(model: nn.Module, batch: Batch) -> Tensor:
 
 @torch.no_grad()
 def measure(model: nn.Module, batches: Iterable[Batch]) -> tuple[float, float]:
-    """Mean loss of output tokens (nats), and the part of sequences whose every output token
-    comes first: these are what greedy decoding gets exactly right."""
+    """Mean loss of output tokens (nats), and the part of sequences that are exactly right.
+
+    A sequence is right if each output token is the likeliest token at its place. Greedy decoding
+    writes exactly these outputs.
+    """
     model.eval()
     cost, tokens, right, sequences = 0.0, 0, 0, 0
     for batch in batches:
@@ -245,7 +272,7 @@ def measure(model: nn.Module, batches: Iterable[Batch]) -> tuple[float, float]:
 
 
 def tensors(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """A batch where the model is: tokens, positions, targets, prompts, tasks."""
+    """A batch on the model's device: tokens, positions, targets, prompts, tasks."""
     device = device_of(model)
     arrays = (batch.tokens, batch.positions, batch.targets, batch.prompts, batch.tasks)
     tokens, positions, targets, prompts, tasks = (
@@ -255,17 +282,17 @@ def tensors(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Ten
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where a model computes."""
+    """The device of a model's parameters."""
     return next(model.parameters()).device
 
 
 def world() -> tuple[int, int]:
-    """This process's rank and how many there are."""
+    """This process's rank, and the number of processes."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
 def agree(value: float, device: torch.device) -> float:
-    """The smallest of all processes' values: they stop at the same step."""
+    """The smallest of all processes' values, so that all processes stop at the same step."""
     if world()[1] == 1:
         return value
     least = torch.tensor([value], dtype=torch.float64, device=device)

@@ -1,8 +1,8 @@
-"""Batches without end, the same for the same seed, from any point on.
+"""An endless stream of batches that depends only on the seed, and can be entered anywhere.
 
-Sequences are drawn in chunks; a chunk is sorted by length and cut into batches of about as
-many tokens, which are then shuffled. A chunk depends on the seed and its number alone, so a
-place in the stream is two numbers, and a killed run goes on with the batch it would have had.
+Sequences are drawn in chunks. A chunk is sorted by length and cut into batches of about equally
+many tokens; the batches are then shuffled. A chunk depends only on the seed and the chunk's number.
+A place in the stream is therefore two numbers, and a killed run continues with the next batch.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ Drawn = tuple[int, Sequence3D]  # number of the lesson, a sequence
 
 @dataclass(frozen=True)
 class Mixture:
-    """How sequences are drawn.
+    """Settings of the draw of sequences.
 
-    tokens: of one batch, padding included. longest: longer sequences are passed over.
-    originals: the chance of one of a task's own pairs where it has generated ones too.
-    made_up: the part of the sequences that are of made-up tasks, where there are any.
-    multiple: what lengths are padded to a multiple of: eight is what a GPU's products want.
+    tokens: number of tokens in one batch, padding included.
+    longest: tokens of the longest sequence that is drawn.
+    originals: the chance of a task's own pair if the task has generated pairs, too.
+    chunk: number of sequences in a chunk.
+    made_up: the part of the sequences that are of made-up tasks, if there are made-up tasks.
+    multiple: lengths are padded to a multiple of this number; a GPU's products want eight.
     """
 
     tokens: int = 8192
@@ -40,11 +42,11 @@ class Mixture:
 
 
 class Stream:
-    """An iterator of batches; `chunk` and `place` say where it stands.
+    """An iterator of batches; `chunk` and `place` are the numbers of the next batch.
 
-    With several processes each takes every `ranks`-th batch, starting at its `rank`. `source`
-    may be replaced by whatever gives the same as `batches`.
-    Lessons whose pairs are all too long are never drawn. Raises `ValueError` if all are.
+    With several processes, each process takes every `ranks`-th batch, starting at its `rank`.
+    `source` may be replaced by another function with the results of `batches`. A lesson whose
+    pairs are all too long is never drawn. Raises `ValueError` if no lesson can be drawn.
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class Stream:
     ) -> None:
         self.mixture, self.seed, self.rank, self.ranks = mixture, seed, rank, ranks
         self.chunk, self.place = 0, 0
-        self.source: Callable[[int], list[Batch]] = self.batches  # what draws a chunk
+        self.source: Callable[[int], list[Batch]] = self.batches  # draws a chunk
         self._batches: list[Batch] | None = None
         self._lessons = lessons
         limit = mixture.longest
@@ -77,14 +79,17 @@ class Stream:
         return batch
 
     def seek(self, chunk: int, place: int) -> None:
-        """Go to a place noted earlier."""
+        """Go to a place in the stream: the number of a chunk, and of a batch in the chunk."""
         self.chunk, self.place, self._batches = chunk, place, None
 
     def batches(self, chunk: int) -> list[Batch]:
-        """This process's batches of a chunk, in their random order."""
+        """This process's batches of a chunk, in random order.
+
+        All processes get equally many batches; some batches are repeated for that.
+        """
         rng = np.random.default_rng(stable_seed(self.seed, "order", chunk))
         batches = cut(self._draw_chunk(chunk), self.mixture.tokens)
-        batches += batches[: -len(batches) % self.ranks]  # whole rounds
+        batches += batches[: -len(batches) % self.ranks]  # equally many for each process
         order = rng.permutation(len(batches))[self.rank :: self.ranks]
         return [batch_of(batches[i], self.mixture.multiple) for i in order]
 
@@ -94,7 +99,7 @@ class Stream:
         return [(int(task), self._draw(rng, int(task))) for task in tasks]
 
     def _shares(self) -> NDArray[np.float64]:
-        """The chance of each drawable lesson: alike among made-up tasks and among the others."""
+        """The chance of each drawable lesson: equal among made-up tasks, and among the others."""
         made_up = np.array([self._lessons[i].made_up for i in self._drawable])
         many = np.where(made_up, made_up.sum(), (~made_up).sum())
         share = np.where(made_up, self.mixture.made_up, 1 - self.mixture.made_up) / many
@@ -113,7 +118,10 @@ def batch_of(drawn: Sequence[Drawn], multiple: int = 1) -> Batch:
 
 
 def cut(drawn: Sequence[Drawn], tokens: int) -> list[list[Drawn]]:
-    """Batches of at most `tokens` tokens after padding (or of one sequence), shortest first."""
+    """Sequences cut into batches, the shortest sequences first.
+
+    A batch has at most `tokens` tokens after padding, or is one longer sequence.
+    """
     batches: list[list[Drawn]] = [[]]
     for item in sorted(drawn, key=lambda item: len(item[1])):
         if batches[-1] and (len(batches[-1]) + 1) * len(item[1]) > tokens:
@@ -123,13 +131,13 @@ def cut(drawn: Sequence[Drawn], tokens: int) -> list[list[Drawn]]:
 
 
 def random_view(rng: np.random.Generator, fixed: frozenset[int]) -> View:
-    """Any turn, and any permutation of the colours that are not fixed."""
+    """A view with a random turn, and a random permutation of the colours that are not fixed."""
     colors = random_colors(rng, fixed)
     return View(int(rng.integers(8)), colors)
 
 
 def sequence_length(pair: Pair) -> int:
-    """Tokens of a pair's sequence."""
+    """The number of tokens in a pair's sequence."""
     grids = (pair.input, pair.output)
     return 1 + SLOTS + sum(int(g.shape[0]) * (int(g.shape[1]) + 1) for g in grids)
 
