@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # More processes than the two cores that every machine has: many of them only wait.
-PYTEST := -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+PYTEST := -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 PACKAGES := $(VENV)/.packages
 READY := $(VENV)/.ready
 PIP := $(BIN)/pip install -qq --disable-pip-version-check

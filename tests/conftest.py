@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -31,11 +32,20 @@ settings.load_profile("nightly" if NIGHTLY else "kit")
 
 
 @pytest.fixture(scope="session")
-def small_llm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a small language model that has learned how tasks are written."""
+def small_llm(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The folder of a small language model that has learned how tasks are written.
+
+    The first process that needs the model makes it, for all processes of these tests.
+    """
     from tests.lm.small import make_model  # torch takes seconds, and few tests need it
 
-    return make_model(tmp_path_factory.mktemp("small_llm"))
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "small_llm"
+    with open(folder.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            make_model(tmp_path_factory.mktemp("in_the_making")).rename(folder)
+    return folder
 
 
 # The files that take longest, in this order, so that none of them is begun last.

@@ -340,9 +340,10 @@ class Info(ctypes.Structure):
 told = ctypes.CDLL(None).mallinfo2
 told.restype = Info
 torch.set_num_threads(1)
-weight = torch.randn(256, 256).bfloat16()
+from solver.lm.load import CPU, fast_dtype
+weight = torch.randn(256, 256, dtype=fast_dtype(CPU))
 for rows in range(1, 601):
-    torch.randn(rows, 256).bfloat16() @ weight
+    torch.randn(rows, 256, dtype=weight.dtype) @ weight
     if rows == 100:
         begun = told().uordblks
 print((told().uordblks - begun) / 2**20)

@@ -346,6 +346,7 @@ def test_a_language_model_that_is_attached_answers_on_the_processor_in_place_of_
     assert "GPU cpu0     multiplies" in said
     assert re.search(r"python 3\.\d+\.\d+, numpy \d.*, torch \d.*, transformers \d", said)
     assert f"/kaggle/input/{MODEL} (by its whole name)" in said
+    assert "solved by a run with toy:flip, llm" in said
     assert "\nscore     100.0% of 4 tasks" in said
     jobs = replay(tmp_path / "out" / "kaggle" / "working" / "candidates.jsonl").jobs
     ended = {job.engine for job in jobs if job.outcome in ("finished", "sliced")}
