@@ -105,13 +105,13 @@ def write_output(path: Path, text: str, check: Callable[[Path], None] | None = N
 
 
 def is_page(path: Path) -> bool:
-    """Whether a file is a page that the kit made."""
+    """True if a file is a page that the kit made. Raises `OSError`."""
     with open(path, "rb") as file:
         return PAGE_MARK.encode() in file.read(_HEAD_BYTES)
 
 
 def reads(reader: Callable[[Path], object]) -> Callable[[Path], bool]:
-    """The test whether a reader of the kit takes a file."""
+    """A function that is True for files that a reader of the kit accepts."""
 
     def does(path: Path) -> bool:
         try:
@@ -144,7 +144,7 @@ def _made_by(folder: Path, maker: str, proof: str) -> bool:
 
 
 def _real(path: Path) -> Path:
-    """Where a path leads. Raises `DataError` for one that no system takes."""
+    """A path without symbolic links. Raises `DataError` for a path that no system takes."""
     try:
         return Path(os.path.realpath(path))
     except (OSError, ValueError) as error:  # ValueError: a null byte

@@ -31,9 +31,9 @@ def run_tool(
     environment: Mapping[str, str] | None = None,
     before: Sequence[str] = (),
 ) -> str:
-    """What a program printed; `before` is a program that starts it, such as `no_network`.
+    """Run a program and return its output. `before` are words before it, such as `no_network`.
 
-    Raises `ToolError` with the end of what it said if it failed, and when the deadline passes.
+    Raises `ToolError` with the end of the output if the program fails, and at the deadline.
     """
     name = Path(str(command[0])).name
     try:
@@ -77,9 +77,9 @@ def kit_python(module: str) -> tuple[list[str], dict[str, str]]:
 
 
 def no_network() -> list[str]:
-    """What to put before a command so that it runs without a network.
+    """Words before a command that let the command run without a network.
 
-    Raises `DataError` where this user may not make such a namespace.
+    Raises `DataError` if this user may not make such a namespace.
     """
     # A new namespace has no network device but a loopback that is down.
     return namespace(
@@ -90,8 +90,11 @@ def no_network() -> list[str]:
 
 
 def namespace(kinds: Sequence[str], refusal: str) -> list[str]:
-    """What to put before a command so that it has namespaces of its own, as root or by a user
-    namespace. Raises `DataError` with the refusal where this user may make neither."""
+    """Words before a command that give the command private namespaces of these kinds.
+
+    The namespaces are made as root or by a user namespace. Raises `DataError` with the refusal if
+    this user may make neither.
+    """
     for users in ([], ["--user", "--map-root-user"]):
         prefix = ["unshare", *users, *kinds]
         with suppress(OSError):

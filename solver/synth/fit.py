@@ -115,7 +115,7 @@ def distinct(solutions: Iterable[Solution | None], limit: int) -> Iterator[Solut
 
 
 def until(solutions: Iterable[Solution | None], deadline: Deadline) -> Iterator[Solution | None]:
-    """The same solutions up to the first step that ends after the deadline."""
+    """Solutions up to the first step that ends after the deadline."""
     for solution in solutions:
         yield solution
         if deadline.passed():

@@ -22,10 +22,10 @@ POLL_S = 5.0
 
 
 def content(dataset: Dataset) -> list[Path]:
-    """What is uploaded: every file and folder of the dataset's folder that is not hidden.
+    """The files and folders to upload: all that are not hidden in the dataset's folder.
 
-    The client's metadata file is left out: a user may have one there, and an upload has its own.
-    Raises `DataError` where nothing is left, and for wheels that are not what their manifest says.
+    The client's metadata file is left out, since an upload writes another one. Raises `DataError`
+    if nothing is left, and for wheels that differ from their manifest.
     """
     if (dataset.folder / MANIFEST).is_file() or (dataset.folder / WHEELS).is_dir():
         read_manifest(dataset.folder)
@@ -80,7 +80,7 @@ def publish(
 
 
 def _state(api: Any, ref: str, deadline: Deadline) -> str | None:
-    """What Kaggle says of a dataset's last version, in small letters; None if it is not there."""
+    """The state of a dataset's last version on Kaggle, in small letters; None without a dataset."""
     try:
         with asking(f"dataset {ref}", deadline):
             return str(api.dataset_status(ref))
@@ -92,7 +92,7 @@ def _state(api: Any, ref: str, deadline: Deadline) -> str | None:
 
 
 def _has(api: Any, ref: str, digest: str, deadline: Deadline) -> bool:
-    """Whether the dataset on Kaggle was uploaded from this content."""
+    """True if the dataset on Kaggle was uploaded from this content."""
     from kagglesdk.datasets.types.dataset_api_service import ApiGetDatasetRequest
 
     request = ApiGetDatasetRequest()

@@ -17,7 +17,7 @@ SUBMISSION = "submission.json"
 
 
 def status(settings: Settings, deadline: Deadline) -> str:
-    """How the notebook's last run stands, with the reason if it failed."""
+    """The state of the notebook's last run, with the reason if the run failed."""
     api = connect(deadline)
     with asking(f"notebook {settings.kernel}", deadline):
         answer = api.kernels_status(settings.kernel)
@@ -26,7 +26,7 @@ def status(settings: Settings, deadline: Deadline) -> str:
 
 
 def logs(settings: Settings, deadline: Deadline, write: Callable[[str], None]) -> None:
-    """What the last run printed; one that still runs is followed until it ends."""
+    """Write the output of the last run; follow a run that has not ended until its end."""
     api = connect(deadline)
     with asking(f"notebook {settings.kernel}", deadline):
         for event in api.kernels_logs_stream(settings.kernel):

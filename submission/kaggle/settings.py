@@ -68,12 +68,12 @@ class Settings:
 
 
 def slug_of(title: str) -> str:
-    """What Kaggle makes of a title."""
+    """The slug that Kaggle derives from a title."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
 def read_settings(path: Path) -> Settings:
-    """Raises `DataError` naming the file and the setting that is wrong."""
+    """Read a `kaggle.toml`. Raises `DataError` naming the file and the wrong setting."""
     table = read_toml(path, str(path), "; docs/kaggle.md has one")
     settings = fill(Settings, table, str(path))
     datasets = tuple(replace(one, folder=path.parent / one.folder) for one in settings.datasets)

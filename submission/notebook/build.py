@@ -59,8 +59,11 @@ def build(settings: Settings, commit: str) -> str:
 
 @dataclass(frozen=True)
 class _Content:
-    """What goes into a notebook: settings with no choice left open, the names of the engines, the
-    solver's files and the lock of the wheels (empty if it installs nothing)."""
+    """The contents of a notebook.
+
+    settings: with no choice left open. engines: their names. files: of the solver. lock: the text
+    of the wheels' lock, empty if the notebook installs nothing.
+    """
 
     settings: Settings
     engines: tuple[str, ...]
@@ -105,9 +108,9 @@ def commit_of(root: Path = ROOT) -> str:
 
 
 def about_of(path: Path) -> dict[str, Any]:
-    """What a built notebook says about itself: commit, profile, lock, budget, sources.
+    """The facts in a built notebook: commit, profile, lock, budget, sources.
 
-    Raises `DataError` for a file that is no notebook of ours.
+    Raises `DataError` for a file that is not a notebook of the kit.
     """
     value = load_json(path)
     try:
@@ -138,7 +141,7 @@ def _text(path: Path) -> str:
 
 
 def _first(content: _Content, commit: str) -> list[Any]:
-    """What the notebook is, and the cell that cannot be left out."""
+    """The introduction, and the cell that cannot be left out."""
     settings, lock = content.settings, content.lock
     text = Template((PARTS / "intro.md").read_text("utf-8")).substitute(
         profile=profile_name(settings.profile),

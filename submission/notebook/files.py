@@ -40,7 +40,7 @@ def run_files(profile: str, engines: Collection[str]) -> Files:
 
 
 def profile_name(profile: str) -> str:
-    """What a profile is called in the notebook: its name, or that of the file without `.toml`."""
+    """The name of a profile in the notebook: a file's name goes without `.toml`."""
     return Path(profile).name.removesuffix(".toml")
 
 
@@ -71,7 +71,7 @@ def _reachable(roots: Collection[str], modules: Mapping[str, Path]) -> set[str]:
 
 
 def _named(module: str, path: Path) -> Iterator[str]:
-    """What a module imports, anywhere in it, and texts that may be a module's name."""
+    """The imports anywhere in a module, and texts that may be the name of a module."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

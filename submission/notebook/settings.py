@@ -28,14 +28,13 @@ INSIDE_BYTES = 100_000  # of its weights at most, beside the solver
 
 @dataclass(frozen=True)
 class Settings:
-    """What a notebook is built with; the fields are the command's options.
+    """The settings of a notebook; the fields are the command's options.
 
-    `machine`: one of `MACHINES`, or empty for what the engines want.
-    `wheels`: a Kaggle source, or empty: none where no engine has a model, else that of
-    `KIT_WHEELS`; `lock` is the file that names what is installed from it, or empty for that
-    profile's.
-    `model`: a Kaggle source, `inside`, or empty: no model where no engine wants one, and the
-    kit's own inside if it is so small, else as `KIT_MODEL`.
+    machine: one of `MACHINES`; if empty, the engines decide.
+    wheels: a Kaggle source. If empty, `KIT_WHEELS` for engines with a model, otherwise none.
+    lock: the file that names the packages to install from the wheels; if empty, the profile's.
+    model: a Kaggle source, or `inside`. If empty, no model for engines without one, otherwise the
+    kit's own: inside the notebook if the model is small, else `KIT_MODEL`.
     """
 
     profile: str = "kaggle-cpu"

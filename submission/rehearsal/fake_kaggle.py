@@ -53,7 +53,7 @@ def build_tree(
 
 
 def _places(source: str, layout: str) -> list[str]:
-    """Where a source lies below the input folder. Raises `DataError` for an unknown layout."""
+    """The folders of a source below the input folder. Raises `DataError` for an unknown layout."""
     parts = PurePosixPath(source.replace("*", "someone")).parts
     whole, short = "/".join(parts), "/".join(parts[KINDS[parts[0]][1] :])
     places = {

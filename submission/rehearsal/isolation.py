@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from solver.config import cores
+from solver.parent import die_with
 from submission.tools import namespace
 
 SCRIPT = Path(__file__).parent / "inside" / "sandbox.sh"
@@ -45,8 +45,11 @@ class Fault:
 
 @dataclass
 class Ending:
-    """How a command ended: its exit code (minus a signal), seconds, the most memory its processes
-    took together, and what was done to it."""
+    """The end of a command.
+
+    code: the exit code, or minus a signal. peak_mb: the most memory that its processes took
+    together. events: the faults and limits that were put on the command.
+    """
 
     code: int = 0
     seconds: float = 0.0
@@ -103,9 +106,8 @@ def run_isolated(
 
 
 def _begin(chosen: Sequence[int]) -> None:
-    """In the new process: its cores, and an end with this one, however that ends."""
-    set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    """Prepare the new process: its end together with this process, and its cores."""
+    die_with(os.getppid())
     os.sched_setaffinity(0, chosen)
 
 

@@ -29,7 +29,7 @@ FAULTS = {
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What to rehearse; the fields are the command's options."""
+    """The user's request for a rehearsal; the fields are the command's options."""
 
     source: str
     notebook: str | None = None
@@ -77,7 +77,7 @@ def source_of(request: Rehearsal) -> Source:
 
 
 def given_of(request: Rehearsal) -> Path | None:
-    """The notebook that was named, if it is one."""
+    """The path of the named notebook; None if no notebook was named. Raises `DataError`."""
     if request.notebook is None:
         return None
     path = Path(os.path.realpath(request.notebook))
@@ -86,7 +86,7 @@ def given_of(request: Rehearsal) -> Path | None:
 
 
 def fault_of(text: str | None, out: Path) -> tuple[Fault | None, str]:
-    """What is to go wrong: a kill, or the name of something that is broken from the start."""
+    """The fault to rehearse: a kill, or the name of a part that is broken from the start."""
     kind, _, value = (text or "").partition("=")
     if text and (kind not in FAULTS or bool(value) != (kind in ("kill", "end"))):
         known = ", ".join(f"{name}=20s" if name in ("kill", "end") else name for name in FAULTS)

@@ -74,7 +74,7 @@ def rehearse(request: Rehearsal, say: Callable[[str], None]) -> None:
 
 @dataclass(frozen=True)
 class _Rehearsed:
-    """All that is ready before the notebook starts."""
+    """A rehearsal that is ready to start."""
 
     out: Path
     notebook: Path
@@ -151,7 +151,7 @@ def _attached(request: Rehearsal, notebook: Path, kind: str, out: Path) -> list[
 
 
 def _environment(rehearsed: _Rehearsed, request: Rehearsal) -> dict[str, str]:
-    """What a session's processes find; nothing of this shell goes in."""
+    """The environment of a session's processes, without any variable of this shell."""
     kernels = cache_folder() / f"kernels-{request.standin}"
     if request.cold:
         kernels = rehearsed.out / "kernels"

@@ -53,8 +53,10 @@ def base(kind: str, say: Callable[[str], None]) -> Base:
 
 
 def cache_folder() -> Path:
-    """Where what is expensive to make is kept between rehearsals. Raises `DataError` where there
-    is no such place."""
+    """The folder that keeps kernels and environments between rehearsals.
+
+    Raises `DataError` if this user has no such folder.
+    """
     try:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     except RuntimeError:

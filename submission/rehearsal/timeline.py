@@ -38,7 +38,7 @@ class Times:
 
 
 def times_of(executed: Path) -> Times:
-    """Of a notebook that ran, as far as it came."""
+    """The times of a notebook that ran, as far as the notebook came."""
     stages: dict[str, float] = {}
     begun: dict[str, datetime] = {}
     text: list[str] = []
@@ -79,9 +79,9 @@ def stage_lines(times: Times) -> list[str]:
 def extrapolation(
     times: Times, jobs: Sequence[JobRecord], tasks: int, config: Config, budget_s: float
 ) -> list[str]:
-    """What the same would be with 240 tasks and a budget of `budget_s`.
+    """The same notebook, extrapolated to 240 tasks and a budget of `budget_s`.
 
-    The first passes are the measured ones, more of them; what they leave goes to further passes.
+    First passes take the measured time for each task. The rest goes to further passes.
     """
     usable = Budget.of(budget_s).usable - times.before_run
     workers = config.workers

@@ -107,9 +107,9 @@ def _check_old(folder: Path) -> None:
 def resolve(
     folder: Path, scratch: Path, deadline: Deadline
 ) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
-    """What a profile needs on Kaggle's Python: what is shipped, and what the image has.
+    """The packages that a profile needs on Kaggle's Python: those to ship, those of the image.
 
-    The image's versions bind, but for packages that the requirements name themselves.
+    The image's versions bind, except for packages that the requirements name.
     """
     pins = read_pins(folder.parent / CONSTRAINTS)
     own = named(folder / REQUIREMENTS)

@@ -1,4 +1,4 @@
-"""Any decoder of transformers as a `LanguageModel` of the context format.
+"""A decoder of transformers as a `LanguageModel` of the context format.
 
 The embeddings and the head are cut to the tokens of the format. A prompt's logits then take little
 memory, and search sees symbols. Prompts are read one at a time, as plain causal text. Keys and

@@ -23,13 +23,13 @@ def words(*names: str) -> ModesOf:
 
 
 def table(modes: Modes) -> ModesOf:
-    """The same modes for every task."""
+    """Modes that do not depend on a task's colours."""
     fixed = MappingProxyType(modes)
     return lambda palette: fixed
 
 
 def named(modes: Mapping[int, str]) -> ModesOf:
-    """Modes under names, the same for every task."""
+    """Modes under names that do not depend on a task's colours."""
     return table({mode: (name,) for mode, name in modes.items()})
 
 
@@ -55,7 +55,7 @@ def frames(palette: Palette) -> Modes:
 
 
 def periods(palette: Palette) -> Modes:
-    """For each colour, where the pattern that replaces the colour repeats itself."""
+    """The directions in which the pattern repeats that replaces each colour."""
     lines: tuple[Words, ...] = ((), ("rows",), ("columns",), ("diagonals",))
     return {c + 10 * n: (c, *line) for n, line in enumerate(lines) for c in palette}
 
