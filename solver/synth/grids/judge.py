@@ -1,4 +1,4 @@
-"""Compiled verdicts: is a state the demonstrations' outputs, perhaps up to one colour map?
+"""Compiled verdicts: states that equal the demonstrations' outputs, up to one colour map.
 
 The output cells of all demonstrations form one vector of N cells. `judge` finds the states that
 equal this vector, or that become equal under one colour map.
