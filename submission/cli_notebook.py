@@ -83,6 +83,7 @@ Examples:
 
 @app.command(epilog=_EXAMPLES)
 def rehearse(
+    ctx: typer.Context,
     notebook: Annotated[
         str | None, typer.Argument(metavar="FILE", help="A built notebook; built if left out.")
     ] = None,
@@ -111,8 +112,8 @@ def rehearse(
         str, typer.Option(help="Packages: kit (those of the kit) or image (Kaggle's).")
     ] = "kit",
     cpus: Annotated[int, typer.Option(help="Cores that the notebook may use.")] = 4,
-    memory: Annotated[
-        float, typer.Option(metavar="GB", help="Memory that the notebook may use.")
+    memory_gb: Annotated[
+        float, typer.Option("--memory", metavar="GB", help="Memory that the notebook may use.")
     ] = 30.0,
     wheels: Annotated[str | None, typer.Option(metavar="DIR", help="The wheels to attach.")] = None,
     model: Annotated[
@@ -136,27 +137,7 @@ def rehearse(
         with extra("notebook"):
             from submission.rehearsal.options import Rehearsal
             from submission.rehearsal.rehearse import rehearse as run
-        request = Rehearsal(
-            source=source,
-            notebook=notebook,
-            solutions=solutions,
-            tasks=tasks,
-            budget=budget,
-            out=out,
-            layout=layout,
-            fault=fault,
-            commit=commit,
-            standin=standin,
-            cpus=cpus,
-            memory_gb=memory,
-            wheels=wheels,
-            model=model,
-            cold=cold,
-            gpus=gpus,
-            network=network,
-            seed=seed,
-            at_least=at_least,
-        )
+        request = Rehearsal(**ctx.params)  # the fields are the options
         run(request, typer.echo)
 
     finish(action)
