@@ -108,7 +108,7 @@ def test_a_folder_is_solved_and_a_second_run_gets_its_own(toys: Path) -> None:
 
 
 def test_a_built_in_set_is_solved_with_its_score(tmp_path: Path) -> None:
-    solve = (ARCSUB, "solve", "arc-agi-1:training", "--tasks", "67a3c6ac", "--budget", paced(8))
+    solve = (ARCSUB, "solve", "arc-agi-1:training", "--tasks", "67a3c6ac", "--budget", paced(12))
     assert "100.0% of 1 tasks" in printed(tmp_path, *solve, "--run", "out")
     task = read_source("arc-agi-1:training").tasks
     check_submission(tmp_path / "out/submission.json", pick_tasks(task, "67a3c6ac", 0))

@@ -257,7 +257,7 @@ def test_what_is_broken_leaves_the_synthesizer_the_whole_budget(
 ) -> None:
     tasks, said = hard_tasks(), list[str]()
     write_challenges(session.input / COMPETITION / CHALLENGES, tasks)
-    budget = paced(10)
+    budget = paced(15)
     spoiled = spoil(session, tmp_path / "own.toml")
     broken = replace(spoiled, short_budget=budget, started=time.monotonic())
     install_wheels(broken)
