@@ -115,7 +115,7 @@ def test_a_run_is_begun_anew_when_its_cell_is(session: Session) -> None:
 def test_engines_that_are_refused_leave_the_synthesizer(session: Session) -> None:
     said: list[str] = []
     plan(session, engines=("no-such-engine",), workers=1)
-    run(Session(**{**vars(session), "short_budget": paced(5)}), said.append)
+    run(Session(**{**vars(session), "short_budget": paced(8)}), said.append)
     assert any("no such engine" in line for line in said)
     check_submission(session.working / "submission.json", TASKS)
     (begun,) = journal_of(session.working).runs
@@ -141,7 +141,7 @@ def test_without_a_preflight_too_few_devices_leave_the_synthesizer(
     said: list[str] = []
     profile = tmp_path / "two.toml"
     profile.write_text("devices = 2\n[[stages]]\nengine = 'tests.fakes:instant'\ndevice = true\n")
-    run(replace(session, profile=str(profile), short_budget=paced(5)), said.append)
+    run(replace(session, profile=str(profile), short_budget=paced(8)), said.append)
     assert any("2 devices are asked for" in line for line in said)
     check_submission(session.working / "submission.json", TASKS)
     (begun,) = journal_of(session.working).runs
