@@ -42,8 +42,10 @@ GIVEN_UP = re.compile(r": not as .*; now as .*")  # what a worker logs when it l
 
 @dataclass(frozen=True)
 class Answers:
-    """What the model of a run answered: of so many tasks, how many, and how many rightly; `faults`
-    are what it did otherwise than its profile says."""
+    """The answers of a run's model: numbers of tasks, of answered tasks, of right answers.
+
+    faults: deviations of the model from its profile.
+    """
 
     tasks: int
     answered: int

@@ -22,7 +22,7 @@ _SETTINGS = Path("kaggle.toml")
 
 
 class WheelsAction(StrEnum):
-    """What to do with a profile's wheels."""
+    """The action on a profile's wheels."""
 
     build = "build"
     verify = "verify"

@@ -51,8 +51,8 @@ def look(settings: Settings, memory_mb: int) -> None:
     """The part of `check` that needs only the files.
 
     Raises `DataError` if a file is missing or torn, or if files belong to different checkpoints.
-    The same holds if a library is not installed, if the kit cannot decode with the configuration,
-    or if the memory is too small for the model. `memory_mb`: memory of a worker without a GPU.
+    The same holds if a library is not installed, or if the kit cannot decode with the
+    configuration. Raises `DataError` too if `memory_mb` (of a worker without a GPU) is too small.
     """
     if not settings.model:
         raise DataError("no language model: name its folder with --model")

@@ -28,8 +28,11 @@ _INVALID = ("dataset_sources", "competition_sources", "kernel_sources", "model_s
 
 @dataclass(frozen=True)
 class Built:
-    """A notebook of `arcsub notebook`: the commit and profile it was built from, the hash of the
-    lock of its wheels (or none), the sources it looks for, and what its cells hold."""
+    """A notebook of `arcsub notebook`.
+
+    commit, profile: the notebook was built from these. lock: the hash of the lock of the wheels,
+    or empty. sources: the notebook looks for these. cells: their texts.
+    """
 
     path: Path
     commit: str

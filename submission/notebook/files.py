@@ -21,11 +21,11 @@ Files = list[tuple[str, Path]]
 
 
 def run_files(profile: str, engines: Collection[str]) -> Files:
-    """Name in the kit and place on this machine of each file that a run with these engines may
-    use, in the order of the names.
+    """The files that a run with these engines may use: names in the kit, and places here.
 
-    Modules are followed through their imports and through texts that name a module, as
-    `importlib` and `python -m` take it. A profile of one's own comes along with the kit's.
+    The files are in the order of the names. Modules are followed through their imports and through
+    texts that name a module, as `importlib` and `python -m` take it. A user's profile comes along
+    with the kit's.
     """
     every = dict(package_files())
     names = {_module(name): name for name in every if name.endswith(".py")}

@@ -1,9 +1,9 @@
 """`arcsub wheels verify`: the wheels install and import on Kaggle's Python without a network.
 
-What the image has is stood in for by the same versions from the package index, which are kept
-beside the profiles and never shipped. torch and what comes with it are gigabytes: only their
-names and versions are there, so a package that needs them is proven to be complete and to fit
-its neighbours, but is not imported.
+The same versions from the package index stand in for the image's packages. They are kept beside
+the profiles and never shipped. torch and its companions are gigabytes: only their names and
+versions are there. A package that needs them is proven to be complete and to fit its neighbours,
+but is not imported.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ def verify(
     python: Path | None = None,
     root: Path = FOLDER,
 ) -> dict[str, dict[str, str]]:
-    """Install a profile's wheels as the notebook does, in a fresh environment and without a
-    network, and import them; what was imported, and what only fits (name and version).
+    """Install a profile's wheels as the notebook does, and import them.
 
-    Raises `DataError` for wheels that are missing or damaged and where no Python or no network
-    namespace is to be had, `RunError` for wheels that do not work.
+    The environment is fresh and has no network. Returns the packages that were imported, and the
+    packages that only fit, with their versions. Raises `DataError` for missing or damaged wheels,
+    or without a Python or a network namespace. Raises `RunError` for wheels that do not work.
     """
     folder = profile_folder(profile, root)
     manifest = read_manifest(folder)

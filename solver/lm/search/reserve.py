@@ -1,6 +1,6 @@
 """Time that a search leaves for measuring the grids that it finds, and no more than that.
 
-A `Reserve` knows the seconds, a `Timed` model tells it how long reading takes, and an `Ahead`
+A `Reserve` knows the seconds. A `Timed` model tells the reserve how long reading takes. An `Ahead`
 clock makes the search stop so many seconds earlier.
 """
 

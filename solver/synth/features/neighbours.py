@@ -45,8 +45,8 @@ def boxes(g, back, labels, p, n, table):
     """Fill the `_BOX` rows of a table for a grid (H, W) and its components of kind `c8`.
 
     Most features describe the smallest box of a foreground component around the cell. The others
-    are the number of foreground components, the colours of extreme components, and the last other
-    colour inside the box of the cell's own component.
+    are the number of foreground components, and the colours of extreme components. The last is
+    another colour inside the box of the cell's own component.
     """
     h, w = g.shape
     largest, smallest, count, odd = 0, 0, 0, 0

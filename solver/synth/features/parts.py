@@ -1,8 +1,8 @@
 """Cell features of the parts between separator lines.
 
-The features describe the place of a cell in its part, the contents of the part, and the colours
-in the same place of the other parts. All rows are constant in a grid without equal parts between
-full lines.
+The features describe the place of a cell in its part, and the contents of the part. They also
+describe the colours in the same place of the other parts. All rows are constant in a grid without
+equal parts between full lines.
 """
 
 from __future__ import annotations

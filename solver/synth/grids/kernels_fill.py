@@ -463,8 +463,8 @@ def mirrored_best(a, y, x, arg, out):
     """Replace the unknown cells, of colour arg, by symmetry.
 
     The three kinds of mirror lines (left-right, up-down, transposed) are tried in turn.
-    A line fits if every known cell with a known mirror image equals the mirror image, and if more
-    than half of all cells are such cells. Of each kind, the line with most such cells is used.
+    A line fits if every known cell with a known mirror image equals the mirror image. More than
+    half of all cells must be such cells. Of each kind, the line with most such cells is used.
     Fails if no cell or more than half of the cells are unknown.
     """
     h, w = a.shape

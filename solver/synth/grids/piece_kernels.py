@@ -1,8 +1,8 @@
 """Compiled kernels for pieces: states as bit sets over output cells, made and chosen among.
 
-For each of the N output cells (see `judge`), a piece says if a state is right in this cell, and
-if the state is nonzero there. `collect` makes up to two pieces from a state: the state as it is,
-and the state under a colour map to the outputs' colours, if such a map exists.
+A piece is about the N output cells (see `judge`): the cells in which a state is right, and the
+cells in which the state is nonzero. `collect` makes up to two pieces from a state: the state as
+it is, and the state under a colour map to the outputs' colours, if such a map exists.
 
 A layer covers cells by its mode: its nonzero cells, all its cells, or its ground. Layers above a
 piece can cover the cells that the piece leaves empty or gets wrong.
