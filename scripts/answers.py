@@ -1,10 +1,10 @@
-"""Solve a few simple training tasks as a user does, and fail unless each engine is right on some.
+"""Solve simple training tasks like a user; fail unless each engine is right on enough of them.
 
     python scripts/answers.py [--budget 150s]
 
-Runs on this processor as it is; where it multiplies bfloat16, once more with oneDNN and ATen kept
-from all that is newer than AVX2. Prints a line for each run and engine; ends with 1 if an engine
-answered too few tasks rightly.
+One run uses this processor as it is. If the processor multiplies bfloat16, a second run keeps
+oneDNN and ATen from all instructions newer than AVX2. The script prints a line for each run and
+engine. The exit code is 1 if an engine was right on fewer than three tasks.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from solver.machine import cpu_flags, multiplies_bfloat16
 SOURCE = "arc-agi-1:training"
 TASKS = ("67a3c6ac", "74dd1130", "3c9b0459", "c8f0f002", "a416b8f3", "68b16354")
 ENGINES = ("synth", "model")
-MIN_RIGHT = 3  # tasks, of six: what each engine must get right on any machine
+MIN_RIGHT = 3  # tasks of six that each engine must get right on any machine
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 
 
 def main() -> int:
-    """Run on each kind of processor that there is here; 1 if an engine failed on one."""
+    """Run on each kind of processor that this machine offers; 1 if an engine failed on a kind."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--budget", default="150s")
     budget = parser.parse_args().budget
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def solved(budget: str, switches: dict[str, str]) -> dict[str, int]:
-    """The number of tasks that each engine has a right candidate for, after one run of both."""
+    """The number of tasks that each engine has right, in one run of both engines."""
     solutions = read_source(SOURCE).solutions
     assert solutions
     with tempfile.TemporaryDirectory() as folder:

@@ -3,7 +3,7 @@
     python scripts/architecture.py
     python scripts/architecture.py --check
 
-Nothing else of the page is touched.
+The rest of the page stays as it is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TREES = ("solver", "submission")
 
 
 def main() -> int:
-    """Replace the text between the marks; with `--check` only say whether that would change it."""
+    """Replace the text between the marks; with `--check`, only return 1 for another text."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="1 if the page is not up to date")
     page = PAGE.read_text("utf-8")
@@ -34,7 +34,7 @@ def main() -> int:
 
 
 def rooms() -> str:
-    """A heading for each folder that holds modules, and a row for each module."""
+    """A heading for each folder with modules, and a row for each module."""
     folders = {path.parent for tree in TREES for path in (ROOT / tree).rglob("*.py")}
     return "".join("\n".join(_room(folder)) + "\n" for folder in sorted(folders))
 

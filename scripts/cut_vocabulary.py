@@ -1,9 +1,10 @@
-"""Cut a checkpoint's embeddings and head to the tokens that spell ARC tasks, once, at home.
+"""Cut a checkpoint's embeddings and head to the tokens that spell ARC tasks.
 
     python scripts/cut_vocabulary.py CHECKPOINT OUT --style chat
 
-What is left is smaller to upload (0.8 GB of a Qwen3-4B are rows that no task needs) and computes
-the same: `vocabulary.json` beside it says which token each row was.
+The script runs once, before the upload. The cut checkpoint computes the same and is smaller to
+upload: 0.8 GB of a Qwen3-4B are rows that no task needs. `vocabulary.json` in the output names the
+former token of each row.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from solver.lm.vocabulary import STYLES, TOKENIZER, TOKENIZER_CONFIG, VOCABULARY
 
 
 def main() -> int:
-    """Read, cut, write. Returns the exit code."""
+    """Cut the checkpoint. Returns the exit code: 0, or 2 for a checkpoint that cannot be cut."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("out", type=Path)
@@ -40,12 +41,12 @@ def main() -> int:
 
 
 def cut(checkpoint: Path, out: Path, style: str) -> None:
-    """Write the cut checkpoint to `out`. Raises `DataError` for one that cannot be cut."""
+    """Write the cut checkpoint to `out`. Raises `DataError` for a checkpoint that cannot be cut."""
     if (checkpoint / VOCABULARY_FILE).exists():
         raise DataError(f"{checkpoint}: cut already")
     check_config(checkpoint, MIN_LENGTH_TOKENS)
     for _ in tensors_of(checkpoint):
-        pass  # every file is there, and whole
+        pass  # a check that every file is there and whole
     vocabulary = read_vocabulary(checkpoint, style)
     lm, _ = from_folder(checkpoint, dtype=torch.bfloat16)
     cut_vocabulary(lm, vocabulary.kept)

@@ -2,8 +2,8 @@
 
     python scripts/figures.py 1cf80156 ... --seconds 10 --out docs/figures
 
-Searches each named ARC-AGI-1 training task and draws its first demonstration, the program's
-intermediate grids on the test input, and the answer.
+The script searches a program for each named ARC-AGI-1 training task. A figure shows the first
+demonstration, the program's intermediate grids on the first test input, and the answer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from solver.synth.program import parse
 
 
 def main() -> None:
-    """Write one SVG a task."""
+    """Write one SVG for each task."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tasks", nargs="+", help="ids of ARC-AGI-1 training tasks")
     parser.add_argument("--seconds", type=float, default=10)
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def draw(task: Task, candidate: Candidate) -> str:
-    """A demonstration, then each step of the candidate's program on its test input."""
+    """The SVG: a demonstration, then each step of the candidate's program on its test input."""
     assert candidate.program is not None
     demo = task.train[0]
     steps = trace(parse(candidate.program), task.tests[candidate.test])

@@ -2,8 +2,8 @@
 
     arcsub solve arc-agi-1:training --tasks "$(python scripts/heldout.py)" --budget 20m
 
-scores a run on them: what the model was never taught, and no evaluation task. `--seed` is that of
-the training.
+This command scores a run on these tasks. The model never learned these tasks, and none of them is
+an evaluation task. `--seed` is the seed of the training.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from solver.lm.training.corpus import read_corpus
 
 
 def main() -> None:
-    """One line of ids, as `--tasks` takes them."""
+    """Print one line of ids, as `--tasks` takes them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     held_out = read_corpus(None, parser.parse_args().seed).held_out

@@ -2,7 +2,7 @@
 
     python scripts/made_up.py --out made_up.zip --data re_arc.zip [--tasks 5000] [--seed 0]
 
-The archive is for `arcsub train --made-up`; its `programs.json` tells what each task does. Tasks
+The archive is for `arcsub train --made-up`; its `programs.json` contains each task's program. Tasks
 that training holds out, and evaluation tasks, lend no grids. The same seed makes the same tasks.
 """
 
@@ -21,7 +21,7 @@ from submission.training.made_up import MadeUp, tasks_of, write
 
 
 def main() -> None:
-    """Share the numbers out over the cores; write the archive."""
+    """Share the numbers of the tasks out over the cores; write the archive."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True, help="RE-ARC: its archive or folder")

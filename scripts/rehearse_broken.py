@@ -3,10 +3,10 @@
     PYTHONPATH=. python scripts/rehearse_broken.py
     PYTHONPATH=. python scripts/rehearse_broken.py --cases selector,torn-wheel --budget 2m
 
-The developer's side refuses such settings. So each profile is written into a notebook that is
-built already, as somebody would who edits a version on Kaggle. Every rehearsal must leave a valid
-submission with answers of the synthesizer, and use nine tenths of the budget: some of the tasks
-are noise, so work never runs out.
+The developer's side refuses broken profiles. Each broken profile is therefore written into a
+finished notebook, as by a user who edits a version on Kaggle. Every rehearsal must leave a valid
+submission with answers of the synthesizer, and use nine tenths of the budget. Some of the tasks are
+noise, so work never runs out.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ MIN_SHARE = 0.9  # of the budget
 
 
 def main() -> int:
-    """A line for each case; 1 if one of them cost the run."""
+    """Print a line for each case. Returns 1 if a case failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", default=",".join(CASES), help="some of them, by commas")
     parser.add_argument("--budget", default="60s", help="of each notebook")
@@ -97,12 +97,12 @@ def _fault(case: str, out: Path, budget: str) -> str:
 
 
 def _upside_down(grid: Grid) -> Any:
-    """The output that toy tasks have; that of noise is anybody's guess."""
+    """The right output of a toy task; for noise, an arbitrary output."""
     return grid[::-1].tolist()
 
 
 def _shortfall(out: Path, budget_s: float) -> str:
-    """The shortfall of a rehearsal that came to its end; empty if there is none."""
+    """The shortfall of a finished rehearsal in answers or used budget; empty if there is none."""
     found = replay(out / "kaggle" / "working" / JOURNAL_FILE).candidates
     if not any(candidate.engine == SYNTH for candidate in found):
         return "no answer of the synthesizer"
@@ -113,7 +113,7 @@ def _shortfall(out: Path, budget_s: float) -> str:
 
 
 def _broken(case: str, out: Path) -> tuple[Any, str | None, str | None]:
-    """A case's notebook, and the folders of the model and the wheels that are attached to it."""
+    """A case's notebook, and the attached folders of model and wheels; None for no folder."""
     if case == "torn-model":
         model = out / "model"
         torn_model(model)

@@ -1,13 +1,16 @@
-"""Rehearse what a push would run, on the packages of Kaggle's image, and demand answers of models.
+"""Rehearse notebooks on the packages of Kaggle's image, and demand answers of their models.
 
     PYTHONPATH=. python scripts/rehearse_image.py
     PYTHONPATH=. python scripts/rehearse_image.py --runs nvarc,nvarc-plain --budget 12m
 
 `cpu` is the default notebook with the kit's own model. `nvarc`, `poe` and `marc` get a small
-language model, made here, and the processor in place of GPUs: as their profile says, in four bits,
-and as `NAME-plain`, not quantized. All start from cold: on two cores five minutes pass before a run
-begins, and the kit's model takes part in runs of ten. Needs Python 3.12, what `arcsub rehearse`
-needs, the wheels (`arcsub wheels build`, `arcsub wheels build language`) and, for the image, 8 GB.
+language model, made here, and the processor in place of GPUs. These models are quantized to four
+bits, as in their profiles; the models of `NAME-plain` are not quantized. All runs start with
+uncompiled kernels, unless `--warm` is given. On two cores, five minutes then pass before a run
+begins, and the kit's model takes part in runs of ten.
+
+Needs Python 3.12, the needs of `arcsub rehearse`, and 8 GB for the image. Needs also the wheels of
+`arcsub wheels build` and `arcsub wheels build language`.
 """
 
 from __future__ import annotations
@@ -33,18 +36,21 @@ from tests.runs import write_challenges
 STYLES = {"nvarc": "chat", "poe": "io", "marc": "chat"}
 PLAIN = "-plain"
 RUNS = ("cpu", *(name + kind for name in STYLES for kind in ("", PLAIN)))
-LENGTH = 8192  # of the profiles' prompts
+LENGTH = 8192  # tokens of the profiles' prompts
 SOURCE = "datasets/someone/small"
 TASKS = 3
-REHEARSED = "rehearsed"  # in the folder of a run, beside what it is made from
-GIVEN_UP = re.compile(r": not as .*; now as .*")  # what a worker logs when it loads in another way
+REHEARSED = "rehearsed"  # folder of the rehearsal, in the folder of a run
+GIVEN_UP = re.compile(r": not as .*; now as .*")  # logged for a fallback
 
 
 @dataclass(frozen=True)
 class Answers:
-    """The answers of a run's model: numbers of tasks, of answered tasks, of right answers.
+    """The answers of a run's model.
 
-    faults: deviations of the model from its profile.
+    tasks: number of tasks.
+    answered: number of tasks with an answer of the model.
+    right: number of tasks with a right answer of the model.
+    faults: deviations from the profile when the model was loaded, and errors of jobs.
     """
 
     tasks: int
@@ -54,7 +60,11 @@ class Answers:
 
 
 def main() -> int:
-    """A line for each run; 1 if a model had no answer or was not loaded as its profile says."""
+    """Print a line for each run. Returns 1 if a run failed.
+
+    A run fails if its model has no answer, was not loaded as its profile says, or had a failed job.
+    A run also fails if its rehearsal does not name Python 3.12.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", default=",".join(RUNS), help="some of them, by commas")
     parser.add_argument("--budget", default="18m", help="of each notebook")
@@ -76,7 +86,7 @@ def main() -> int:
 
 
 def _rehearsed(run: str, out: Path, options: argparse.Namespace) -> str:
-    """Build a run's notebook and rehearse it; what the rehearsal said."""
+    """Build a run's notebook and rehearse it. Returns the output of the rehearsal."""
     out.mkdir(parents=True, exist_ok=True)
     tasks = tuple(map(copies, range(TASKS)))
     source = write_challenges(out / "challenges.json", tasks)
@@ -111,7 +121,7 @@ def _rehearsed(run: str, out: Path, options: argparse.Namespace) -> str:
 
 
 def _profile(name: str, run: str, out: Path) -> str:
-    """The profile, or a copy of it without quantization."""
+    """The profile's name, or the path of a copy of the profile without quantization."""
     if run == name:
         return name
     text = (ROOT / "solver" / "profiles" / f"{name}.toml").read_text("utf-8")
@@ -121,7 +131,7 @@ def _profile(name: str, run: str, out: Path) -> str:
 
 
 def _model(folder: Path, style: str) -> str:
-    """A small model that copies, made once."""
+    """The folder of a small model that copies grids; the model is made once."""
     if not (folder / "model.safetensors").exists():
         folder.mkdir(parents=True, exist_ok=True)
         make_model(folder, style, length=LENGTH)
@@ -129,7 +139,7 @@ def _model(folder: Path, style: str) -> str:
 
 
 def _answers(out: Path, engine: str) -> Answers:
-    """The facts about an engine in the journal and the log of a rehearsal."""
+    """The answers of an engine, from the journal and the log of a rehearsal."""
     working = out / REHEARSED / "kaggle" / "working"
     journal = replay(working / JOURNAL_FILE) if (working / JOURNAL_FILE).exists() else Replay()
     tasks = tuple(map(copies, range(TASKS)))

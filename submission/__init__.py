@@ -1,1 +1,1 @@
-"""Everything that runs on the developer's machine: the `arcsub` command and what it calls."""
+"""The developer's side: the `arcsub` command and the library behind this command."""

@@ -244,7 +244,10 @@ app.add_typer(cli_kaggle.app)
 
 @contextmanager
 def _growing_report(request: SolveRequest, wanted: bool) -> Iterator[SolveRequest]:
-    """Serve the run's report while it grows; the request with the folder that it grows in."""
+    """Serve the report of a run while the report grows, if `wanted`.
+
+    Yields the request with the run's folder; the request unchanged if no report is wanted.
+    """
     if not wanted:
         yield request
         return

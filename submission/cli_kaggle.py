@@ -1,4 +1,4 @@
-"""The commands of `arcsub` that prepare and talk to Kaggle: they parse; the library computes."""
+"""The commands of `arcsub` for wheels and for Kaggle: they parse; the library computes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SETTINGS = Path("kaggle.toml")
 
 
 class WheelsAction(StrEnum):
-    """The action on a profile's wheels."""
+    """An action on a profile's wheels."""
 
     build = "build"
     verify = "verify"
@@ -98,7 +98,7 @@ def logs(settings: SettingsFile = _SETTINGS, timeout: Timeout = "1h") -> None:
         from submission.kaggle import runs as kaggle_runs
         from submission.kaggle.settings import read_settings
 
-        out = sys.stdout  # the client's own messages go elsewhere while it is read
+        out = sys.stdout  # kept, since `sys.stdout` is redirected while the client runs
 
         def write(text: str) -> None:
             typer.echo(text, file=out, nl=not text.endswith("\n"))
@@ -149,7 +149,7 @@ def submit(
 def _ask(question: str) -> bool:
     try:
         return typer.confirm(question)
-    except typer.Abort:  # there is nobody to ask
+    except typer.Abort:  # nobody answers
         typer.echo()
         return False
 

@@ -15,7 +15,7 @@ from solver.grid import DataError
 from solver.runtime.command import exit_code
 from solver.runtime.run import RunError
 
-CLOSED_PIPE = 128 + signal.SIGPIPE  # what a shell reports of a program that a closed pipe ended
+CLOSED_PIPE = 128 + signal.SIGPIPE  # a shell's code for a program that a closed pipe ended
 
 
 _OUTPUT_FAILS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG)
@@ -27,7 +27,11 @@ def finish(action: Callable[[], None]) -> None:
 
 
 def end_quietly(run: Callable[[], None]) -> None:
-    """Run the program: a closed pipe ends it without a word, a full device in one line."""
+    """Run the program and end it without a traceback if output fails.
+
+    A closed pipe ends the program silently with `CLOSED_PIPE`. Another `OSError`, as of a full
+    device, ends the program with code 1 and one line on standard error.
+    """
     if sys.stdout is None:  # closed before the start
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     try:
@@ -45,7 +49,10 @@ def end_quietly(run: Callable[[], None]) -> None:
 
 
 def _in_one_line(action: Callable[[], None]) -> None:
-    """Run an action; what the system refuses it is said as any other fault is."""
+    """Run an action and flush its output. Raises `RunError` for an `OSError`, as one line.
+
+    A `BrokenPipeError` is passed on.
+    """
     try:
         action()
         sys.stdout.flush()
@@ -60,13 +67,13 @@ def _in_one_line(action: Callable[[], None]) -> None:
 
 
 def _discard_output() -> None:
-    """Let the interpreter's end find nowhere to complain of what could not be written."""
+    """Redirect standard output to nowhere, so that the flush at exit cannot fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
 def extra(name: str) -> Iterator[None]:
-    """Around imports that need an extra of the kit, which an installation may lack."""
+    """Surround imports that need an extra of the kit. Raises `DataError` if a module is missing."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -1,7 +1,7 @@
-"""The guard of a user's folders: the kit replaces and deletes only what it made itself.
+"""The guard of a user's files: the kit replaces and deletes only files that the kit made.
 
-A folder is the kit's if it is new or empty, or if it holds the mark that the kit left in it. A
-file may be replaced if it is of the kind that is to be written.
+A folder is the kit's if the folder is new or empty, or contains the mark that the kit leaves. A
+file may be replaced if the file is empty, or of the kind that is to be written.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from solver.data.jsonio import atomic_write
 from solver.grid import DataError
 from solver.runtime.run import SHARED
 
-RUN_FILES = ("submission.json", "run.log", SHARED)  # what a run writes beside its journal
-MARK = ".arcsub"  # in a folder that the kit made; it names what made it
+RUN_FILES = ("submission.json", "run.log", SHARED)  # written by a run beside its journal
+MARK = ".arcsub"  # file with the maker's name, in a folder that the kit made
 PAGE_MARK = '<meta name="generator" content="arcsub">'
-_HEAD_BYTES = 2000  # of a page, where its mark is
+_HEAD_BYTES = 2000  # bytes at the start of a page, which contain the mark
 
 
 def claim(folder: Path, maker: str, proof: str = MARK) -> None:
-    """Make a folder the kit's own, or find that it is: what `maker` writes there may be replaced.
+    """Make a folder the kit's, so that `maker` may replace files in the folder.
 
-    `proof` is a file that only this maker leaves, if that is not the mark. Raises `DataError` for
-    a folder with files that the maker did not make, and for one that cannot be written.
+    `proof` is a file that only this maker leaves, if the proof is not the mark. Raises `DataError`
+    for a folder with files that the maker did not make, and for a folder that cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,17 +47,20 @@ def claim(folder: Path, maker: str, proof: str = MARK) -> None:
 
 
 def check_new_run(folder: Path) -> None:
-    """Raise `DataError` if a new run in a folder would replace what no run of the kit left."""
+    """Raise `DataError` if a new run would replace files that no run of the kit left."""
     if os.path.lexists(folder / JOURNAL):
-        return  # the run itself says what to do about another one
+        return  # the run itself reports the earlier run
     for name in RUN_FILES:
         if os.path.lexists(folder / name):
             raise DataError(f"{folder / name}: not made by a run of the kit; choose another --run")
 
 
 def delete(folder: Path, name: str) -> None:
-    """Delete a folder inside one that the kit made, if it is there. Raises `DataError` if that is
-    not the kit's, or something cannot be deleted."""
+    """Delete `name`, if there, inside a folder that the kit made.
+
+    Deletes a link, but not the link's target. Raises `DataError` if the folder is not the kit's, or
+    if something cannot be deleted.
+    """
     if not (folder / MARK).is_file():
         raise DataError(f"{folder}: is not the kit's, so nothing is deleted there")
     try:
@@ -71,10 +74,11 @@ def delete(folder: Path, name: str) -> None:
 
 
 def check_output(path: Path, kind: str, is_ours: Callable[[Path], bool]) -> None:
-    """Find out before the work whether a file can be written, and replaced if it is there.
+    """Check before the work that a file can be written, and replaced if there already.
 
-    `kind` is what is to be written, such as "report"; `is_ours` says whether a file is one.
-    Raises `DataError` if not; folders on the way are made.
+    `kind` names the kind of file, such as "report"; `is_ours` is true for a file of this kind.
+    Missing folders above the file are made. Raises `DataError` if the file cannot be written or
+    replaced.
     """
     place = _real(path)
     try:
@@ -91,11 +95,14 @@ def check_output(path: Path, kind: str, is_ours: Callable[[Path], bool]) -> None
 
 
 def write_output(path: Path, text: str, check: Callable[[Path], None] | None = None) -> None:
-    """Write a file as a whole, through a link to where it leads. Raises `DataError` if it cannot
-    be written; then what was there still is."""
+    """Write a file as a whole; a link's target is written in place of the link.
+
+    `check` is called with the new file before the old file is replaced. Raises `DataError` if the
+    file cannot be written; then the old file remains.
+    """
     place = _real(path)
     try:
-        if _is_device(place):  # such as /dev/stdout: nothing that could be replaced
+        if _is_device(place):  # such as /dev/stdout, which cannot be replaced
             place.write_text(text, "utf-8")
         else:
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -105,13 +112,13 @@ def write_output(path: Path, text: str, check: Callable[[Path], None] | None = N
 
 
 def is_page(path: Path) -> bool:
-    """True if a file is a page that the kit made. Raises `OSError`."""
+    """True if a file is a page that the kit made."""
     with open(path, "rb") as file:
         return PAGE_MARK.encode() in file.read(_HEAD_BYTES)
 
 
 def reads(reader: Callable[[Path], object]) -> Callable[[Path], bool]:
-    """A function that is True for files that a reader of the kit accepts."""
+    """A test for files: true if `reader` takes the file, false if `reader` raises `DataError`."""
 
     def does(path: Path) -> bool:
         try:
@@ -124,12 +131,12 @@ def reads(reader: Callable[[Path], object]) -> Callable[[Path], bool]:
 
 
 def reason(error: OSError) -> str:
-    """Why something failed, in a few words."""
+    """The reason for an `OSError`, in a few words."""
     return error.strerror or (os.strerror(error.errno) if error.errno else str(error))
 
 
 def _make_deletable(folder: Path) -> None:
-    """Let folders be emptied that were copied from read-only ones."""
+    """Make folders writable, since copies of read-only folders cannot be emptied."""
     for place, _, _ in os.walk(folder):
         os.chmod(place, stat.S_IRWXU)
 
@@ -144,7 +151,7 @@ def _made_by(folder: Path, maker: str, proof: str) -> bool:
 
 
 def _real(path: Path) -> Path:
-    """A path without symbolic links. Raises `DataError` for a path that no system takes."""
+    """A path with all links followed. Raises `DataError` for a path that no system takes."""
     try:
         return Path(os.path.realpath(path))
     except (OSError, ValueError) as error:  # ValueError: a null byte

@@ -1,4 +1,4 @@
-"""Other programs run for us (uv, pip, a fresh Python), within a deadline and without a network."""
+"""Runs of other programs (uv, pip, a fresh Python), within a deadline and, if wanted, offline."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from solver.grid import DataError
 from solver.kit import ROOT
 from solver.runtime.run import RunError
 
-TAIL_LINES = 12  # of what a failed program printed
-# Settings of pip that put packages elsewhere than where they are asked for.
+TAIL_LINES = 12  # of a failed program's output, for the error message
+# Settings of pip that install packages in another place, or nowhere.
 _ELSEWHERE = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_DRY_RUN")
 
 
 class ToolError(RunError):
-    """A program that failed, or that the deadline ended."""
+    """A program that failed, that could not be started, or that the deadline ended."""
 
 
 def run_tool(
@@ -31,9 +31,11 @@ def run_tool(
     environment: Mapping[str, str] | None = None,
     before: Sequence[str] = (),
 ) -> str:
-    """Run a program and return its output. `before` are words before it, such as `no_network`.
+    """Run a program in `folder`. Returns the program's standard output.
 
-    Raises `ToolError` with the end of the output if the program fails, and at the deadline.
+    `before`: a command that starts the program, such as `no_network()`. `environment`: see
+    `tool_environment`. Raises `ToolError` if the program fails, with the end of its output. Raises
+    `ToolError` also if the program cannot be started, or runs past the deadline.
     """
     name = Path(str(command[0])).name
     try:
@@ -59,17 +61,19 @@ def run_tool(
 
 
 def tool_environment(given: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a program that is run for us: this one's if none is given.
+    """The environment of a program that the kit runs: from `given`, or else from this process.
 
-    No Python imports from the current folder, and pip installs where it is told to.
+    Python imports nothing from the current folder. Settings of pip for another place are left out.
     """
     kept = dict(os.environ if given is None else given)
     return {k: v for k, v in kept.items() if k not in _ELSEWHERE} | {"PYTHONSAFEPATH": "1"}
 
 
 def kit_python(module: str) -> tuple[list[str], dict[str, str]]:
-    """The command that runs a module of the kit, and its environment. Nothing is imported from
-    the current folder, whatever files are there."""
+    """The command that runs a module of the kit, and the command's environment.
+
+    Nothing is imported from the current folder, whatever files it contains.
+    """
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     path = [str(ROOT), *filter(os.path.isabs, given)]
     environment = tool_environment() | {"PYTHONPATH": os.pathsep.join(path)}
@@ -77,11 +81,11 @@ def kit_python(module: str) -> tuple[list[str], dict[str, str]]:
 
 
 def no_network() -> list[str]:
-    """Words before a command that let the command run without a network.
+    """The words before a command that let the command run without a network.
 
-    Raises `DataError` if this user may not make such a namespace.
+    Raises `DataError` if this user may not make a network namespace.
     """
-    # A new namespace has no network device but a loopback that is down.
+    # The only network device of a new namespace is a loopback that is down.
     return namespace(
         ["--net"],
         "no network namespace can be made here (unshare --net): "
@@ -90,10 +94,10 @@ def no_network() -> list[str]:
 
 
 def namespace(kinds: Sequence[str], refusal: str) -> list[str]:
-    """Words before a command that give the command private namespaces of these kinds.
+    """The words before a command that give the command new namespaces of these kinds.
 
-    The namespaces are made as root or by a user namespace. Raises `DataError` with the refusal if
-    this user may make neither.
+    The namespaces are made directly, as root, or else through a user namespace. Raises `DataError`
+    with the text `refusal` if this user may do neither.
     """
     for users in ([], ["--user", "--map-root-user"]):
         prefix = ["unshare", *users, *kinds]
@@ -104,7 +108,7 @@ def namespace(kinds: Sequence[str], refusal: str) -> list[str]:
 
 
 def find_python(version: str) -> Path:
-    """An interpreter of this version, such as 3.12: the running one, or one found on the machine.
+    """An interpreter of a version such as 3.12: the running interpreter, or another on the machine.
 
     Raises `DataError` if there is none.
     """

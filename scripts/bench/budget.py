@@ -1,10 +1,11 @@
-"""The lateness of runs, and the part of their budget that they use.
+"""Measure how late runs end, and how much of their budget they use.
 
     python scripts/bench/budget.py [--budgets 2,5,20,60,300] [--tasks 20] [--workers 2]
 
-Runs an engine that uses whatever it gets, one that looks at no clock and a mixture of both, each
-in processes of its own, and prints how late each run ended, the share of its workers' time that
-was work, and how long a process that does nothing took to start and end meanwhile.
+Each run uses one of three engines, in separate processes. `slow` uses all its time, and `hung`
+looks at no clock. `mixed` is like `slow`, like `hung`, or done at once, by task. The script prints
+for each run its lateness, and the share of its workers' time that was work. Meanwhile processes
+that do nothing start and end; the script prints the longest time that such a process took.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ ENGINES = ("slow", "hung", "mixed")
 
 
 def main() -> None:
-    """Run each engine with each budget, and print a line for each."""
+    """Run each engine with each budget, and print a line for each run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--budgets", default="2,5,20,60,300")
     parser.add_argument("--tasks", type=int, default=20)
@@ -37,7 +38,7 @@ def main() -> None:
 
 
 def one(challenges: Path, run: Path, engine: str, budget_s: int, workers: int) -> str:
-    """A run, as a line of figures."""
+    """Run an engine with a budget. Returns a line of figures."""
     words = command(challenges, run, engine, f"{budget_s}s", "--workers", str(workers))
     with control() as measured:
         begun = time.monotonic()

@@ -1,14 +1,15 @@
-"""Decoding speed on one core, against `generate` of transformers.
+"""Measure decoding speed on one core, against `generate` of transformers.
 
     python scripts/bench/decode.py [--model models/pair] [--dtype float32] [--learn 10]
 
-A model that has learned a task for some CPU seconds, as in a run, writes the output of its test
-input in the eight views, greedily and under the same grammar, on one thread; then the next task.
-`generate` gets what the pair format needs (positions, task vectors) from a subclass, as an
-application would write it, and keeps its own cache, loop and attention (sdpa). Runs alternate;
-the tokens for each CPU second are printed, and their ratio. The tokens must be identical. The
-tasks are drawn from the ARC-AGI-1 training set, among those whose test input is a square of 8 to
-20 cells a side: all views are then of one length, which `generate` needs.
+The model learns a task for some CPU seconds, as in a run. Then the model writes the output of the
+test input in the eight views, greedily and under the grammar, on one thread. The next task follows.
+`generate` gets the needs of the pair format (positions, task vectors) from a subclass, as in an
+application. `generate` keeps its own cache, loop and attention (sdpa). The two ways alternate. The
+script prints tokens for each CPU second of both, and their ratio. The tokens must be identical.
+
+The tasks are drawn from the ARC-AGI-1 training set. The first test input of each task is a
+square of 8 to 20 cells a side. All views then have one length, which `generate` needs.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from solver.views import View
 
 
 def main() -> int:
-    """Time both, print the comparison; 1 if the tokens differ."""
+    """Time both ways and print the comparison. Returns 1 if the tokens differ."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default=BUNDLE)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
@@ -63,7 +64,7 @@ def main() -> int:
 
 
 def square_tasks(count: int) -> list[Task]:
-    """Drawn by a fixed seed."""
+    """Tasks whose first test input is a square of 8 to 20 cells a side, drawn by a fixed seed."""
     tasks = [
         task
         for task in read_source("arc-agi-1:training").tasks
@@ -74,7 +75,7 @@ def square_tasks(count: int) -> list[Task]:
 
 
 def compare(model: TaskModel, task: Task, repeats: int) -> tuple[int, list[float], bool]:
-    """Tokens written, the least CPU seconds of each way, and whether the tokens are identical."""
+    """Tokens written, the least CPU seconds of each way, and True if the tokens are identical."""
     ours = PairModel(model, {task.id: 0})
     prompts = [ours.prompt(task, 0, View(d8)) for d8 in range(8)]
     plain = PlainModel.of(model, prompts)
@@ -91,13 +92,13 @@ def compare(model: TaskModel, task: Task, repeats: int) -> tuple[int, list[float
 
 
 def with_cache(model: TaskModel, prompts: list[Prompt], side: int) -> list[Tokens]:
-    """Our loop."""
+    """The tokens that the kit's own loop writes."""
     done = greedy(PairModel(model, {}), prompts, Deadline.after(3600.0), side)
     return [decoded.tokens for decoded in done]
 
 
 def with_generate(lm: Any, prompts: list[Prompt], side: int) -> list[Tokens]:
-    """The loop of transformers. The prompts are of one length."""
+    """The tokens that the loop of transformers writes. The prompts have one length."""
     ids = torch.from_numpy(np.stack([prompt.sequence.tokens for prompt in prompts]))
     with torch.no_grad():
         out = lm.generate(
@@ -113,7 +114,7 @@ def with_generate(lm: Any, prompts: list[Prompt], side: int) -> list[Tokens]:
 
 
 class Grammar(LogitsProcessor):
-    """The symbols that our loop allows."""
+    """The kit's grammar for the loop of transformers: other symbols get no probability."""
 
     def __init__(self, prompt: int, side: int) -> None:
         self._prompt, self._side = prompt, side
@@ -133,7 +134,7 @@ class Grammar(LogitsProcessor):
 
 
 class PlainModel(Qwen3_5ForCausalLM):  # type: ignore[no-untyped-call]
-    """The model's own class, told before each step where tokens stand and what the task is."""
+    """The model's own class, which gets positions and task vectors before each step."""
 
     pairs: Any
     tasks: Any
@@ -162,7 +163,7 @@ class PlainModel(Qwen3_5ForCausalLM):  # type: ignore[no-untyped-call]
         is_first_iteration: Any = None,
         **_: Any,
     ) -> Any:
-        """The arguments of the pair format, in place of the class's own."""
+        """The inputs of the pair format, in place of the inputs that the class would prepare."""
         tasks = self.tasks
         read = past_key_values.get_seq_length()
         if read:

@@ -1,11 +1,12 @@
-"""The trust that a model's guess deserves, by a recorded run with known solutions.
+"""Measure the trust that a model's guess deserves, by recorded runs with known solutions.
 
     arcsub solve arc-agi-1:training --tasks "$(python scripts/heldout.py)" --budget 20m \
         --engines joint,model --run runs/held-out
     python scripts/bench/guesses.py runs/held-out [RUN ...]
 
-Prints how often a test input's best guess is right, by the chance that `solver.answers.confidence`
-gives it (with what the model has not learned, and without), and what each costs in nats. To be run
+The script prints how often a test input's best guess is right, by the chance of the guess.
+`solver.answers.confidence` gives this chance, once by the model's loss after learning, and once
+without this loss. For both, the script prints the mean cost of a guess in nats. The runs should be
 on training tasks that the model never saw.
 """
 
@@ -24,7 +25,7 @@ from solver.grid import Candidate, same
 from submission.runs.history import History, read_history
 
 EDGES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.01)
-MIN_CHANCE = 0.005  # no chance is taken for lower, nor for as much higher than 1 - it
+MIN_CHANCE = 0.005  # chances are clipped to this distance from 0 and from 1
 
 
 def main() -> None:
@@ -37,7 +38,10 @@ def main() -> None:
 
 
 def best_guesses(run: History, *, learned: bool) -> Iterator[tuple[float, bool]]:
-    """(chance, whether it is right) of the best guess for each test input that has one."""
+    """The best guess for each test input that has a guess: its chance, and True if it is right.
+
+    Without `learned`, the chance ignores the model's loss after learning.
+    """
     for found, outputs in zip(run.pool(), run.truth(), strict=True):
         for test, output in enumerate(outputs):
             own = [c for c in found if c.test == test and c.program is None and c.votes]

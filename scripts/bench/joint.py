@@ -1,12 +1,17 @@
-"""The gain of joint test-time training, on training tasks that the model never saw.
+"""Measure joint test-time training of a model, on training tasks that the model never saw.
 
     python scripts/bench/joint.py MODEL [--tokens 1400000] [--matrix-lr 0.002] [--vector-lr 0.003]
 
-Learns the demonstrations of the 40 held-out tasks together, as a run does, for so many tokens
-(480 s of one core see 1.4 million), then measures their test outputs under all eight turns: loss
-in nats a token, the part of outputs that greedy decoding gets exactly, and the part of tests with
-one turn, or with half of the turns, exact. A GPU is used if there is one; MODEL must not be
-quantized then, unless bitsandbytes is there.
+The model learns the demonstrations of the 40 held-out tasks together, as in a run, for a number of
+tokens (480 s of one core see 1.4 million). Then the test outputs are measured under all eight
+turns. A GPU is used if there is one; MODEL must then not be quantized, unless bitsandbytes is
+installed.
+
+The script prints:
+
+- the loss in nats a token, as mean and median over test outputs;
+- the part of turned outputs that greedy decoding gets exactly;
+- the part of test outputs that are exact in one turn, and in half of the turns.
 """
 
 from __future__ import annotations
@@ -32,7 +37,7 @@ from solver.views import View
 
 
 def main() -> None:
-    """Learn, measure, print one line."""
+    """Learn, measure, and print one line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("model", type=Path)
     parser.add_argument("--tokens", type=int, default=1_400_000)
@@ -55,7 +60,7 @@ def main() -> None:
 def learn(
     model: Path, held_out: tuple[HeldOut, ...], recipe: Recipe, tokens: int, seed: int
 ) -> Trainer:
-    """The model after joint training on the demonstrations."""
+    """The trainer and its model after joint training on the demonstrations."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     lm = dequantized(load(model, fast_dtype(device)))
     joint = TaskModel(lm, len(held_out)).to(device, lm.dtype)
@@ -68,13 +73,13 @@ def learn(
 
 
 def mean_tokens(lessons: list[Lesson], seed: int) -> int:
-    """Tokens of a batch, padding left out."""
+    """Mean tokens of a batch, without padding."""
     batches = Stream(lessons, MIXTURE, seed).batches(0)
     return sum(batch.real for batch in batches) // len(batches)
 
 
 def outputs(trainer: Trainer, held_out: tuple[HeldOut, ...]) -> list[tuple[float, float]]:
-    """Mean loss, and part of the turns that are exact, of every test output."""
+    """Mean loss, and the part of turns that are exact, for each test output."""
     found = []
     for number, held in enumerate(held_out):
         for grid, output in zip(held.task.tests, held.outputs, strict=True):

@@ -1,10 +1,13 @@
-"""The cost of supervision: CPU and memory of the parent, time to the first valid submission.
+"""Measure supervision: CPU and memory of the parent, time to the first valid submission.
 
     python scripts/bench/overhead.py [--seconds 30]
 
-Prints the parent's share of one core and its peak memory over a run of 400 tasks whose engine
-never finishes, the seconds from process start to a valid submission on disk for 400 tasks, and
-load-and-template times and memory for 1,000 to 10,000 tasks.
+The script prints:
+
+- seconds from the start of the process to a valid submission of 400 tasks on disk;
+- the parent's share of one core and its peak memory, over a run of 400 tasks whose engine never
+  finishes;
+- seconds and peak memory for loading and templating 1,000, 3,000 and 10,000 tasks.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def busy(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]:
-    """An engine that computes until its deadline and finds three candidates a second."""
+    """An engine that computes until its deadline, with a candidate each 0.3 seconds."""
     for _ in range(10**9):
         step = deadline.slice(0.3)
         while not step.passed():
@@ -42,7 +45,7 @@ def busy(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate
 
 
 def main() -> None:
-    """Run every measurement and print it."""
+    """Print every measurement."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=30)
     seconds = parser.parse_args().seconds
@@ -67,7 +70,7 @@ def first_submission(folder: Path) -> str:
 
 
 def parent_share(folder: Path, seconds: int) -> str:
-    """CPU and memory of the parent alone (workers are its waited-for children)."""
+    """CPU and memory of the parent without its workers, which are child processes."""
     code = (
         "import resource, sys; from solver.__main__ import main; main();"
         "u = resource.getrusage(resource.RUSAGE_SELF);"
@@ -85,7 +88,7 @@ def parent_share(folder: Path, seconds: int) -> str:
 
 
 def large_set(folder: Path, count: int) -> str:
-    """Load and template `count` tasks in a fresh process."""
+    """Load and template `count` tasks in a fresh process. Returns a line of figures."""
     path = folder / f"{count}.json"
     path.write_text(json.dumps(dict(_many(count))))
     code = (
@@ -100,7 +103,7 @@ def large_set(folder: Path, count: int) -> str:
 
 
 def load_and_template(path: str) -> None:
-    """Print seconds and peak memory of reading a file and answering every task."""
+    """Print seconds and peak memory of reading a file and templating every task's answer."""
     begun = time.monotonic()
     tasks = read_source(path).tasks
     answers = [template(task) for task in tasks]
@@ -110,7 +113,7 @@ def load_and_template(path: str) -> None:
 
 
 def _many(count: int) -> Iterator[tuple[str, object]]:
-    """The public training tasks over and over, under new ids."""
+    """`count` tasks: the public training tasks over and over, with new ids."""
     tasks = read_source("arc-agi-1:training").tasks
     for i in range(count):
         task = tasks[i % len(tasks)]

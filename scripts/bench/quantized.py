@@ -1,12 +1,13 @@
-"""Exact outputs after test-time training: a quantized model against the one it was made from.
+"""Compare exact outputs after test-time training of two models: quantized, and not quantized.
 
     python scripts/bench/quantized.py checkpoints/first/model models/pair --data re_arc.zip
 
-Each learns the demonstrations of the training tasks that the bundled model's training held out
-(those of short pairs), together and with all weights, as a run does, from the same batches and for
-as many tokens. Then it is asked for their test outputs and for generated pairs of the same tasks
-that it has not seen, under some turns, teacher-forced: an output counts if every token comes first.
-Prints both parts and the difference with its interval over tasks.
+Both models learn from the same batches, for the same number of tokens. The batches contain the
+demonstrations of training tasks that the bundled model's training held out, if their pairs are
+short. All tasks are learned together with all weights, as in a run. Then each model is asked,
+teacher-forced, for test outputs under some turns. The questions include generated pairs of the same
+tasks, which the model has not seen. An output counts if every token has the highest probability.
+The script prints both parts, and their difference with its interval over tasks.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from submission.runs.stats import difference
 
 
 def main() -> None:
-    """Train and ask both; print the comparison."""
+    """Train and ask both models; print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs=2, type=Path)
     parser.add_argument("--data", type=Path, required=True)
@@ -60,7 +61,7 @@ def main() -> None:
 
 
 def questions(held_out: Sequence[HeldOut], options: argparse.Namespace) -> list[Drawn]:
-    """Sequences of pairs that no demonstration holds, and the number of their task."""
+    """Sequences of pairs that are not demonstrations, each with the number of its task."""
     generated = dict(read_generated(options.data))
     drawn = []
     for number, held in enumerate(held_out):
@@ -74,7 +75,7 @@ def questions(held_out: Sequence[HeldOut], options: argparse.Namespace) -> list[
 
 
 def learned(folder: Path, held_out: Sequence[HeldOut], tokens: int, seed: int) -> TaskModel:
-    """The model of a folder after so many tokens of the tasks' demonstrations."""
+    """The model of a folder, after `tokens` tokens of the tasks' demonstrations."""
     lm = dequantized(load(folder, torch.bfloat16))
     model: TaskModel = TaskModel(lm, len(held_out)).to(lm.dtype)
     trainer = Trainer(model, RECIPE)
@@ -88,7 +89,7 @@ def learned(folder: Path, held_out: Sequence[HeldOut], tokens: int, seed: int) -
 
 
 def exact(model: TaskModel, asked: Sequence[Drawn]) -> list[float]:
-    """The part of each task's outputs whose every token comes first."""
+    """The part of each task's outputs in which every token has the highest probability."""
     by_task = [[one for one in asked if one[0] == task] for task in sorted({t for t, _ in asked})]
     batches = [map(batch_of, cut(some, 4 * MIXTURE.tokens)) for some in by_task]
     return [measure(model, some)[1] for some in batches]

@@ -1,10 +1,11 @@
-"""The model's engine: the lateness of its slices, and its memory.
+"""Measure how exactly the model's engine keeps its slices, and the memory that the engine takes.
 
     python scripts/bench/slices.py [--seconds 5,20,120] [--tasks 2] [--seed 0]
 
-Gives tasks of the ARC-AGI-1 training set slices by the CPU clock and prints, for each, by how
-much of its slice it ended early or late, and whether it was done: its views agreed, or it had
-searched as far as it ever does. Only then may it give more than a little of its slice back.
+Tasks of the ARC-AGI-1 training set get slices by the CPU clock. For each job, the script prints the
+part of the slice by which the job ended early or late, and whether the job was done. A job is done
+if its views agreed, or if its search went as far as searches ever go. Only a job that is done may
+give back more than a little of its slice.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ STRATEGY = PairSettings().strategy
 
 
 def main() -> None:
-    """Run the engine on each slice and print how it ended."""
+    """Run the engine on each slice, and print how each job ended."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", default="5,20,120")
     parser.add_argument("--tasks", type=int, default=2)
@@ -48,7 +49,7 @@ def main() -> None:
 
 
 def one(task: Task, seconds: float, context: Context) -> str:
-    """A line about one job."""
+    """Run one job. Returns a line about the job's end."""
     strategy, cut_short = STRATEGIES[STRATEGY], []
 
     def search(

@@ -3,9 +3,10 @@
     python scripts/bench/synth.py --source arc-agi-1:training --tasks 100 --seconds 10
     python scripts/bench/synth.py --engines grids,cells,all --seconds 2 --out runs/synth.json
 
-One anytime run of each sub-engine (and of `all`, the ladder over every sub-engine) gives
-every point of the curve, because each solution is kept with the second it appeared at.
-Seconds are CPU seconds of this process for each test input; two attempts a test input.
+Each sub-engine runs once over the tasks, and so does `all`, the ladder of every sub-engine. One
+anytime run gives every point of the curve, since each solution is stored with the second of its
+find. Seconds are CPU seconds of this process for each test input. Each test input gets two
+attempts.
 """
 
 from __future__ import annotations
@@ -31,12 +32,17 @@ from solver.synth.grids.space import CALLS, STATES
 
 CUTS = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 ALL = "all"
-STATE_TASKS, STATE_S = 40, 0.5  # what states a second are measured on
+STATE_TASKS, STATE_S = 40, 0.5  # tasks, and seconds for each task, to measure states a second
 
 
 @dataclass(frozen=True)
 class Run:
-    """The finds of one engine for one task; `seconds` is its whole CPU time."""
+    """The run of one engine on one task.
+
+    found: everything that the engine found.
+    seconds: CPU seconds that the engine used.
+    overshoot: CPU seconds that the engine used after its deadline.
+    """
 
     task: Task
     found: tuple[Found, ...]
@@ -83,7 +89,7 @@ def measure(name: str, tasks: Sequence[Task], seconds: float, solutions: Solutio
 
 
 def solve(name: str, task: Task, seconds: float) -> Run:
-    """Everything one engine finds for a task within `seconds` for each test input."""
+    """Run one engine on a task, for `seconds` CPU seconds for each test input."""
     clock = CpuClock()
     start = clock.now()
     deadline = Deadline.after(seconds * len(task.tests), clock)
@@ -93,7 +99,7 @@ def solve(name: str, task: Task, seconds: float) -> Run:
 
 
 def prepare() -> str:
-    """Load or compile the kernels, so that no task pays for it; a line saying what it took."""
+    """Load or compile the kernels before any task. Returns a line with the seconds."""
     clock = CpuClock()
     start = clock.now()
     engine.prepare()
@@ -101,7 +107,13 @@ def prepare() -> str:
 
 
 def marks_of(run: Run, solutions: Solutions, cut: float) -> list[int]:
-    """Marks of test inputs: 1 or 3 if the first or second attempt is right, 2 wrong, 0 none."""
+    """A mark for each test input, from programs found until `cut` seconds for each test input.
+
+    1: the first attempt is right.
+    3: the second attempt is right.
+    2: no attempt is right.
+    0: no attempt.
+    """
     found = [one for one in run.found if one.seconds <= cut * len(run.task.tests)]
     marks = []
     for test, want in enumerate(solutions[run.task.id]):
@@ -113,7 +125,7 @@ def marks_of(run: Run, solutions: Solutions, cut: float) -> list[int]:
 
 
 def score(runs: Sequence[Run], solutions: Solutions, cut: float) -> tuple[float, float]:
-    """Mean over tasks of the fraction of test inputs solved: two attempts, one attempt."""
+    """Mean over tasks of the part of test inputs solved: with two attempts, with one."""
     two = one = 0.0
     for run in runs:
         marks = marks_of(run, solutions, cut)
@@ -142,7 +154,7 @@ def curve(name: str, runs: Sequence[Run], solutions: Solutions, seconds: float) 
 
 
 def solved_by(runs: dict[str, list[Run]], solutions: Solutions) -> dict[str, set[str]]:
-    """Tasks whose every test input each engine solves in two attempts."""
+    """The tasks for which each engine solves every test input in two attempts."""
     return {
         name: {run.task.id for run in found if set(marks_of(run, solutions, 1e9)) <= {1, 3}}
         for name, found in runs.items()
@@ -150,7 +162,7 @@ def solved_by(runs: dict[str, list[Run]], solutions: Solutions) -> dict[str, set
 
 
 def found_by(runs: Sequence[Run], solutions: Solutions) -> dict[str, set[str]]:
-    """Tasks that each sub-engine of the ladder found a right program for."""
+    """The tasks for which each sub-engine of the ladder found a right program."""
     found: dict[str, set[str]] = {}
     for run in runs:
         for one in run.found:
@@ -160,7 +172,10 @@ def found_by(runs: Sequence[Run], solutions: Solutions) -> dict[str, set[str]]:
 
 
 def overlap(solved: dict[str, set[str]]) -> str:
-    """The number of tasks of each name, of those that no other name has, and of the union."""
+    """The number of tasks of each name, the number that no other name has, and the union.
+
+    `ALL` does not count as another name.
+    """
     lines = []
     for name, ids in solved.items():
         others = set().union(*(o for n, o in solved.items() if n not in (name, ALL)))
@@ -170,7 +185,7 @@ def overlap(solved: dict[str, set[str]]) -> str:
 
 
 def states(tasks: Sequence[Task]) -> str:
-    """The growth of the grid search's space, without judging states."""
+    """A line with the growth of the grid search's space a second, without judging states."""
     clock = CpuClock()
     total, calls, used = 0, 0, 0.0
     for task in tasks:

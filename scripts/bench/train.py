@@ -1,12 +1,16 @@
-"""Training speed on one core, against a plain `transformers.Trainer`.
+"""Measure training speed on one core, against a plain `transformers.Trainer`.
 
     python scripts/bench/train.py [--steps 12] [--width 256] [--layers 6]
 
-The same model in the precision that the processor multiplies fast, the same pairs in the same
-order, one thread. The Trainer takes them as they come, sixteen at a time, padded to the longest,
-with sdpa. Prints the tokens (padding left out) for each CPU second of both, their ratio, and the
-part of the FLOP/s of a large product of matrices that the loop's own products come to. Warm-up
-steps are left out and reported.
+Both use a model of the same size, in the precision that the processor multiplies fast, on one
+thread. The Trainer takes pairs of the same corpus in random order, sixteen at a time, padded to the
+longest pair, with sdpa. Warm-up steps are left out of the figures.
+
+The script prints:
+
+- the tokens (without padding) for each CPU second of both, and their ratio;
+- the CPU seconds of the loop's warm-up;
+- the FLOP/s of a large product of matrices, and the FLOP/s of the loop's products in proportion.
 """
 
 from __future__ import annotations
@@ -61,7 +65,7 @@ def large_product(side: int = 4096) -> float:
 
 
 def our_speed(size: Size, steps: int) -> tuple[float, float, float]:
-    """Tokens and FLOP for each CPU second, and the seconds of the first steps."""
+    """Tokens and FLOP for each CPU second, and the CPU seconds of the warm-up."""
     lessons = read_corpus(None, 0).lessons
     lm = build(size, 0)
     model = TaskModel(lm, len(lessons)).to(fast_dtype(CPU))
@@ -81,7 +85,7 @@ def our_speed(size: Size, steps: int) -> tuple[float, float, float]:
 
 
 def step_flops(lm: Any, shape: tuple[int, ...]) -> float:
-    """Forward and backward products of one step, padding included, the optimiser left out."""
+    """FLOP of the products of one step, forward and backward, with padding."""
     rows, length = shape
     matrices = (p for n, p in lm.named_parameters() if p.ndim == 2 and "embed" not in n)
     weights: int = sum(p.numel() for p in matrices)
@@ -120,7 +124,7 @@ def plain_speed(size: Size, steps: int) -> float:
 
 
 def sequences(n: int) -> list[Sequence3D]:
-    """Pairs of the corpus, in random order."""
+    """Sequences of at most `n` pairs of the corpus, in random order."""
     pairs = [p for lesson in read_corpus(None, 0).lessons for p in lesson.originals]
     short = [pair for pair in pairs if sequence_length(pair) <= LONGEST]
     order = torch.randperm(len(short), generator=torch.Generator().manual_seed(0))[:n]
@@ -132,10 +136,10 @@ class Timing(TrainerCallback):
 
     def __init__(self) -> None:
         self.tokens, self.seconds, self.begun = 0, 0.0, 0.0
-        self._waiting: list[int] = []  # batches are made one ahead
+        self._waiting: list[int] = []  # tokens of each batch, since batches are made one step ahead
 
     def collate(self, some: list[Sequence3D]) -> dict[str, Tensor]:
-        """A batch as the model's class takes it. Its loss moves the labels by one itself."""
+        """A batch in the form for the model's class, whose loss shifts the labels by one."""
         batch = collate(some, [0] * len(some))
         self._waiting.append(sum(len(sequence) - 1 for sequence in some))
         tokens, targets = torch.from_numpy(batch.tokens), torch.from_numpy(batch.targets)

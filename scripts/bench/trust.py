@@ -1,11 +1,11 @@
-"""The trust that a program deserves, by its length.
+"""Measure how far a program can be trusted, by the program's length.
 
     python scripts/bench/trust.py [--tasks 100] [--seconds 4] [--hide 2] [--seed 0]
 
-Hides demonstrations of ARC-AGI-1 training tasks from the synthesizer, lets it search for so many
-CPU seconds, and prints how often its best program gives the hidden outputs, by description length,
-and where the next best program's grid does. `solver.answers.confidence` holds what follows from
-that.
+The script hides demonstrations of ARC-AGI-1 training tasks, and lets the synthesizer search for
+some CPU seconds. The output is how often the best program gives the hidden outputs, by description
+length, and how often the next best program's grid is right. `solver.answers.confidence` contains
+the conclusions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ EDGES = (-math.inf, 10, 20, 30, 40, 60, 80, math.inf)  # bits
 
 
 def main() -> None:
-    """Search and print the table."""
+    """Search, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=4.0)
@@ -53,7 +53,7 @@ def main() -> None:
 def answers(
     task: Task, hide: int, seconds: float, seed: int
 ) -> list[tuple[list[Ranked], list[bool]]]:
-    """The grids of each hidden output that a program answers, and the right ones among them."""
+    """The ranked grids for each hidden output that a program answers, and which grids are right."""
     order = np.random.default_rng(stable_seed(seed, task.id)).permutation(len(task.train))
     kept = max(1, len(task.train) - hide)
     shown, hidden = ([task.train[i] for i in sorted(part)] for part in np.split(order, [kept]))

@@ -1,13 +1,19 @@
-"""Speed of test-time training on one core: fused layers against the model's own class.
+"""Measure test-time training on one core: fused layers against the model's own class.
 
     OPENBLAS_NUM_THREADS=1 python scripts/bench/ttt.py [--steps 24] [--precision float32]
         [--tasks 4] [--compiled] [--peft]
 
-The same model, adapter, optimiser and batches, one thread. Both take each step in turns, and the
-CPU seconds of the steps are compared in pairs: prints tokens (padding left out) for each CPU second
-of both, the ratio with a 95 % bootstrap interval, and the greatest difference between the losses
-of the same steps. `--compiled`: the class's layers go through `torch.compile` first. `--peft`:
-`transformers.Trainer` over peft's modules with sdpa is timed on the first task's batches too.
+Both use the same model, adapter, optimiser and batches, on one thread. Each step is taken by both
+in turns, and the CPU seconds of the two steps are compared as a pair.
+
+The script prints:
+
+- the tokens (without padding) for each CPU second of both;
+- their ratio, with a 95 % bootstrap interval;
+- the greatest difference between the losses of the same steps.
+
+With `--compiled`, the class's layers first go through `torch.compile`. With `--peft`,
+`transformers.Trainer` over peft's modules with sdpa is timed on the last task's batches, too.
 """
 
 from __future__ import annotations
@@ -40,7 +46,7 @@ RECIPE = Recipe(muon=False, matrix_lr=RATE, vector_lr=RATE, weight_decay=0.0)
 
 
 def main() -> None:
-    """Take the steps and print the comparison."""
+    """Take the steps, and print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=24, help="of each task")
     parser.add_argument("--precision", default="float32", choices=["bfloat16", "float32"])
@@ -52,7 +58,7 @@ def main() -> None:
     dtype = getattr(torch, options.precision)
     fused = Learner(_model(dtype), Adaptation())
     plain = Learner(_model(dtype), Adaptation())
-    del vars(plain.model)["forward"]  # the class's own again
+    del vars(plain.model)["forward"]  # back to the class's own method
     if options.compiled:
         compile_layers(plain.model.lm)
     steps = []
@@ -66,7 +72,12 @@ def main() -> None:
 
 
 class Pair(NamedTuple):
-    """A step taken by both: its tokens, the CPU seconds and the losses of fused and plain."""
+    """A step taken by both trainers; pairs of numbers are for fused and plain.
+
+    tokens: tokens of the batch, without padding.
+    seconds: CPU seconds of both.
+    losses: losses of both.
+    """
 
     tokens: int
     seconds: tuple[float, float]
@@ -74,7 +85,7 @@ class Pair(NamedTuple):
 
 
 def paired(fused: Trainer, plain: Trainer, batches: Sequence[Batch]) -> Iterator[Pair]:
-    """Each batch by both trainers, first by the one, then by the other, in turns."""
+    """Take a step with each batch by both trainers; the order of the trainers alternates."""
     for number, batch in enumerate(batches):
         each: dict[int, tuple[float, float]] = {}
         for which in (0, 1) if number % 2 else (1, 0):
@@ -85,7 +96,7 @@ def paired(fused: Trainer, plain: Trainer, batches: Sequence[Batch]) -> Iterator
 
 
 def report(steps: Sequence[Pair]) -> None:
-    """Print speeds, their ratio and its interval."""
+    """Print the speeds, their ratio with its interval, and the difference of the losses."""
     tokens = sum(step.tokens for step in steps)
     seconds = np.array([step.seconds for step in steps])  # (N, 2)
     drawn = np.random.default_rng(0).integers(0, len(steps), (2000, len(steps)))
@@ -109,7 +120,7 @@ def _adapted(learner: Learner) -> Trainer:
 
 
 def _with_peft(dtype: torch.dtype) -> TaskModel:
-    """A copy of the model with peft's modules inside, and the adapter that ours starts from."""
+    """The same model with peft's modules, which begin as the kit's adapter does."""
     start = LowRank(model := _model(dtype), LORA)
     start.reset(model.tasks.detach().clone(), 0)
     model.requires_grad_(False)

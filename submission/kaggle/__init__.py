@@ -1,1 +1,1 @@
-"""Kaggle: settings, datasets, pushes, runs."""
+"""The exchange with Kaggle: settings, datasets, pushes, runs."""

@@ -1,4 +1,4 @@
-"""Folders of this machine as datasets on Kaggle: created or given a new version, until ready."""
+"""Folders of this machine as datasets on Kaggle: created, or given a new version, until ready."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ POLL_S = 5.0
 
 
 def content(dataset: Dataset) -> list[Path]:
-    """The files and folders to upload: all that are not hidden in the dataset's folder.
+    """The files and folders to upload: all in the dataset's folder that are not hidden.
 
-    The client's metadata file is left out, since an upload writes another one. Raises `DataError`
-    if nothing is left, and for wheels that differ from their manifest.
+    The client's metadata file is left out: a user may have such a file, and each upload has
+    another. Raises `DataError` if nothing is left, and for wheels that differ from their manifest.
     """
     if (dataset.folder / MANIFEST).is_file() or (dataset.folder / WHEELS).is_dir():
         read_manifest(dataset.folder)
@@ -37,7 +37,7 @@ def content(dataset: Dataset) -> list[Path]:
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """Equal for equal content, names included."""
+    """A SHA-256 digest of the content and its names; equal for equal content."""
     digest = hashlib.sha256()
     for top in content(dataset):
         files = [top] if top.is_file() else sorted(p for p in top.rglob("*") if p.is_file())
@@ -48,7 +48,7 @@ def fingerprint(dataset: Dataset) -> str:
 
 
 def metadata(dataset: Dataset, owner: str, digest: str) -> dict[str, Any]:
-    """The client's `dataset-metadata.json`; the description says which content it is."""
+    """The client's `dataset-metadata.json`; the description contains the digest of the content."""
     return {
         "id": f"{owner}/{dataset.slug}",
         "title": dataset.title,
@@ -64,8 +64,11 @@ def publish(
     deadline: Deadline,
     say: Callable[[str], None],
 ) -> None:
-    """Bring a dataset to Kaggle and wait until notebooks can see it; nothing is sent if it is
-    there unchanged. Raises `DataError` and `ServiceError`."""
+    """Bring a dataset to Kaggle and wait until notebooks can see the dataset.
+
+    Nothing is sent if Kaggle has the same content. Raises `DataError` for a dataset deleted on
+    Kaggle and other faults of the user. Raises `ServiceError` if Kaggle fails or takes too long.
+    """
     ref, digest = f"{owner}/{dataset.slug}", fingerprint(dataset)
     state = _state(api, ref, deadline)
     if state == "deleted":
@@ -80,12 +83,12 @@ def publish(
 
 
 def _state(api: Any, ref: str, deadline: Deadline) -> str | None:
-    """The state of a dataset's last version on Kaggle, in small letters; None without a dataset."""
+    """Kaggle's state of a dataset's last version, in lower case; None if there is no dataset."""
     try:
         with asking(f"dataset {ref}", deadline):
             return str(api.dataset_status(ref))
     except RefusedError as error:
-        # Kaggle answers both for what does not exist; if it is another's, creating it fails.
+        # Both codes may mean a missing dataset; creating another user's dataset fails later.
         if error.status in (403, 404):
             return None
         raise
@@ -117,7 +120,7 @@ def _upload(
 
 @contextmanager
 def _staged(dataset: Dataset, owner: str, digest: str) -> Iterator[str]:
-    """A folder of links to the content, beside the metadata that the client wants there."""
+    """A temporary folder with links to the content, and with the metadata for the client."""
     with tempfile.TemporaryDirectory(prefix="arc-dataset-") as folder:
         for path in content(dataset):
             os.symlink(path.resolve(), Path(folder) / path.name)

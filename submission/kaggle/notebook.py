@@ -1,4 +1,4 @@
-"""The built notebook on Kaggle: its metadata in full, saved, read back and compared."""
+"""The built notebook on Kaggle: full metadata, saved, then read back and compared."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from submission.wheels.build import LOCK, sha256
 METADATA = "kernel-metadata.json"
 MAX_BYTES = 1_000_000
 POLL_S = 5.0
-SETTLE_S = 60.0  # Kaggle shows the machine of the last session, which may not have begun yet
+SETTLE_S = 60.0  # Kaggle shows the last session's machine until the new session begins
 _LISTS = ("dataset_sources", "competition_sources", "kernel_sources", "model_sources")
 _INVALID = ("dataset_sources", "competition_sources", "kernel_sources", "model_sources", "tags")
 
@@ -30,8 +30,10 @@ _INVALID = ("dataset_sources", "competition_sources", "kernel_sources", "model_s
 class Built:
     """A notebook of `arcsub notebook`.
 
-    commit, profile: the notebook was built from these. lock: the hash of the lock of the wheels,
-    or empty. sources: the notebook looks for these. cells: their texts.
+    commit, profile: origin of the notebook.
+    lock: SHA-256 of the lock of the notebook's wheels; empty without wheels.
+    sources: Kaggle sources that the notebook looks for; `*` stands for an owner.
+    cells: source text of each cell.
     """
 
     path: Path
@@ -44,14 +46,17 @@ class Built:
 
 
 def read_built(path: Path) -> Built:
-    """Raises `DataError` for a file that is no such notebook, and for one that Kaggle would refuse
-    or could not start."""
+    """The facts of a built notebook.
+
+    Raises `DataError` for another file, and for a notebook that Kaggle would refuse or could not
+    start.
+    """
     raw = load_json(path)
     if path.stat().st_size >= MAX_BYTES:
         raise DataError(f"{path}: {path.stat().st_size:,} bytes; Kaggle refuses 1 MB and more")
     try:
         about, kaggle = raw["metadata"]["arcsub"], raw["metadata"]["kaggle"]
-        raw["metadata"]["kernelspec"]["name"]  # without it Kaggle's runner does not start
+        raw["metadata"]["kernelspec"]["name"]  # Kaggle's runner needs this name to start
         return Built(
             path=path,
             commit=str(about["commit"]),
@@ -66,7 +71,7 @@ def read_built(path: Path) -> Built:
 
 
 def check(built: Built, settings: Settings) -> None:
-    """Raises `DataError` where notebook and settings contradict each other."""
+    """Raise `DataError` if notebook and settings contradict each other."""
     if built.accelerator != MACHINES[settings.machine]:
         raise DataError(
             f"{built.path}: built for the accelerator {built.accelerator!r}, but machine is "
@@ -87,8 +92,10 @@ def check(built: Built, settings: Settings) -> None:
 
 
 def metadata(built: Built, settings: Settings) -> dict[str, Any]:
-    """The client's `kernel-metadata.json`; nothing is left to its defaults, one of which is
-    internet access."""
+    """The client's `kernel-metadata.json`, with every field set.
+
+    The client's defaults are not used, since one default is internet access.
+    """
     return {
         "id": settings.kernel,
         "title": settings.title,
@@ -101,7 +108,7 @@ def metadata(built: Built, settings: Settings) -> dict[str, Any]:
         "enable_internet": False,
         "machine_shape": None if settings.machine == "cpu" else settings.machine,
         "docker_image": settings.image or None,
-        "docker_image_pinning_type": "original",  # not Kaggle's latest from one run to the next
+        "docker_image_pinning_type": "original",  # not Kaggle's latest image at each run
         "keywords": [],
         "dataset_sources": list(settings.dataset_sources),
         "competition_sources": [settings.competition],
@@ -111,9 +118,10 @@ def metadata(built: Built, settings: Settings) -> dict[str, Any]:
 
 
 def save(api: Any, built: Built, settings: Settings, deadline: Deadline) -> int:
-    """Save a new version, which starts to run; its number.
+    """Save a new version, which starts to run. Returns the version's number.
 
-    Raises `DataError` for sources that Kaggle does not find, `ServiceError` for what it refuses.
+    Raises `DataError` for sources that Kaggle does not find. Raises `ServiceError` if Kaggle
+    refuses the notebook or names no version.
     """
     wanted = metadata(built, settings)
     what = f"notebook {settings.kernel}"
@@ -136,10 +144,10 @@ def save(api: Any, built: Built, settings: Settings, deadline: Deadline) -> int:
 
 
 def read_back(api: Any, built: Built, settings: Settings, deadline: Deadline) -> str:
-    """Compare what Kaggle has with what was sent: it replaces some settings without a word.
+    """Compare Kaggle's version with the version sent: Kaggle replaces some settings silently.
 
-    The image that it runs in, as Kaggle calls it, or nothing if it does not say. Raises
-    `ServiceError` naming what differs.
+    Returns Kaggle's name of the image that the notebook runs in; empty if Kaggle names no image.
+    Raises `ServiceError` with a list of the differences.
     """
     settled = deadline.slice(SETTLE_S)
     while True:
@@ -180,6 +188,6 @@ def _cells(source: Any) -> list[Mapping[str, Any]]:
 
 
 def _plain(value: Any) -> list[str]:
-    """Without the differences that are none: capitals, order, and the ways to say nothing."""
+    """A value without differences that do not matter: capitals, order, and kinds of empty value."""
     items = value if isinstance(value, list) else [value]
     return sorted(str(item).lower() for item in items if item)

@@ -1,4 +1,4 @@
-"""`arcsub push`: datasets and notebook to Kaggle, in the order in which they need each other."""
+"""`arcsub push`: datasets first, then the notebook, which needs the datasets."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ ADDRESS = "https://www.kaggle.com/code"
 def push(
     notebook: Path, settings_file: Path, deadline: Deadline, say: Callable[[str], None]
 ) -> int:
-    """Bring everything to Kaggle and start the notebook there; the number of its version.
+    """Bring everything to Kaggle and start the notebook there. Returns the version's number.
 
-    What is done is said as it is done; an error says what is left undone. Raises `DataError`
-    for the user's faults, `ServiceError` for the service's.
+    Each step is reported when done; an error says which steps are left undone. Raises `DataError`
+    for faults of the user, `ServiceError` for faults of the service.
     """
     settings, built = _prepared(notebook, settings_file)
     api = connect(deadline)
@@ -45,7 +45,10 @@ def push(
 
 
 def dry_run(notebook: Path, settings_file: Path, say: Callable[[str], None]) -> None:
-    """Say everything that `push` would send. Neither the client nor the network is used."""
+    """Report everything that `push` would send, without the client or the network.
+
+    Raises `DataError` for faults in the notebook, the settings or the datasets.
+    """
     settings, built = _prepared(notebook, settings_file)
     say("nothing is sent; a push would send, in this order:")
     for dataset in settings.datasets:
@@ -70,7 +73,7 @@ def _prepared(notebook: Path, settings_file: Path) -> tuple[Settings, Built]:
 
 @contextmanager
 def _consequence(text: str) -> Iterator[None]:
-    """Add to an error what it means for what was begun."""
+    """Add to an error its consequence for the push that was begun."""
     try:
         yield
     except DataError as error:

@@ -1,4 +1,4 @@
-"""A pushed notebook: how its run stands, what it says and leaves, and its submission."""
+"""A pushed notebook: status, log and output of its last run, and its submission."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SUBMISSION = "submission.json"
 
 
 def status(settings: Settings, deadline: Deadline) -> str:
-    """The state of the notebook's last run, with the reason if the run failed."""
+    """The state of the notebook's last run, with the reason of a failure."""
     api = connect(deadline)
     with asking(f"notebook {settings.kernel}", deadline):
         answer = api.kernels_status(settings.kernel)
@@ -26,7 +26,7 @@ def status(settings: Settings, deadline: Deadline) -> str:
 
 
 def logs(settings: Settings, deadline: Deadline, write: Callable[[str], None]) -> None:
-    """Write the output of the last run; follow a run that has not ended until its end."""
+    """Write the output of the last run; a run that is not over is followed until its end."""
     api = connect(deadline)
     with asking(f"notebook {settings.kernel}", deadline):
         for event in api.kernels_logs_stream(settings.kernel):
@@ -36,9 +36,10 @@ def logs(settings: Settings, deadline: Deadline, write: Callable[[str], None]) -
 def output(
     settings: Settings, folder: Path, deadline: Deadline, say: Callable[[str], None]
 ) -> None:
-    """Download what the last run left into a folder that is new or has earlier output.
+    """Download the files of the last run into a folder that is new or has earlier output.
 
-    Raises `DataError` for any other folder, `ServiceError` for a submission that is none.
+    Raises `DataError` for any other folder, and for a run without files. Raises `ServiceError` for
+    a submission that is not valid.
     """
     claim(folder, "download")
     api = connect(deadline)
@@ -64,9 +65,9 @@ def submit(
     deadline: Deadline,
     say: Callable[[str], None],
 ) -> None:
-    """Enter a version into the competition, if `confirm` agrees to what it is shown.
+    """Enter a version into the competition, if `confirm` agrees to the question.
 
-    Raises `DataError` if none may be submitted now or it is not agreed to.
+    Raises `DataError` if no submission is left now, or if `confirm` does not agree.
     """
     api = connect(deadline)
     what = f"competition {settings.competition}"

@@ -1,7 +1,7 @@
-"""The unchanged `kaggle` client, with a deadline, clear errors, and no upload that goes missing.
+"""The unchanged `kaggle` client, with a deadline, clear errors, and no incomplete uploads.
 
-The client reads and keeps the credentials; nothing here does. Importing it already asks the
-service who the user is, so that it is imported only when something is to be sent.
+Only the client reads and keeps the credentials. Importing the client already asks Kaggle for the
+user's name, so the client is imported only when needed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from solver.deadline import Deadline
 from solver.grid import DataError
 from solver.runtime.run import RunError
 
-AGAIN_S = 5.0  # a deadline's signal is repeated this often: the client swallows some exceptions
+AGAIN_S = 5.0  # seconds between signals of a deadline: the client swallows some exceptions
 _NO_CREDENTIALS = (
     "no valid Kaggle credentials: create a token in Kaggle's settings and put it where the kaggle "
     "client looks (~/.kaggle/access_token or kaggle.json, or KAGGLE_API_TOKEN)"
@@ -36,11 +36,11 @@ _USERS_FAULTS = {
 
 
 class ServiceError(RunError):
-    """Kaggle refused, failed or could not be reached."""
+    """An error of Kaggle: refused, failed, or not reached."""
 
 
 class RefusedError(DataError):
-    """Kaggle's answer to a fault of the user's; `status` is its HTTP status."""
+    """Kaggle's answer to a fault of the user; `status` is the HTTP status."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -48,15 +48,18 @@ class RefusedError(DataError):
 
 
 class _TimeUpError(BaseException):
-    """The deadline passed. Not an `Exception`: the client catches those and goes on."""
+    """The deadline passed.
+
+    Not an `Exception`, since the client would catch an `Exception` and continue.
+    """
 
 
 def connect(deadline: Deadline) -> Any:
-    """A client that is signed in, as the `KaggleApi` of the `kaggle` package.
+    """A client that is signed in: the `KaggleApi` of the `kaggle` package.
 
     Raises `DataError` without client or credentials, `ServiceError` if Kaggle does not answer.
     """
-    hidden = io.StringIO()  # the client's own advice is about its own commands
+    hidden = io.StringIO()  # discards the client's advice, which is about other commands
     try:
         with asking("signing in", deadline), contextlib.redirect_stdout(hidden):
             api = _careful_client()
@@ -72,7 +75,7 @@ def _careful_client() -> Any:
     from kaggle.api.kaggle_api_extended import KaggleApi
 
     class CarefulApi(KaggleApi):  # type: ignore[misc]
-        """The client, but that it publishes no dataset without all of its files."""
+        """The client, which here publishes no dataset without all of its files."""
 
         def upload_files(
             self, request: Any, resources: Any, folder: str, *args: Any, **kwargs: Any
@@ -90,9 +93,12 @@ def _careful_client() -> Any:
 
 @contextlib.contextmanager
 def asking(what: str, deadline: Deadline | None = None) -> Iterator[None]:
-    """Around calls of the client: its errors as `DataError` or `ServiceError`, in one line that
-    begins with `what`. What it prints goes to standard error. A deadline ends it by a signal, and
-    so in the main thread only."""
+    """Surround calls of the client: each error becomes one line that begins with `what`.
+
+    Raises `DataError` for faults of the user, and `ServiceError` for faults of the service. The
+    client's output goes to standard error. The deadline ends a call by a signal, so a deadline
+    works in the main thread only.
+    """
     from requests.exceptions import HTTPError, RequestException
 
     try:
@@ -104,9 +110,9 @@ def asking(what: str, deadline: Deadline | None = None) -> Iterator[None]:
         _raise_for(what, error)
     except RequestException as error:
         raise ServiceError(f"{what}: Kaggle cannot be reached: {_reason(error)}") from None
-    except ValueError as error:  # the client's word for what it finds wrong before sending
+    except ValueError as error:  # faults that the client finds before sending
         raise DataError(f"{what}: {_reason(error)}") from None
-    except (KeyError, TypeError) as error:  # and for an answer of another form than it knows
+    except (KeyError, TypeError) as error:  # an answer in a form unknown to the client
         raise ServiceError(f"{what}: the client cannot read the answer: {error!r}") from error
 
 
@@ -122,7 +128,7 @@ def _raise_for(what: str, error: Any) -> NoReturn:
 
 @contextlib.contextmanager
 def _until(deadline: Deadline | None) -> Iterator[None]:
-    """End whatever runs at the deadline: the client waits for sockets without a limit."""
+    """End a call at the deadline, since the client waits for sockets without a limit."""
     if deadline is None:
         yield
         return

@@ -1,6 +1,6 @@
 """Settings of `kaggle.toml`: the owner, competition, machine and data of a notebook.
 
-Nothing in it is secret; credentials are the `kaggle` client's own affair.
+The file contains no secrets; credentials are left to the `kaggle` client.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from solver.grid import DataError
 from solver.settings import ByName, OneOf, Text, fill, read_toml
 
 SETTINGS_FILE = "kaggle.toml"
-# Kaggle's machine shapes, and what notebooks call the same accelerators.
+# Kaggle's machine shapes, and the names of the same accelerators in notebooks.
 MACHINES = {"cpu": "none", "NvidiaTeslaT4": "nvidiaTeslaT4", "NvidiaL4": "nvidiaL4"}
 _NAME = r"[A-Za-z0-9][\w-]*"
 _WORD = r"[\w.-]+"
@@ -31,7 +31,7 @@ Model = Annotated[
 
 @dataclass(frozen=True)
 class Dataset:
-    """A folder of this machine as a dataset of the owner's."""
+    """A folder of this machine as a dataset of the owner."""
 
     slug: Annotated[str, Text(6, 50, "[a-z0-9]+(-[a-z0-9]+)*", "words of a-z and 0-9 with dashes")]
     title: Annotated[str, Text(6, 50)]
@@ -41,8 +41,13 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of one notebook. `attach` names datasets that are on Kaggle already,
-    `models` Kaggle models by their five parts; `image` pins a container, empty takes Kaggle's."""
+    """The settings of one notebook.
+
+    attach: datasets that are on Kaggle already.
+    models: Kaggle models, each by five parts.
+    image: the container to pin; empty for Kaggle's choice.
+    datasets: folders of this machine to bring to Kaggle.
+    """
 
     owner: Name
     title: Annotated[
@@ -58,7 +63,7 @@ class Settings:
 
     @property
     def kernel(self) -> str:
-        """The notebook's name on Kaggle: the owner's, and the title as an address."""
+        """The notebook's name on Kaggle: the owner, and the title as an address."""
         return f"{self.owner}/{slug_of(self.title)}"
 
     @property
@@ -68,12 +73,12 @@ class Settings:
 
 
 def slug_of(title: str) -> str:
-    """The slug that Kaggle derives from a title."""
+    """The address that Kaggle makes of a title."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
 def read_settings(path: Path) -> Settings:
-    """Read a `kaggle.toml`. Raises `DataError` naming the file and the wrong setting."""
+    """The settings in a file. Raises `DataError` naming the file and the wrong setting."""
     table = read_toml(path, str(path), "; docs/kaggle.md has one")
     settings = fill(Settings, table, str(path))
     datasets = tuple(replace(one, folder=path.parent / one.folder) for one in settings.datasets)

@@ -1,7 +1,7 @@
-"""`arcsub notebook`: one offline Kaggle notebook that holds the whole solver.
+"""`arcsub notebook`: build one offline Kaggle notebook that contains the solver.
 
-The same commit and settings give the same bytes: cells are numbered, files are sorted, and no
-time, path or version of this machine goes in.
+The same commit and settings give the same bytes: cells are numbered, files are sorted, and no time,
+path or version of this machine is written.
 """
 
 from __future__ import annotations
@@ -34,12 +34,15 @@ from submission.notebook.files import Files, profile_name, run_files
 from submission.notebook.settings import INSIDE, Settings, settle
 from submission.owned import check_output, reads, write_output
 
-TESTED = "requirements.lock"  # what the kit's own tests run with
+TESTED = "requirements.lock"  # versions that the kit's own tests run with
 MAX_BYTES = 1_000_000  # Kaggle has refused larger sources
 
 
 def write_notebook(path: Path, settings: Settings, commit: str) -> int:
-    """Build and write a notebook. Returns its size in bytes; raises `DataError`."""
+    """Build and write a notebook. Returns the size in bytes.
+
+    Raises `DataError` as `build` does, and for a file that cannot be written or replaced.
+    """
     text = build(settings, commit)
     check_output(path, "notebook", reads(about_of))
     write_output(path, text)
@@ -47,8 +50,11 @@ def write_notebook(path: Path, settings: Settings, commit: str) -> int:
 
 
 def build(settings: Settings, commit: str) -> str:
-    """The notebook's text. Raises `DataError` for settings that cannot work, and for a notebook
-    that Kaggle would refuse for its size."""
+    """The notebook's text.
+
+    Raises `DataError` for settings that cannot work, and for a notebook that is too large for
+    Kaggle.
+    """
     text = _text_of(_content(settings), commit)
     if len(text.encode()) >= MAX_BYTES:
         size = f"{len(text.encode()) / 1e6:.2f} MB, Kaggle takes less than {MAX_BYTES / 1e6:.0f}"
@@ -61,8 +67,10 @@ def build(settings: Settings, commit: str) -> str:
 class _Content:
     """The contents of a notebook.
 
-    settings: with no choice left open. engines: their names. files: of the solver. lock: the text
-    of the wheels' lock, empty if the notebook installs nothing.
+    settings: settings with no choice left open.
+    engines: names of the engines.
+    files: the solver's files.
+    lock: text of the lock of the wheels; empty if the notebook installs nothing.
     """
 
     settings: Settings
@@ -88,13 +96,15 @@ def _text_of(content: _Content, commit: str) -> str:
         cell["id"] = f"cell-{number:03d}"
     notebook = new_notebook(cells=cells, metadata=_metadata(content, commit))
     nbformat.validate(notebook)
-    # Written by nbformat, with blanks and each line by itself, it would take a quarter more room.
+    # `nbformat.write` adds blanks and splits texts into lines, for a quarter more bytes.
     return json.dumps(notebook, ensure_ascii=False, sort_keys=True, separators=(",", ":")) + "\n"
 
 
 def commit_of(root: Path = ROOT) -> str:
-    """The commit that is checked out, `-edited` if the solver's files are not as it has them,
-    `unknown` outside of a repository."""
+    """The commit that is checked out; `unknown` outside of a repository.
+
+    The name ends in `-edited` if the files of `solver` or `models` differ from the commit.
+    """
     command = ["git", "-C", str(root)]
     try:
         asked = ["rev-parse", "HEAD"], ["status", "--porcelain", "--", "solver", "models"]
@@ -108,7 +118,7 @@ def commit_of(root: Path = ROOT) -> str:
 
 
 def about_of(path: Path) -> dict[str, Any]:
-    """The facts in a built notebook: commit, profile, lock, budget, sources.
+    """The facts that a built notebook records: commit, profile, engines, lock, budget, sources.
 
     Raises `DataError` for a file that is not a notebook of the kit.
     """
@@ -125,7 +135,10 @@ def about_of(path: Path) -> dict[str, Any]:
 
 
 def sources_of(path: Path) -> dict[str, str]:
-    """The Kaggle sources that a built notebook needs: competition, wheels, model."""
+    """The Kaggle sources that a built notebook needs, by kind: competition, wheels, model.
+
+    Raises `DataError` for a file that is not a notebook of the kit.
+    """
     sources: dict[str, str] = about_of(path)["sources"]
     return sources
 
@@ -141,7 +154,7 @@ def _text(path: Path) -> str:
 
 
 def _first(content: _Content, commit: str) -> list[Any]:
-    """The introduction, and the cell that cannot be left out."""
+    """The introduction, and the first code cell, which cannot be left out."""
     settings, lock = content.settings, content.lock
     text = Template((PARTS / "intro.md").read_text("utf-8")).substitute(
         profile=profile_name(settings.profile),
@@ -172,7 +185,7 @@ def _first(content: _Content, commit: str) -> list[Any]:
 
 
 def _assign(source: str, name: str, value: object) -> str:
-    """The source with another value for a constant."""
+    """The source text with another value for the constant `name`."""
     shown = f'"{value}"' if isinstance(value, str) else repr(value).replace("'", '"')
     pattern = rf"^({name}(?:: [^=\n]+)? = )(?:\"\"|\(\)|\S+)"
     source, found = re.subn(pattern, lambda match: match[1] + shown, source, flags=re.MULTILINE)

@@ -11,10 +11,10 @@ from typing import Any
 
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
-KIT = "/kaggle/temp/kit"  # not the working folder: what lies there is the notebook's output
-WIDTH = 100  # of a line of base85
+KIT = "/kaggle/temp/kit"  # not the working folder: files there are the notebook's output
+WIDTH = 100  # characters of a line of base85
 PARTS = Path(__file__).parent / "parts"
-_TITLES = {  # of its parts, in this order; others follow under their names
+_TITLES = {  # of the solver's parts, in this order; other parts follow under their names
     "solver": "The solver: what all its parts use",
     "solver/data": "Tasks, journal and submission",
     "solver/answers": "From candidates to two attempts",
@@ -26,14 +26,14 @@ _TITLES = {  # of its parts, in this order; others follow under their names
     "solver/sandbox": "The sandbox",
     "solver/profiles": "Profiles",
 }
-# Half of the source, and Kaggle limits a notebook's size: packed it takes a quarter.
+# Kaggle limits a notebook's size. This part is half of the source; packing leaves a quarter of it.
 _PACKED = "solver/synth"
 
 
 def solver_cells(files_of: Iterable[tuple[str, Path]]) -> list[Any]:
-    """Files of the package, each in a cell, under a heading for each of its parts.
+    """Cells for files of the package: a heading for each part, and a cell for each file.
 
-    Those of the synthesizer stand in one cell, packed.
+    The files of the synthesizer share one packed cell.
     """
     files: dict[str, list[tuple[str, Path]]] = {part: [] for part in _TITLES}
     for name, file in files_of:
@@ -48,7 +48,7 @@ def solver_cells(files_of: Iterable[tuple[str, Path]]) -> list[Any]:
 
 
 def _packed_cell(files: Iterable[tuple[str, Path]]) -> Any:
-    """A cell that unpacks files of the kit; the same for the same files."""
+    """A cell that unpacks files of the kit; the same files give the same cell."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, file in files:
@@ -59,7 +59,7 @@ def _packed_cell(files: Iterable[tuple[str, Path]]) -> Any:
 
 
 def _spelled(name: str, raw: bytes) -> str:
-    """Code that gives bytes a name, in lines that can be read back by `_decoded`."""
+    """Code that assigns bytes to a name, as lines of base85 for the code of `_decoded`."""
     text = base64.b85encode(raw).decode()
     lines = "\n".join(text[i : i + WIDTH] for i in range(0, len(text), WIDTH))
     return f'{name} = """\n{lines}\n"""\n'
@@ -70,7 +70,7 @@ def _decoded(name: str) -> str:
 
 
 def model_cells(folder: Path) -> list[Any]:
-    """Cells that write a model's files where the engines look for them."""
+    """Cells that write a model's files to the folder where engines look for the model."""
     cells = []
     for file in sorted(folder.iterdir()):
         name = f"models/pair/{file.name}"
@@ -84,7 +84,7 @@ def model_cells(folder: Path) -> list[Any]:
 
 
 def rest_cells() -> list[Any]:
-    """Install, check, run, look: a call each."""
+    """The cells after the files, one call each: settings, installation, preflight, run, summary."""
     cells = []
     for part in (PARTS / "rest.py").read_text("utf-8").split("# %% ")[1:]:
         head, source = part.split("\n", 1)
@@ -94,7 +94,7 @@ def rest_cells() -> list[Any]:
 
 
 def file_cell(name: str, text: str) -> Any:
-    """A cell that writes a file of the kit, folded away where the viewer can do that."""
+    """A cell that writes a file of the kit; folded away if the viewer can fold cells."""
     return _folded(code_cell("files", f"%%writefile {KIT}/{name}\n{text}"))
 
 
@@ -104,5 +104,5 @@ def _folded(cell: Any) -> Any:
 
 
 def code_cell(stage: str, source: str) -> Any:
-    """A code cell; `stage` is what a rehearsal books its time under."""
+    """A code cell; a rehearsal books the cell's time under `stage`."""
     return new_code_cell(source.rstrip("\n"), metadata={"arcsub": {"stage": stage}})

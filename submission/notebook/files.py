@@ -1,4 +1,4 @@
-"""The solver's files that travel in a notebook: those that its run may come to use.
+"""The solver's files in a notebook: only files that the notebook's run may use.
 
 Kaggle limits a notebook's size, and a reader's patience is limited, too.
 """
@@ -14,18 +14,19 @@ from solver.grid import DataError
 from solver.kit import package_files
 from solver.notebook.restarts import FALLBACK_PROFILE
 
-STARTED = ("solver.notebook.session", "solver.__main__")  # by the notebook's own cells
-TABLES = "solver.engines"  # names every engine there is; the run's own are looked up there
+STARTED = ("solver.notebook.session", "solver.__main__")  # by the notebook's cells
+TABLES = "solver.engines"  # names all engines, so its texts are not followed
 PROFILES = "solver/profiles"
 Files = list[tuple[str, Path]]
 
 
 def run_files(profile: str, engines: Collection[str]) -> Files:
-    """The files that a run with these engines may use: names in the kit, and places here.
+    """The files that a run with these engines may use, sorted by name.
 
-    The files are in the order of the names. Modules are followed through their imports and through
-    texts that name a module, as `importlib` and `python -m` take it. A user's profile comes along
-    with the kit's.
+    Each file comes as the name in the kit and the path on this machine. Modules are followed
+    through imports, and through texts that name a module, as `importlib` and `python -m` take them.
+    The run's profile comes with the kit's fallback profile. Raises `DataError` if a user's profile
+    has the name of a profile of the kit.
     """
     every = dict(package_files())
     names = {_module(name): name for name in every if name.endswith(".py")}
@@ -40,7 +41,7 @@ def run_files(profile: str, engines: Collection[str]) -> Files:
 
 
 def profile_name(profile: str) -> str:
-    """The name of a profile in the notebook: a file's name goes without `.toml`."""
+    """The profile's name in the notebook; for a file, the file's name without `.toml`."""
     return Path(profile).name.removesuffix(".toml")
 
 
@@ -71,7 +72,10 @@ def _reachable(roots: Collection[str], modules: Mapping[str, Path]) -> set[str]:
 
 
 def _named(module: str, path: Path) -> Iterator[str]:
-    """The imports anywhere in a module, and texts that may be the name of a module."""
+    """The names that a module imports, anywhere in its code, and texts that may name a module.
+
+    The texts of `TABLES` are left out.
+    """
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -15,26 +15,28 @@ from solver.runtime.command import engine_names
 from submission.kaggle.settings import MACHINES
 from submission.wheels.build import FOLDER, LOCK
 
-INSIDE = "inside"  # in place of a model's source: it travels in the notebook
-KIT_MODEL = "datasets/*/arc-kit-model"  # where the kit's own model is otherwise
-# Where that is which an engine with a model needs, by the profile of `offline_wheels/`: the kit's
-# own model takes the smallest, a language model of one's own takes the other.
+INSIDE = "inside"  # in place of a model's source: the notebook itself contains the model
+KIT_MODEL = "datasets/*/arc-kit-model"  # source of the kit's own model otherwise
+# Sources of the wheels for engines with a model, by the profile of `offline_wheels/`. The kit's
+# own model needs `minimal`, a user's language model needs `language`.
 KIT_WHEELS = {
     "minimal": "datasets/*/arc-kit-wheels",
     "language": "datasets/*/arc-kit-language-wheels",
 }
-INSIDE_BYTES = 100_000  # of its weights at most, beside the solver
+INSIDE_BYTES = 100_000  # most bytes of weights that a notebook contains beside the solver
 
 
 @dataclass(frozen=True)
 class Settings:
     """The settings of a notebook; the fields are the command's options.
 
-    machine: one of `MACHINES`; if empty, the engines decide.
-    wheels: a Kaggle source. If empty, `KIT_WHEELS` for engines with a model, otherwise none.
-    lock: the file that names the packages to install from the wheels; if empty, the profile's.
-    model: a Kaggle source, or `inside`. If empty, no model for engines without one, otherwise the
-    kit's own: inside the notebook if the model is small, else `KIT_MODEL`.
+    `machine`: one of `MACHINES`. Empty: a machine that suits the engines.
+    `wheels`: a Kaggle source. Empty: a source of `KIT_WHEELS`, or no wheels if no engine has a
+    model.
+    `lock`: the file that names the packages to install. Empty: the lock of a profile in
+    `KIT_WHEELS`.
+    `model`: a Kaggle source, or `inside`. Empty: no model if no engine needs a model. Otherwise
+    the kit's own model, as `inside` if the model is small enough, else from `KIT_MODEL`.
     """
 
     profile: str = "kaggle-cpu"

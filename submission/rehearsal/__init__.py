@@ -1,1 +1,1 @@
-"""The notebook run as Kaggle would, on this machine."""
+"""Rehearsals of the notebook on this machine, under Kaggle's conditions."""

@@ -1,4 +1,4 @@
-"""A /kaggle tree as a session finds it: the competition's files and what is attached."""
+"""A /kaggle tree as on Kaggle: the competition's files and the attached sources."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from solver.grid import DataError, Task
 from solver.notebook.mounts import CHALLENGES, KINDS
 from submission.owned import reason
 
-# How sources are mounted below /kaggle/input.
+# The places of sources below /kaggle/input.
 LAYOUTS = {
     "new": "by their whole names: competitions/SLUG, datasets/OWNER/SLUG, ...",
     "old": "by their short names: SLUG, ...",
@@ -24,8 +24,10 @@ LAYOUTS = {
 
 @dataclass(frozen=True)
 class Attached:
-    """A source by Kaggle's name, and the local folder that stands for it; the competition, whose
-    files are made, has none."""
+    """A source by Kaggle's name, and the local folder that stands for the source.
+
+    The competition has no folder, since the competition's files are made.
+    """
 
     source: str
     folder: Path | None = None
@@ -34,9 +36,9 @@ class Attached:
 def build_tree(
     kaggle: Path, tasks: Sequence[Task], attached: Sequence[Attached], layout: str
 ) -> None:
-    """Make `input` and an empty `working` below `kaggle`, a folder that is not there yet.
+    """Make `input` and the empty `working` and `home` below `kaggle`, a folder that must be new.
 
-    Raises `DataError` for a source that cannot be copied.
+    Raises `DataError` for an unknown layout, and for a source that cannot be copied.
     """
     for name in ("input", "working", "home"):
         (kaggle / name).mkdir(parents=True)
@@ -53,7 +55,7 @@ def build_tree(
 
 
 def _places(source: str, layout: str) -> list[str]:
-    """The folders of a source below the input folder. Raises `DataError` for an unknown layout."""
+    """The places of a source below `input`. Raises `DataError` for an unknown layout."""
     parts = PurePosixPath(source.replace("*", "someone")).parts
     whole, short = "/".join(parts), "/".join(parts[KINDS[parts[0]][1] :])
     places = {
@@ -68,7 +70,7 @@ def _places(source: str, layout: str) -> list[str]:
 
 
 def _competition(folder: Path, tasks: Sequence[Task]) -> None:
-    """The hidden tasks as the test file, and the sample of a submission."""
+    """Write the tasks as the test file, and a sample submission."""
     folder.mkdir(parents=True)
     nothing = {"attempt_1": [[0, 0], [0, 0]], "attempt_2": [[0, 0], [0, 0]]}
     sample = {task.id: [nothing] * len(task.tests) for task in tasks}
@@ -77,7 +79,7 @@ def _competition(folder: Path, tasks: Sequence[Task]) -> None:
 
 
 def challenges_json(tasks: Sequence[Task]) -> str:
-    """The tasks as a Kaggle challenges file: no test outputs."""
+    """The tasks as a Kaggle challenges file, without test outputs."""
     return json.dumps({task.id: _record(task) for task in tasks})
 
 

@@ -1,4 +1,4 @@
-"""A command where Kaggle's limits hold: its own /kaggle, no network, few cores, little memory."""
+"""Commands within Kaggle's limits: a private /kaggle, no network, few cores, little memory."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ from submission.tools import namespace
 
 SCRIPT = Path(__file__).parent / "inside" / "sandbox.sh"
 LOOK_S = 0.2
-MEASURE_S = 1.0  # between two looks at the memory
+MEASURE_S = 1.0  # between two measurements of the memory
 
 
 @dataclass(frozen=True)
 class Limits:
-    """`seconds` of wall time, `cpus` cores, `memory_mb` of all processes together."""
+    """The limits of a command.
+
+    seconds: wall time.
+    cpus: number of cores.
+    memory_mb: memory of all processes together, in MB.
+    """
 
     seconds: float
     cpus: int = 4
@@ -31,10 +36,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Fault:
-    """SIGKILL `after_s` seconds after a process whose command line holds `words` was first seen.
+    """A SIGKILL, `after_s` seconds after its trigger.
 
-    Without words it is the whole command that ends, so long after `file` was there, or after its
-    start. `name` is what a report calls it.
+    With `words`, the fault kills a process whose command line contains these words in a row. The
+    trigger is the first sight of such a process. Without `words`, the fault kills the whole
+    command. The trigger is then the presence of `file`, or the command's start if there is no
+    `file`. `name` is the victim's name in reports.
     """
 
     after_s: float
@@ -47,8 +54,10 @@ class Fault:
 class Ending:
     """The end of a command.
 
-    code: the exit code, or minus a signal. peak_mb: the most memory that its processes took
-    together. events: the faults and limits that were put on the command.
+    code: exit code, or minus the number of a signal.
+    seconds: wall time.
+    peak_mb: the most memory that the command's processes took together, in MB.
+    events: limits enforced and faults caused, a line each.
     """
 
     code: int = 0
@@ -58,10 +67,10 @@ class Ending:
 
 
 def isolated(network: bool = False) -> list[str]:
-    """The words before a command that give it private mounts, processes and no network.
+    """The words before a command that give it private mounts, private processes and no network.
 
-    With `network` the machine's own network stays. Raises `DataError` where the system allows
-    no such thing.
+    With `network` the command keeps the machine's network. Raises `DataError` if the system allows
+    no namespaces.
     """
     kinds = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     kinds += [] if network else ["--net"]
@@ -80,10 +89,10 @@ def run_isolated(
     fault: Fault | None = None,
     network: bool = False,
 ) -> Ending:
-    """Run a command that sees `folder/kaggle` as /kaggle, within limits. Its output goes on.
+    """Run a command that sees `folder/kaggle` as /kaggle, within limits; pass its output on.
 
-    Where memory runs out the largest process is killed, as the system would. Raises `DataError`
-    where the system allows no namespaces.
+    If memory runs out, the largest process is killed, as the system would do. Raises `DataError` if
+    the system allows no namespaces.
     """
     (folder / "root").mkdir(exist_ok=True)
     script = [*isolated(network), "sh", str(SCRIPT), str(folder), *command]
@@ -99,14 +108,14 @@ def run_isolated(
     try:
         _guard(process, began, limits, fault, ending)
     finally:
-        process.kill()  # and with it, by --kill-child, all that it started
+        process.kill()  # --kill-child also kills everything that the process started
         process.wait()
     ending.code, ending.seconds = process.returncode, time.monotonic() - began
     return ending
 
 
 def _begin(chosen: Sequence[int]) -> None:
-    """Prepare the new process: its end together with this process, and its cores."""
+    """Bind the new process to the chosen cores, and let the end of its parent kill it."""
     die_with(os.getppid())
     os.sched_setaffinity(0, chosen)
 
@@ -118,7 +127,7 @@ def _guard(
     fault: Fault | None,
     ending: Ending,
 ) -> None:
-    """Wait for the end; enforce the limits and bring about the fault on the way."""
+    """Wait for the command's end; meanwhile enforce the limits and cause the fault."""
     measured = seen = 0.0
     while process.poll() is None:
         now = time.monotonic()
@@ -172,7 +181,7 @@ def _kill(pid: int) -> None:
 
 
 def descendants(parent: int) -> list[int]:
-    """Process ids of all that a process started, directly or not."""
+    """The ids of all processes that a process started, directly or not."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -189,7 +198,10 @@ def _below(parent: int, children: Mapping[int, list[int]]) -> Iterator[int]:
 
 
 def memory_mb(pid: int) -> float:
-    """A process's memory, with its part of what it shares with others."""
+    """A process's memory in MB, with its part of memory shared with other processes.
+
+    0 if the process has ended or cannot be read.
+    """
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
@@ -198,7 +210,7 @@ def memory_mb(pid: int) -> float:
 
 
 def _pick(parent: int, words: Sequence[str]) -> int | None:
-    """A process below `parent` whose command line holds these words one after the other."""
+    """A process below `parent` whose command line contains these words in a row; else None."""
     wanted = b"\0".join(word.encode() for word in words) + b"\0"
     for pid in descendants(parent):
         with suppress(OSError):

@@ -14,7 +14,7 @@ from submission.rehearsal.fake_kaggle import LAYOUTS
 from submission.rehearsal.isolation import Fault
 from submission.rehearsal.standin import STANDINS, cache_folder
 
-MIN_GB, MAX_GB = 0.5, 10_000.0  # of memory that a rehearsal may be given
+MIN_GB, MAX_GB = 0.5, 10_000.0  # memory that a rehearsal may have
 WRITTEN = ("kaggle", "working", "submission.json")
 RUN_WORDS = ("--run", "/kaggle/working")  # on the command line of the solver
 FAULTS = {
@@ -29,7 +29,7 @@ FAULTS = {
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """The user's request for a rehearsal; the fields are the command's options."""
+    """The user's request; the fields are the command's options."""
 
     source: str
     notebook: str | None = None
@@ -68,7 +68,11 @@ def check_options(request: Rehearsal, out: Path) -> None:
 
 
 def source_of(request: Rehearsal) -> Source:
-    """The tasks to rehearse with. Raises `DataError`."""
+    """The tasks of the rehearsal.
+
+    Raises `DataError` for tasks or solutions that cannot be read, and for `at_least` without
+    solutions.
+    """
     source = pick_source(read_leniently(request.source), request.tasks, request.seed)
     source = with_solutions(source, request.solutions)
     if request.at_least and not source.solutions:
@@ -77,7 +81,10 @@ def source_of(request: Rehearsal) -> Source:
 
 
 def given_of(request: Rehearsal) -> Path | None:
-    """The path of the named notebook; None if no notebook was named. Raises `DataError`."""
+    """The path of the notebook that the user named; None if the user named no notebook.
+
+    Raises `DataError` for a file that is not a notebook of the kit.
+    """
     if request.notebook is None:
         return None
     path = Path(os.path.realpath(request.notebook))
@@ -86,7 +93,10 @@ def given_of(request: Rehearsal) -> Path | None:
 
 
 def fault_of(text: str | None, out: Path) -> tuple[Fault | None, str]:
-    """The fault to rehearse: a kill, or the name of a part that is broken from the start."""
+    """The kill that is to happen, if any, and the name of the fault; empty for no fault.
+
+    A fault that exists from the start has a name only. Raises `DataError` for an unknown fault.
+    """
     kind, _, value = (text or "").partition("=")
     if text and (kind not in FAULTS or bool(value) != (kind in ("kill", "end"))):
         known = ", ".join(f"{name}=20s" if name in ("kill", "end") else name for name in FAULTS)

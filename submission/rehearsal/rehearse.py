@@ -1,4 +1,4 @@
-"""`arcsub rehearse`: run the notebook as Kaggle would, on this machine, and score its answers."""
+"""`arcsub rehearse`: run the notebook on this machine as on Kaggle, and score the answers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from submission.rehearsal.timeline import Times, extrapolation, stage_lines, tim
 from submission.wheels.build import built_wheels
 
 INSIDE = Path(__file__).parent / "inside"
-STARTUP_S, LATE_S = 120.0, 180.0  # the kernel's start; what may come after the budget's end
+STARTUP_S, LATE_S = 120.0, 180.0  # for the kernel's start; for work after the budget's end
 EXECUTED, VENV = "executed.ipynb", "venv"
 RUNNER, WARM = INSIDE / "runner.py", INSIDE / "warm.py"
 WARM_S = 1800.0
@@ -47,10 +47,10 @@ GPU_LIST = "#!/bin/sh\necho 'GPU 0: A GPU that is listed and does not compute (U
 
 
 def rehearse(request: Rehearsal, say: Callable[[str], None]) -> None:
-    """Build the notebook if none is given, run it, then validate, score and extrapolate.
+    """Build a notebook if none is given; run the notebook, then validate, score and extrapolate.
 
-    Raises `DataError` for bad input, `RunError` if the notebook failed, left no valid submission
-    or solved fewer tasks than it should.
+    Raises `DataError` for bad input. Raises `RunError` if the notebook failed, left no valid
+    submission, or solved fewer tasks than `at_least`.
     """
     rehearsed = _prepare(request, say)
     environment = _environment(rehearsed, request)
@@ -74,7 +74,7 @@ def rehearse(request: Rehearsal, say: Callable[[str], None]) -> None:
 
 @dataclass(frozen=True)
 class _Rehearsed:
-    """A rehearsal that is ready to start."""
+    """The parts of a rehearsal that are ready before the notebook starts."""
 
     out: Path
     notebook: Path
@@ -127,7 +127,11 @@ def _own_notebook(out: Path) -> Path:
 
 
 def _attached(request: Rehearsal, notebook: Path, kind: str, out: Path) -> list[Attached]:
-    """The sources that the notebook names, as far as they are not missing on purpose."""
+    """The sources that the notebook names, except a source that the fault removes.
+
+    Raises `DataError` for a source without a folder, for a folder that contains `out`, and for a
+    fault whose source the notebook does not need.
+    """
     about = about_of(notebook)
     own_model = set(about["engines"]) & set(TAKE_A_MODEL)
     the_kits = None if own_model else str(MODEL)
@@ -141,7 +145,7 @@ def _attached(request: Rehearsal, notebook: Path, kind: str, out: Path) -> list[
     for name, source in sources.items():
         folder = folders.get(name)
         if name == "wheels" and folder is None and request.standin == KIT:
-            continue  # the stand-in has all that the wheels would bring
+            continue  # the stand-in already has the packages of the wheels
         if name in folders and (folder is None or not Path(folder).is_dir()):
             raise DataError(f"the notebook wants {source}: --{name} {folder}: no such folder")
         if folder and out.is_relative_to(os.path.realpath(folder)):
@@ -151,7 +155,7 @@ def _attached(request: Rehearsal, notebook: Path, kind: str, out: Path) -> list[
 
 
 def _environment(rehearsed: _Rehearsed, request: Rehearsal) -> dict[str, str]:
-    """The environment of a session's processes, without any variable of this shell."""
+    """The environment of the notebook's processes; nothing comes from this shell."""
     kernels = cache_folder() / f"kernels-{request.standin}"
     if request.cold:
         kernels = rehearsed.out / "kernels"
@@ -177,7 +181,7 @@ def _warm(
     request: Rehearsal,
     say: Callable[[str], None],
 ) -> None:
-    """Have the synthesizer's kernels compiled: they are kept for the next rehearsal, too."""
+    """Compile the synthesizer's kernels before the run; later rehearsals use them, too."""
     command = [str(rehearsed.python), str(WARM), str(rehearsed.notebook)]
     limits = replace(_limits(0.0, request), seconds=WARM_S)
     ending = run_isolated(rehearsed.out, command, environment, limits)
@@ -191,12 +195,14 @@ def _limits(budget_s: float, request: Rehearsal) -> Limits:
     return Limits(STARTUP_S + budget_s + LATE_S, request.cpus, int(1000 * request.memory_gb))
 
 
-# --- what came of it ------------------------------------------------------------------
+# --- results --------------------------------------------------------------------------
 
 
 def _report(rehearsed: _Rehearsed, ending: Ending, say: Callable[[str], None]) -> int:
-    """Say what happened and what is on disk; how many tasks are solved, as far as that is known.
-    Raises `RunError` unless all is as it must be."""
+    """Report the run and its files. Returns the number of solved tasks; 0 if unknown.
+
+    Raises `RunError` if the submission is not valid, or if the notebook failed.
+    """
     solved = 0
     times = times_of(rehearsed.executed) if rehearsed.executed.exists() else Times({}, 0.0, "")
     say("")
@@ -223,7 +229,7 @@ def _report(rehearsed: _Rehearsed, ending: Ending, say: Callable[[str], None]) -
 def _valid(rehearsed: _Rehearsed, submission: Path) -> None:
     try:
         if rehearsed.kind == "no-input":
-            load_json(submission)  # nothing is known of the tasks: it is there, no more
+            load_json(submission)  # the notebook knows no tasks: the file only has to be JSON
         else:
             check_submission(submission, rehearsed.source.tasks)
     except DataError as error:

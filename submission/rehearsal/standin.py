@@ -1,4 +1,4 @@
-"""A stand-in for Kaggle's image: an environment with what the image has, and nothing of the kit."""
+"""A stand-in for Kaggle's image: an environment with the image's packages, without the kit."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from submission.owned import reason
 from submission.tools import find_python, run_tool, tool_environment
 from submission.wheels.build import CONSTRAINTS, FOLDER, PYTHON, read_pins
 
-# What of the image the solver and the notebook use, in the versions of `CONSTRAINTS`: torch is the
-# build that the image has, which computes on a processor too.
+# The image's packages that the solver and the notebook use, in the versions of `CONSTRAINTS`.
+# torch is the image's build, which computes on a processor too.
 IMAGE = (
     *("numba", "numpy", "pandas", "safetensors", "transformers"),
     *("accelerate", "peft", "torch", "torchao"),
 )
-RUNNER = ("ipykernel", "nbclient", "nbformat")  # the image has its own way to run a notebook
+RUNNER = ("ipykernel", "nbclient", "nbformat")  # the image runs a notebook in another way
 ROOM = "8 GB"
-FOREIGN = ("solver", "submission")  # what must come from the notebook alone
+FOREIGN = ("solver", "submission")  # packages that must come from the notebook only
 STANDINS = KIT, KAGGLE = "kit", "image"
-VENV_S = 600.0  # for an empty environment, on a slow disk
+VENV_S = 600.0  # time to make an empty environment on a slow disk
 
 
 @dataclass(frozen=True)
 class Base:
-    """An interpreter and the folder of the packages that a stand-in shows."""
+    """The interpreter and the packages folder of a stand-in, and their description."""
 
     python: Path
     packages: Path
@@ -41,8 +41,11 @@ class Base:
 
 
 def base(kind: str, say: Callable[[str], None]) -> Base:
-    """The packages of the kit's own environment (`kit`), or those of Kaggle's image (`image`),
-    installed once into the user's cache. Raises `DataError`."""
+    """The packages of the kit's own environment (`kit`), or of Kaggle's image (`image`).
+
+    The image's packages are installed once, into the user's cache. Raises `DataError` for another
+    kind, and for packages that cannot be installed.
+    """
     if kind == KIT:
         version = ".".join(map(str, sys.version_info[:3]))
         about = f"Python {version} and the kit's locked packages"
@@ -53,9 +56,9 @@ def base(kind: str, say: Callable[[str], None]) -> Base:
 
 
 def cache_folder() -> Path:
-    """The folder that keeps kernels and environments between rehearsals.
+    """The folder for expensive files that later rehearsals use again.
 
-    Raises `DataError` if this user has no such folder.
+    Raises `DataError` if the user has no home folder, or if the folder cannot be made.
     """
     try:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -74,11 +77,11 @@ def cache_folder() -> Path:
 
 
 def make(base: Base, folder: Path) -> Path:
-    """A fresh environment in `folder`, which is not there yet: it sees the base's packages and can
-    take wheels of its own. Returns its interpreter; raises `DataError` if the kit could be imported
-    from it.
+    """Make a fresh environment in `folder`, which must be new. Returns the interpreter.
 
-    The base's folder is only put on the path, so links in it (an editable install) do not count.
+    The environment sees the base's packages and can take more wheels. The base's folder is only put
+    on the path, so links in the folder (an editable install) do not count. Raises `DataError` if
+    the kit could be imported from the environment.
     """
     run_tool([base.python, "-m", "venv", "--without-pip", folder], Deadline.after(VENV_S))
     python = folder / "bin" / "python"
@@ -100,7 +103,10 @@ def packages(folder: Path) -> Path:
 
 
 def _image(say: Callable[[str], None]) -> Base:
-    """The packages of Kaggle's image on Python 3.12, in the image's versions."""
+    """The packages of Kaggle's image on Python 3.12, in the image's versions.
+
+    Raises `DataError` without Python 3.12, and for packages that cannot be installed.
+    """
     try:
         python = find_python(PYTHON)
     except DataError:
@@ -122,7 +128,7 @@ def _image(say: Callable[[str], None]) -> Base:
 
 
 def _install(python: Path, folder: Path, constraints: Path) -> None:
-    """Make the environment. Raises `DataError` if a package is not to be had."""
+    """Make the environment. Raises `DataError` if pip cannot install all packages."""
     shutil.rmtree(folder, ignore_errors=True)
     run_tool([python, "-m", "venv", folder], Deadline.after(VENV_S))
     pip = [str(folder / "bin" / "pip"), "--disable-pip-version-check", "--retries", "1", "install"]

@@ -1,4 +1,4 @@
-"""The time of a rehearsal by stage, extrapolated to 240 tasks and 12 hours."""
+"""The time of a rehearsal by stage, extrapolated to 240 tasks and the notebook's own budget."""
 
 from __future__ import annotations
 
@@ -29,8 +29,12 @@ STAGES = {
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds by stage of a notebook, in its order, seconds until its run began, and what its
-    cells printed, but for those that write files."""
+    """The times and the output of a notebook.
+
+    stages: seconds by stage, in the notebook's order.
+    before_run: seconds until the stage `run` began.
+    text: output of all cells, except cells that write files.
+    """
 
     stages: dict[str, float]
     before_run: float
@@ -38,7 +42,7 @@ class Times:
 
 
 def times_of(executed: Path) -> Times:
-    """The times of a notebook that ran, as far as the notebook came."""
+    """The times of an executed notebook, as far as the notebook ran."""
     stages: dict[str, float] = {}
     begun: dict[str, datetime] = {}
     text: list[str] = []
@@ -48,7 +52,7 @@ def times_of(executed: Path) -> Times:
         if start:
             begun.setdefault(stage, start)
             stages[stage] = stages.get(stage, 0.0) + (_between(start, end) if end else 0.0)
-        if stage != "files":  # each says that it was written
+        if stage != "files":  # these cells only say that a file was written
             text += [output.get("text", "") for output in cell.get("outputs", [])]
     until = begun.get("run", max(begun.values(), default=None))
     first = min(begun.values(), default=None)
@@ -56,7 +60,7 @@ def times_of(executed: Path) -> Times:
 
 
 def _moment(cell: Any, what: str) -> datetime | None:
-    """When a cell began or ended; None if it did not come to that."""
+    """The time at which a cell began or ended; None if the cell did not get so far."""
     seen = cell.metadata.get("execution", {}).get(what)
     return datetime.fromisoformat(seen) if seen else None
 
@@ -79,9 +83,11 @@ def stage_lines(times: Times) -> list[str]:
 def extrapolation(
     times: Times, jobs: Sequence[JobRecord], tasks: int, config: Config, budget_s: float
 ) -> list[str]:
-    """The same notebook, extrapolated to 240 tasks and a budget of `budget_s`.
+    """Lines about the same run with 240 tasks and a budget of `budget_s`.
 
-    First passes take the measured time for each task. The rest goes to further passes.
+    `jobs` are the jobs of a rehearsal of `tasks` tasks. By engine, the mean seconds of measured
+    first passes are expected for each of the 240 tasks. Time left by first passes goes to further
+    passes.
     """
     usable = Budget.of(budget_s).usable - times.before_run
     workers = config.workers

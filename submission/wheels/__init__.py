@@ -1,1 +1,1 @@
-"""Wheels for a notebook without a network: built, listed, tried."""
+"""Wheels for a notebook without a network: built, listed, tested."""

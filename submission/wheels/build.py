@@ -1,8 +1,8 @@
 """`arcsub wheels`: the packages that Kaggle's image lacks, locked, downloaded, proven complete.
 
-A profile is a folder of `offline_wheels/`: `requirements.in` is written by hand, `lock.txt` and
-`manifest.json` by `build`, beside the wheels themselves. The folder is what is uploaded; the
-notebook installs it with `pip install --no-index --no-deps --require-hashes -r lock.txt`.
+A profile is a folder of `offline_wheels/`. `requirements.in` is written by hand; `build` writes
+`lock.txt`, `manifest.json` and the wheels beside. The folder is uploaded, and the notebook installs
+from there with `pip install --no-index --no-deps --require-hashes -r lock.txt`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ FOLDER = ROOT / "offline_wheels"
 CONSTRAINTS, REQUIREMENTS = "constraints-kaggle.txt", "requirements.in"
 LOCK, MANIFEST, WHEELS = "lock.txt", "manifest.json", "wheels"
 PYTHON = "3.12"
-PLATFORM = "x86_64-manylinux_2_28"  # what is resolved for
-# pip takes a tag as it stands and none below it, so that every one has to be named.
+PLATFORM = "x86_64-manylinux_2_28"  # target of the resolver
+# pip takes a tag literally, without the tags below, so every tag has to be named.
 TAGS = (
     *(f"manylinux_2_{minor}_x86_64" for minor in range(35, 4, -1)),
     *("manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64"),
@@ -42,7 +42,7 @@ _INCLUDED = re.compile(r"^-r +(\S+)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Entry:
-    """A package of a lock: `text` is its line with its hashes."""
+    """A package of a lock; `text` is the package's entry with its hashes."""
 
     name: str
     version: str
@@ -50,12 +50,12 @@ class Entry:
 
 
 def plain(name: str) -> str:
-    """A package's name as indexes compare it."""
+    """A package's name in the form in which package indexes compare names."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def profile_folder(profile: str, root: Path = FOLDER) -> Path:
-    """A profile's folder. Raises `DataError` if there is none of this name."""
+    """A profile's folder. Raises `DataError` if no profile has this name."""
     a_name = Path(profile).name == profile != ".."
     if not a_name or not (root / profile / REQUIREMENTS).is_file():
         known = ", ".join(sorted(path.parent.name for path in root.glob(f"*/{REQUIREMENTS}")))
@@ -66,11 +66,12 @@ def profile_folder(profile: str, root: Path = FOLDER) -> Path:
 def build(
     profile: str, deadline: Deadline, say: Callable[[str], None], root: Path = FOLDER
 ) -> Path:
-    """Lock, download and list a profile's wheels; the folder that holds them.
+    """Lock, download and list a profile's wheels. Returns the profile's folder.
 
-    Versions of an existing lock stay as long as they fit. Nothing is replaced before
-    everything is there. Raises `DataError` for requirements that contradict each other or the
-    image, `ToolError` when uv or pip fail.
+    Versions of an existing lock stay as long as they fit. Nothing is replaced before all files are
+    downloaded. Raises `DataError` for requirements that contradict each other or the image. Raises
+    `DataError` also for files among the wheels that no build made. Raises `ToolError` if uv or pip
+    fails.
     """
     folder = profile_folder(profile, root)
     _check_old(folder)
@@ -80,7 +81,7 @@ def build(
         (Path(scratch) / LOCK).write_text(lock, "utf-8")
         say(f"locked    {len(shipped)} packages; {len(image)} are the image's")
         wheels = download(Path(scratch) / LOCK, Path(scratch) / WHEELS, deadline)
-        atomic_write(folder / LOCK, lock)  # first: it proves which wheels are a build's own
+        atomic_write(folder / LOCK, lock)  # first: the lock proves which wheels a build made
         shutil.rmtree(folder / WHEELS, ignore_errors=True)
         wheels.rename(folder / WHEELS)
     manifest = describe(folder, {entry.name: entry.version for entry in image})
@@ -91,7 +92,7 @@ def build(
 
 
 def _check_old(folder: Path) -> None:
-    """Raise `DataError` if a file would be lost that no build put among the wheels."""
+    """Raise `DataError` if a build would delete a file that no build made."""
     place = folder / WHEELS
     if place.is_symlink() or (place.exists() and not place.is_dir()):
         raise DataError(f"{place}: is no folder that a build made; move it away")
@@ -107,9 +108,9 @@ def _check_old(folder: Path) -> None:
 def resolve(
     folder: Path, scratch: Path, deadline: Deadline
 ) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
-    """The packages that a profile needs on Kaggle's Python: those to ship, those of the image.
+    """The packages that a profile needs on Kaggle's Python: those to ship, and those of the image.
 
-    The image's versions bind, except for packages that the requirements name.
+    The image's versions bind, except for packages that the requirements name themselves.
     """
     pins = read_pins(folder.parent / CONSTRAINTS)
     own = named(folder / REQUIREMENTS)
@@ -117,7 +118,7 @@ def resolve(
     constraints, output = scratch / "constraints.txt", scratch / "resolved.txt"
     constraints.write_text("".join(f"{name}=={version}\n" for name, version in kept.items()))
     if (folder / LOCK).is_file():
-        shutil.copyfile(folder / LOCK, output)  # uv keeps the versions it finds there
+        shutil.copyfile(folder / LOCK, output)  # uv keeps versions found in the output file
     options = ["--quiet", "--no-python-downloads", "--generate-hashes", "--only-binary", ":all:"]
     texts = ["--no-header", "--no-annotate", "--no-emit-index-url"]
     target = ["--python-platform", PLATFORM, "--python-version", PYTHON]
@@ -143,14 +144,19 @@ def _entries(text: str) -> tuple[Entry, ...]:
 
 
 def download(lock: Path, target: Path, deadline: Deadline) -> Path:
-    """Download what a lock names, for Kaggle's Python, into a folder; every file is checked
-    against its hashes. Raises `ToolError`."""
+    """Download a lock's packages for Kaggle's Python into a folder. Returns the folder.
+
+    pip checks every file against the lock's hashes. Raises `ToolError` if pip fails.
+    """
     pip_download(["--require-hashes", "-r", lock], target, deadline)
     return target
 
 
 def pip_download(what: Iterable[object], target: Path, deadline: Deadline) -> None:
-    """`pip download` for Kaggle's Python and every platform it can load from; wheels only."""
+    """Run `pip download` for Kaggle's Python and every platform that Kaggle can load; wheels only.
+
+    Raises `ToolError` if pip fails.
+    """
     target.mkdir(parents=True, exist_ok=True)
     tags = [word for tag in TAGS for word in ("--platform", tag)]
     python = ["--python-version", PYTHON, "--implementation", "cp"]
@@ -160,8 +166,12 @@ def pip_download(what: Iterable[object], target: Path, deadline: Deadline) -> No
 
 
 def describe(folder: Path, image: dict[str, str]) -> dict[str, Any]:
-    """The manifest of a folder: every wheel's hash and size (bytes), the lock's hash, and the
-    versions that the image is expected to have."""
+    """The manifest of a folder.
+
+    wheels: SHA-256 and size (bytes) of every wheel.
+    lock: SHA-256 of the lock.
+    image: versions that the image is expected to have.
+    """
     wheels = sorted((folder / WHEELS).glob("*.whl"))
     return {
         "profile": folder.name,
@@ -173,7 +183,7 @@ def describe(folder: Path, image: dict[str, str]) -> dict[str, Any]:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """A folder's manifest, after a look at every file it names.
+    """The manifest of a folder, after a check of every listed file.
 
     Raises `DataError` naming the first file that is missing, damaged or not listed.
     """
@@ -196,9 +206,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def built_wheels(digest: str, root: Path = FOLDER) -> str | None:
-    """The folder of the profile that has the lock of this digest; None if there is none.
+    """The folder of the profile whose lock has this SHA-256; None if there is none.
 
-    Raises `DataError` if its wheels are missing or damaged.
+    Raises `DataError` if the profile's wheels are missing or damaged.
     """
     locks = (lock for lock in sorted(root.glob(f"*/{LOCK}")) if sha256(lock) == digest)
     folder = next((lock.parent for lock in locks), None)
@@ -208,19 +218,19 @@ def built_wheels(digest: str, root: Path = FOLDER) -> str | None:
 
 
 def read_pins(path: Path) -> dict[str, str]:
-    """Name and version of every `name==version` line. Raises `DataError`."""
+    """Name and version of every `name==version` line. Raises `DataError` if unreadable."""
     return {plain(name): version for name, version in _PIN.findall(_text(path))}
 
 
 def named(path: Path) -> set[str]:
-    """The packages that a requirements file names, and the files it includes."""
+    """The packages named in a requirements file and in the files that it includes."""
     text = _text(path)
     included = (named(path.parent / file) for file in _INCLUDED.findall(text))
     return {plain(name) for name in _NAMED.findall(text)}.union(*included)
 
 
 def sha256(path: Path) -> str:
-    """The hash of a file's bytes (`solver.kit.sha256`). Raises `DataError`."""
+    """The SHA-256 of a file, in hexadecimal. Raises `DataError` if the file cannot be read."""
     try:
         return kit.sha256(path)
     except OSError as error:

@@ -1,9 +1,9 @@
 """`arcsub wheels verify`: the wheels install and import on Kaggle's Python without a network.
 
-The same versions from the package index stand in for the image's packages. They are kept beside
-the profiles and never shipped. torch and its companions are gigabytes: only their names and
-versions are there. A package that needs them is proven to be complete and to fit its neighbours,
-but is not imported.
+Packages of the image are replaced by the same versions from the package index. These versions are
+kept beside the profiles and never shipped. torch, torchvision and triton take gigabytes, so only
+their names and versions are installed. A package that needs torch is therefore not imported; only
+its completeness and its fit with other packages are proven.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from submission.wheels.build import (
     read_pins,
 )
 
-IMAGE = ".image"  # beside the profiles: wheels that stand in for the image
+IMAGE = ".image"  # folder beside the profiles, with wheels in place of the image's packages
 BY_NAME_ONLY = ("torch", "torchvision", "triton")
 SCRIPT = Path(__file__).with_name("importing.py")
 
@@ -42,11 +42,11 @@ def verify(
     python: Path | None = None,
     root: Path = FOLDER,
 ) -> dict[str, dict[str, str]]:
-    """Install a profile's wheels as the notebook does, and import them.
+    """Install a profile's wheels as the notebook does, without a network, and import them.
 
-    The environment is fresh and has no network. Returns the packages that were imported, and the
-    packages that only fit, with their versions. Raises `DataError` for missing or damaged wheels,
-    or without a Python or a network namespace. Raises `RunError` for wheels that do not work.
+    The environment is fresh. Returns the versions of packages that were imported, and of packages
+    that only fit. Raises `DataError` for wheels that are missing or damaged, or without a Python or
+    a network namespace. Raises `RunError` for wheels that do not work.
     """
     folder = profile_folder(profile, root)
     manifest = read_manifest(folder)
@@ -78,7 +78,7 @@ def verify(
 
 
 def _fetch(image: Mapping[str, str], target: Path, deadline: Deadline) -> None:
-    """Have the image's packages here; those that were fetched before are not asked for again."""
+    """Download the image's packages, except packages that were downloaded before."""
     here = {tuple(file.name.split("-")[:2]) for file in target.glob("*.whl")}
     known = {(plain(name), version) for name, version in here}
     missing = [f"{k}=={v}" for k, v in image.items() if (k, v) not in known]
@@ -87,7 +87,7 @@ def _fetch(image: Mapping[str, str], target: Path, deadline: Deadline) -> None:
 
 
 def _stand_in(fresh: Path, packages: Mapping[str, str]) -> None:
-    """Write the names and versions of packages into an environment, and nothing of theirs."""
+    """Write only the names and versions of packages into an environment, without their code."""
     site = next(fresh.glob("lib/python*/site-packages"))
     for name, version in packages.items():
         folder = site / f"{name}-{version}.dist-info"
@@ -108,7 +108,7 @@ def _tell(report: Mapping[str, Mapping[str, str]], say: Callable[[str], None]) -
 
 
 def _alone() -> dict[str, str]:
-    """An environment in which pip and Python follow no settings of this machine."""
+    """An environment in which pip and Python ignore the settings of this machine."""
     own = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "PYTHON"))}
     quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
     return {**own, **quiet, "PIP_CONFIG_FILE": os.devnull, "PYTHONNOUSERSITE": "1"}

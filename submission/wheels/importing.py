@@ -1,7 +1,8 @@
-"""Run by a fresh Python after an offline installation: what can be imported, and what cannot.
+"""Imports of shipped packages, tried by a fresh Python after an offline installation.
 
-Takes the names of the packages that were shipped, prints one JSON object. It uses the standard
-library alone, since it runs where nothing else is known to work.
+The script takes the packages' names and prints one JSON object with the packages that can be
+imported, and the packages that cannot. Only the standard library is used, since no other package is
+known to work there.
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ import re
 import sys
 from importlib.metadata import distribution, packages_distributions
 
-WITHOUT = "torch"  # the image's own, several gigabytes: only its metadata stands here
+WITHOUT = "torch"  # part of the image, several gigabytes: only its metadata is installed here
 
 
 def plain(name: str) -> str:
-    """A package's name as indexes compare it."""
+    """A package's name in the form in which package indexes compare names."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def needs(name: str, seen: frozenset[str] = frozenset()) -> set[str]:
-    """The packages that a package asks for without extras, directly or through others."""
+    """The packages that a package requires without extras, directly or through others."""
     found = set()
     for text in distribution(name).requires or ():
         other = plain(re.split(r"[^\w.-]", text, maxsplit=1)[0])
@@ -32,7 +33,7 @@ def needs(name: str, seen: frozenset[str] = frozenset()) -> set[str]:
 
 
 def main(shipped: list[str]) -> None:
-    """Import every package that does without torch; report the versions of all."""
+    """Import every package that does not need torch; report the versions of all."""
     report: dict[str, dict[str, str]] = {"imported": {}, "unproven": {}, "failed": {}}
     for name in shipped:
         version = distribution(name).version
@@ -44,7 +45,7 @@ def main(shipped: list[str]) -> None:
                 importlib.import_module(module)
             report["imported"][name] = version
         except (ImportError, AttributeError, OSError, TypeError, ValueError) as error:
-            if isinstance(error, ImportError) and error.name == WITHOUT:  # it does not say so
+            if isinstance(error, ImportError) and error.name == WITHOUT:  # not declared
                 report["unproven"][name] = version
             else:
                 report["failed"][name] = f"{type(error).__name__}: {error}"
