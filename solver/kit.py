@@ -13,7 +13,7 @@ from solver.grid import DataError
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "models" / "pair"
 IMPORTABLE = {"PYTHONPATH": str(ROOT)}  # the environment of a process that imports the kit
-CONFIG, WEIGHTS, PROVENANCE = "config.json", "model.safetensors", "provenance.json"
+CONFIG_FILE, WEIGHTS_FILE, PROVENANCE = "config.json", "model.safetensors", "provenance.json"
 
 
 def package_files(root: Path = ROOT) -> Iterator[tuple[str, Path]]:
@@ -57,11 +57,11 @@ def weights_fault(model: Path = MODEL) -> str | None:
     Weights must have the hash that the provenance beside them names. Without a provenance, the
     weights only have to exist.
     """
-    if not (model / CONFIG).is_file() or not any(model.glob("*.safetensors")):
+    if not (model / CONFIG_FILE).is_file() or not any(model.glob("*.safetensors")):
         return f"no model in {model}"
     try:
         if not fits_provenance(model):
-            return f"{model / WEIGHTS} is not the file that {PROVENANCE} is about"
+            return f"{model / WEIGHTS_FILE} is not the file that {PROVENANCE} is about"
     except (DataError, OSError) as error:
         return f"the model cannot be read: {error}"
     return None
@@ -77,7 +77,7 @@ def fits_provenance(model: Path) -> bool:
         return True
     written = load_json(model / PROVENANCE)
     expected = written.get("sha256") if isinstance(written, dict) else None
-    return sha256(model / WEIGHTS) == expected
+    return sha256(model / WEIGHTS_FILE) == expected
 
 
 def sha256(file: Path) -> str:

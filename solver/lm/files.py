@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from solver.data.jsonio import load_json
 from solver.grid import DataError
-from solver.kit import CONFIG, WEIGHTS
+from solver.kit import CONFIG_FILE, WEIGHTS_FILE
 
 INDEX = "model.safetensors.index.json"
 ADAPTER_CONFIG = "adapter_config.json"  # peft's
@@ -41,7 +41,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises `DataError` for a folder that contains something else. The error names an adapter, a
     cache or another format of weights.
     """
-    path = folder / CONFIG
+    path = folder / CONFIG_FILE
     if not path.exists():
         _say_what_it_is(folder)
     config = load_json(path)
@@ -58,7 +58,7 @@ def _say_what_it_is(folder: Path) -> None:
             f"{folder}: an adapter of {base or 'an unnamed model'}, no whole model: "
             "merge the two (merge_and_unload of peft), save that, and name its folder"
         )
-    snapshots = sorted(folder.glob("snapshots/*/" + CONFIG))
+    snapshots = sorted(folder.glob("snapshots/*/" + CONFIG_FILE))
     if snapshots:
         raise DataError(f"{folder}: a cache, which holds the model in {snapshots[-1].parent}")
     _refuse_others(folder)
@@ -71,10 +71,10 @@ def tensors_of(folder: Path) -> Iterator[Tensor]:
     Raises `DataError` naming a file that is missing, torn, not safetensors, or of another
     checkpoint.
     """
-    if (folder / WEIGHTS).exists() or not (folder / INDEX).exists():
-        if not (folder / WEIGHTS).exists():
+    if (folder / WEIGHTS_FILE).exists() or not (folder / INDEX).exists():
+        if not (folder / WEIGHTS_FILE).exists():
             _refuse_others(folder)
-        yield from _header(folder / WEIGHTS)
+        yield from _header(folder / WEIGHTS_FILE)
         return
     index = load_json(folder / INDEX)
     places = index.get("weight_map") if isinstance(index, dict) else None

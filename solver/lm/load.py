@@ -24,7 +24,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from solver.grid import DataError
-from solver.kit import CONFIG, WEIGHTS
+from solver.kit import CONFIG_FILE, WEIGHTS_FILE
 from solver.ladder import is_out_of_memory
 from solver.lm.ready import quantized_by
 from solver.lm.settings import Checkpoint
@@ -152,11 +152,11 @@ def from_folder(path: Path, **options: Any) -> tuple[Any, dict[str, Any]]:
             path, local_files_only=True, output_loading_info=True, **options
         )
     except (StrictDataclassError, AttributeError, ImportError, LookupError, TypeError) as error:
-        raise DataError(f"{path / CONFIG}: cannot be followed: {one_line(error)}") from None
+        raise DataError(f"{path / CONFIG_FILE}: cannot be followed: {one_line(error)}") from None
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
         if is_out_of_memory(error):
             raise
-        raise DataError(f"{path / WEIGHTS}: cannot be loaded: {one_line(error)}") from None
+        raise DataError(f"{path / WEIGHTS_FILE}: cannot be loaded: {one_line(error)}") from None
     lm, info = loaded
     return settled(lm), info
 

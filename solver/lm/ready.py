@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from solver.grid import DataError
-from solver.kit import CONFIG, IMPORTABLE
+from solver.kit import CONFIG_FILE, IMPORTABLE
 from solver.lm.files import Tensor, linear_weights, read_config, tensors_of
 from solver.lm.settings import EMBEDDINGS, Settings, adapted, read, require
 from solver.lm.vocabulary import VOCABULARY_FILE, Vocabulary, load_vocabulary, vocabulary_of
@@ -94,7 +94,7 @@ def check_config(folder: Path, length: int) -> None:
 
     Also raised for a quantization that is unknown, or whose library is not installed.
     """
-    path = folder / CONFIG
+    path = folder / CONFIG_FILE
     config = read_config(folder)
     if not isinstance(config.get("model_type"), str) or type(config.get("vocab_size")) is not int:
         raise DataError(f"{path}: no configuration of a language model")

@@ -20,7 +20,7 @@ from solver.deadline import Deadline, format_duration
 from solver.engines import TAKE_A_MODEL
 from solver.grid import DataError
 from solver.kit import (
-    CONFIG,
+    CONFIG_FILE,
     IMPORTABLE,
     MODEL,
     files_digest,
@@ -161,7 +161,7 @@ def _attached(request: PreflightRequest, ok: Callable[[str, str], None]) -> Path
     """The folder in which the model is mounted, or the given local folder."""
     if Path(request.model).is_absolute():
         return Path(request.model)
-    mount = find(request.model, CONFIG, request.input)
+    mount = find(request.model, CONFIG_FILE, request.input)
     if mount:
         ok("model", str(mount))
     return mount.path if mount else None

@@ -13,7 +13,7 @@ import numpy as np
 
 from solver.grid import DataError
 from solver.lm.pair.checkpoint import VECTORS
-from solver.lm.pair.model import PROVENANCE, WEIGHTS, TaskModel, load
+from solver.lm.pair.model import PROVENANCE, WEIGHTS_FILE, TaskModel, load
 from solver.lm.pair.quantize import METHOD, quantize
 from solver.lm.symbols import Batch
 from solver.lm.training.corpus import TRAINING, Corpus, read_corpus
@@ -85,7 +85,7 @@ def _provenance(
     source: Path, target: Path, told: Trained, corpus: Corpus, losses: tuple[float, float]
 ) -> Provenance:
     parameters = sum(p.numel() for p in load(source).parameters())
-    weights = (target / WEIGHTS).read_bytes()
+    weights = (target / WEIGHTS_FILE).read_bytes()
     known = [lesson for lesson in corpus.lessons if not lesson.made_up]
     made_up = [lesson for lesson in corpus.lessons if lesson.made_up]
     generated = sum(len(lesson.generated) for lesson in known)

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, Phi3Config, Phi3ForCausalLM
 from solver.deadline import Deadline, StepClock
 from solver.engines import check_ready
 from solver.grid import DataError
-from solver.kit import CONFIG, WEIGHTS
+from solver.kit import CONFIG_FILE, WEIGHTS_FILE
 from solver.lm.files import INDEX, linear_weights, tensors_of
 from solver.lm.llm.engine import load_learner
 from solver.lm.llm.tryout import try_out
@@ -97,7 +97,7 @@ def without_a_tokenizer_config(folder: Path) -> None:
 
 
 def with_unknown_keys(folder: Path) -> None:
-    edit(folder / CONFIG, some_new_key={"a": [1]}, architectures=["Qwen3ForCausalLM", "Other"])
+    edit(folder / CONFIG_FILE, some_new_key={"a": [1]}, architectures=["Qwen3ForCausalLM", "Other"])
 
 
 def with_a_broken_generation_config(folder: Path) -> None:
@@ -105,9 +105,9 @@ def with_a_broken_generation_config(folder: Path) -> None:
 
 
 def in_float16(folder: Path) -> None:
-    weights = {name: w.to(torch.float16) for name, w in load_file(folder / WEIGHTS).items()}
-    save_file(weights, folder / WEIGHTS, {"format": "pt"})
-    edit(folder / CONFIG, dtype="float16")
+    weights = {name: w.to(torch.float16) for name, w in load_file(folder / WEIGHTS_FILE).items()}
+    save_file(weights, folder / WEIGHTS_FILE, {"format": "pt"})
+    edit(folder / CONFIG_FILE, dtype="float16")
 
 
 def tied(folder: Path) -> None:
@@ -129,7 +129,7 @@ def with_a_chat_template(folder: Path) -> None:
 
 
 def without_a_padding_token(folder: Path) -> None:
-    edit(folder / CONFIG, pad_token_id=None)
+    edit(folder / CONFIG_FILE, pad_token_id=None)
     edit(folder / TOKENIZER_CONFIG, pad_token=None)
 
 
@@ -151,7 +151,7 @@ def of_links(folder: Path) -> None:
 
 def sharded(folder: Path) -> None:
     lm = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
-    (folder / WEIGHTS).unlink()
+    (folder / WEIGHTS_FILE).unlink()
     lm.save_pretrained(folder, max_shard_size="100KB")
     assert (folder / INDEX).exists()
 
@@ -284,7 +284,7 @@ def test_the_folder_of_a_cache_is_told_from_a_model_s(model: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "consolidated.00.pth", "q4_k_m.gguf"])
 def test_other_formats_of_weights_are_named(name: str, model: Path) -> None:
-    (model / WEIGHTS).rename(model / name)
+    (model / WEIGHTS_FILE).rename(model / name)
     assert f"{model / name}: weights are read from safetensors only" in complaint(model)
 
 
@@ -311,7 +311,7 @@ def test_a_gguf_without_anything_else_is_named(tmp_path: Path) -> None:
 def test_what_no_worker_could_use_is_found_before_a_run(
     values: dict[str, Any], words: str, model: Path
 ) -> None:
-    edit(model / CONFIG, **values)
+    edit(model / CONFIG_FILE, **values)
     with pytest.raises(DataError) as raised:
         checked_here(model)
     assert words in str(raised.value)
@@ -338,7 +338,7 @@ def test_code_models_are_looked_at_alike(tmp_path: Path) -> None:
 
 
 def test_an_unknown_architecture_ends_the_command(model: Path, tmp_path: Path) -> None:
-    edit(model / CONFIG, model_type="brand_new")
+    edit(model / CONFIG_FILE, model_type="brand_new")
     given = command(
         write_challenges(tmp_path / "c.json", (copies(0),)), tmp_path / "r", "synth", "1m"
     )

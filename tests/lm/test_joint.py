@@ -22,7 +22,7 @@ from solver.lm.pair.joint import (
     load_adapted,
     task_vectors,
 )
-from solver.lm.pair.model import WEIGHTS, Size, TaskModel, build
+from solver.lm.pair.model import WEIGHTS_FILE, Size, TaskModel, build
 from solver.lm.pair.ttt import Adaptation, Learner
 from solver.lm.training.loop import Recipe, Step
 from solver.lm.training.stream import Mixture
@@ -64,7 +64,7 @@ def run(base: Path, folder: Path, clock: FakeClock, until: float, kill: float = 
 
 
 def same_results(a: Path, b: Path) -> bool:
-    files = [(a / name, b / name) for name in (VECTORS, f"{MODEL}/{WEIGHTS}")]
+    files = [(a / name, b / name) for name in (VECTORS, f"{MODEL}/{WEIGHTS_FILE}")]
     pairs = [(load_file(x), load_file(y)) for x, y in files]
     return all(x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x) for x, y in pairs)
 
@@ -85,7 +85,7 @@ def test_a_killed_training_ends_as_if_it_had_never_stopped(base: Path, tmp_path:
 def test_the_result_is_loaded_task_by_task(base: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run(base, folder, FakeClock(), 10.0)
-    before = load_file(base / WEIGHTS)["model.layers.0.mlp.up_proj.weight"]
+    before = load_file(base / WEIGHTS_FILE)["model.layers.0.mlp.up_proj.weight"]
     model = load_adapted(folder, "toy1")
     assert not torch.equal(model.lm.model.layers[0].mlp.up_proj.weight.float(), before.float())
     vectors = task_vectors(folder, "toy1")
@@ -113,7 +113,7 @@ def test_no_time_leaves_the_model_as_it_was(base: Path, tmp_path: Path) -> None:
     assert run(base, tmp_path / "run", FakeClock(), 0.5) == []
     name = "model.layers.0.mlp.up_proj.weight"
     kept = load_adapted(tmp_path / "run", "toy0").lm.state_dict()[name]
-    assert torch.equal(kept, load_file(base / WEIGHTS)[name].to(kept.dtype))
+    assert torch.equal(kept, load_file(base / WEIGHTS_FILE)[name].to(kept.dtype))
 
 
 def test_another_run_s_folder_is_refused(base: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import torch
 from solver.deadline import Deadline, StepClock
 from solver.engines import Context
 from solver.grid import DataError, Pair, Task
-from solver.kit import WEIGHTS
+from solver.kit import WEIGHTS_FILE
 from solver.ladder import FULL, LADDER, Rung, is_out_of_memory, rung_of
 from solver.lm.llm import engine
 from solver.lm.llm.causal import ContextModel, cut_vocabulary
@@ -215,7 +215,7 @@ def test_a_checkpoint_cut_at_home_computes_the_same(
     script = runpy.run_path(str(ROOT / "scripts/cut_vocabulary.py"))
     script["cut"](folder, tmp_path, "chat")
     check({"model": str(tmp_path), "max_seq_length": 2048}, 2000)
-    sizes = [(path / WEIGHTS).stat().st_size for path in (tmp_path, folder)]
+    sizes = [(path / WEIGHTS_FILE).stat().st_size for path in (tmp_path, folder)]
     assert sizes[0] < 0.8 * sizes[1]
     cut = load_learner(settings_of(tmp_path))
     learner.reset()

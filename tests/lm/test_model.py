@@ -14,8 +14,8 @@ from solver.grid import COLORS, DataError, Pair, as_grid
 from solver.lm.pair.checkpoint import export
 from solver.lm.pair.model import (
     CELL,
-    CONFIG,
-    WEIGHTS,
+    CONFIG_FILE,
+    WEIGHTS_FILE,
     Size,
     TaskModel,
     build,
@@ -57,7 +57,7 @@ def test_rotary_positions_tell_cells_apart(axis: int) -> None:
 def test_a_saved_model_loads_like_any_other_and_computes_the_same(tmp_path: Path) -> None:
     model = TaskModel(build(TINY, 3), 2)
     export(tmp_path, model)
-    assert sorted(os.listdir(tmp_path)) == [CONFIG, WEIGHTS]
+    assert sorted(os.listdir(tmp_path)) == [CONFIG_FILE, WEIGHTS_FILE]
     loaded = TaskModel(load(tmp_path), 1)
     with torch.no_grad():
         model.tasks[0] = model.tasks.mean(0)
@@ -70,12 +70,12 @@ def test_foreign_or_broken_checkpoints_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"config\.json: cannot be read"):
         load(tmp_path / "missing")
     export(tmp_path, TaskModel(build(TINY, 0), 1))
-    weights = (tmp_path / WEIGHTS).read_bytes()
+    weights = (tmp_path / WEIGHTS_FILE).read_bytes()
     for broken in (weights[:1000], b"", b"\0" * 100):
-        (tmp_path / WEIGHTS).write_bytes(broken)
+        (tmp_path / WEIGHTS_FILE).write_bytes(broken)
         with pytest.raises(DataError, match=r"model\.safetensors: cannot be loaded"):
             load(tmp_path)
-    (tmp_path / WEIGHTS).unlink()
+    (tmp_path / WEIGHTS_FILE).unlink()
     with pytest.raises(DataError, match=r"model\.safetensors: no such file"):
         load(tmp_path)
 
@@ -93,15 +93,15 @@ def test_a_configuration_that_does_not_fit_is_refused(
     tmp_path: Path, change: dict[str, object], reason: str
 ) -> None:
     export(tmp_path, TaskModel(build(TINY, 0), 1))
-    config = json.loads((tmp_path / CONFIG).read_text())
-    (tmp_path / CONFIG).write_text(json.dumps({**config, **change}))
+    config = json.loads((tmp_path / CONFIG_FILE).read_text())
+    (tmp_path / CONFIG_FILE).write_text(json.dumps({**config, **change}))
     with pytest.raises(DataError, match=reason):
         load(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "null", "\xff"])
 def test_what_is_no_configuration_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / CONFIG).write_text(text, encoding="latin-1")
+    (tmp_path / CONFIG_FILE).write_text(text, encoding="latin-1")
     with pytest.raises(DataError, match=r"config\.json: no model configuration"):
         load(tmp_path)
 

@@ -17,7 +17,15 @@ from transformers import AutoModelForCausalLM
 from solver.grid import DataError, Pair, as_grid
 from solver.lm.load import quantization
 from solver.lm.pair.checkpoint import export
-from solver.lm.pair.model import CONFIG, WEIGHTS, Size, TaskModel, build, dequantized, load
+from solver.lm.pair.model import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    Size,
+    TaskModel,
+    build,
+    dequantized,
+    load,
+)
 from solver.lm.pair.quantize import quantize
 from solver.lm.symbols import Batch, collate, encode
 from solver.lm.training.loop import Recipe, Trainer, batch_loss, measure
@@ -62,7 +70,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture
 def small(folders: tuple[Path, Path], tmp_path: Path) -> Path:
     """A copy of the quantized model to do harm to."""
-    for name in (CONFIG, WEIGHTS):
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
         (tmp_path / name).write_bytes((folders[1] / name).read_bytes())
     return tmp_path
 
@@ -73,7 +81,7 @@ def batch() -> Batch:
 
 def test_it_is_small_and_computes_nearly_the_same(folders: tuple[Path, Path]) -> None:
     plain, small = (TaskModel(load(folder), 1) for folder in folders)
-    stored = [(folder / WEIGHTS).stat().st_size for folder in folders]
+    stored = [(folder / WEIGHTS_FILE).stat().st_size for folder in folders]
     assert stored[1] < 0.6 * stored[0]
     before, after = (measure(model, [batch()])[0] for model in (plain, small))
     assert before != after == pytest.approx(before, rel=0.05)
@@ -82,8 +90,8 @@ def test_it_is_small_and_computes_nearly_the_same(folders: tuple[Path, Path]) ->
 def test_the_same_weights_give_the_same_files(folders: tuple[Path, Path], tmp_path: Path) -> None:
     plain, small = folders
     quantize(plain, tmp_path)
-    assert sorted(os.listdir(tmp_path)) == sorted([CONFIG, WEIGHTS])
-    for name in (CONFIG, WEIGHTS):
+    assert sorted(os.listdir(tmp_path)) == sorted([CONFIG_FILE, WEIGHTS_FILE])
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
         assert (tmp_path / name).read_bytes() == (small / name).read_bytes()
     with pytest.raises(DataError, match=r"config\.json: quantized already"):
         quantize(small, tmp_path)
@@ -157,7 +165,7 @@ def test_an_evaluation_leaves_the_stored_weights_alone(folders: tuple[Path, Path
 
 @pytest.mark.parametrize("length", [0, 100, 30_000])
 def test_a_torn_file_is_named(small: Path, length: int) -> None:
-    (small / WEIGHTS).write_bytes((small / WEIGHTS).read_bytes()[:length])
+    (small / WEIGHTS_FILE).write_bytes((small / WEIGHTS_FILE).read_bytes()[:length])
     with pytest.raises(DataError, match=r"model\.safetensors: cannot be loaded"):
         load(small)
 
@@ -191,11 +199,11 @@ def test_weights_that_are_not_those_of_the_provenance_are_refused(small: Path, t
 def test_a_configuration_that_does_not_fit_is_one_line(
     small: Path, field: str, value: object
 ) -> None:
-    config = json.loads((small / CONFIG).read_text())
-    (small / CONFIG).write_text(json.dumps({**config, field: value}))
+    config = json.loads((small / CONFIG_FILE).read_text())
+    (small / CONFIG_FILE).write_text(json.dumps({**config, field: value}))
     with pytest.raises(DataError) as error:
         load(small)
-    assert str(error.value).startswith((str(small / CONFIG), str(small / WEIGHTS)))
+    assert str(error.value).startswith((str(small / CONFIG_FILE), str(small / WEIGHTS_FILE)))
     assert "\n" not in str(error.value)
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from solver.data.submissions import check_submission, read_submission
 from solver.grid import Pair, Task, as_grid, freeze
-from solver.kit import CONFIG, WEIGHTS
+from solver.kit import CONFIG_FILE, WEIGHTS_FILE
 from solver.lm.files import INDEX
 from submission.report.report import run_report
 from tests.lm.small import blank, copies, make_tokenizer
@@ -160,7 +160,7 @@ def test_a_task_too_large_for_memory_is_answered_one_rung_down(
 
 def edit(folder: Path, **values: object) -> None:
     """Let a checkpoint's configuration say something else."""
-    path = folder / CONFIG
+    path = folder / CONFIG_FILE
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
@@ -177,7 +177,7 @@ def of_another_model(folder: Path) -> None:
 def without_a_shard(folder: Path) -> None:
     """Two shards, of which one was not copied."""
     shards = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
-    (folder / WEIGHTS).rename(folder / shards[0])
+    (folder / WEIGHTS_FILE).rename(folder / shards[0])
     names = {"model.embed_tokens.weight": shards[0], "model.norm.weight": shards[1]}
     (folder / INDEX).write_text(json.dumps({"weight_map": names}))
 

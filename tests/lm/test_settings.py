@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from solver.config import Stage, load_config, ready_stages
 from solver.engines import Context, check_settings
 from solver.grid import DataError
-from solver.kit import CONFIG, WEIGHTS
+from solver.kit import CONFIG_FILE, WEIGHTS_FILE
 from solver.lm import ready
 from solver.lm import settings as described
 from solver.lm.files import INDEX, tensors_of
@@ -119,18 +119,18 @@ def test_a_recipe_needs_a_model_before_it_starts(profile: str) -> None:
 def test_a_whole_checkpoint_is_ready(model: Path) -> None:
     check(given(model), MB)
     check(given(model, quantization="nf4", style="io"), MB)
-    weights = load_file(model / WEIGHTS)
+    weights = load_file(model / WEIGHTS_FILE)
     shapes = {tensor.name: tensor.shape for tensor in tensors_of(model)}
     assert shapes == {name: tuple(tensor.shape) for name, tensor in weights.items()}
 
 
 def test_shards_must_be_there_and_whole(model: Path) -> None:
-    weights = load_file(model / WEIGHTS)
+    weights = load_file(model / WEIGHTS_FILE)
     names = sorted(weights)
     shards = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
     for file, part in shards.items():
         save_file({name: weights[name] for name in part}, model / file, {"format": "pt"})
-    (model / WEIGHTS).unlink()
+    (model / WEIGHTS_FILE).unlink()
     with pytest.raises(DataError, match=r"model\.safetensors: cannot be read: No such file"):
         check(given(model), MB)
     places = {name: file for file, part in shards.items() for name in part}
@@ -168,7 +168,7 @@ def test_shards_must_be_there_and_whole(model: Path) -> None:
 def test_a_checkpoint_that_cannot_serve_is_named(
     model: Path, values: dict[str, Any], complaint: str
 ) -> None:
-    edit(model / CONFIG, **values)
+    edit(model / CONFIG_FILE, **values)
     with pytest.raises(DataError, match=complaint):
         check(given(model), MB)
 
@@ -184,7 +184,7 @@ def test_other_things_that_are_missing_are_named(
     (model / TOKENIZER).unlink()
     with pytest.raises(DataError, match=r"tokenizer\.json: no such file"):
         check(given(model), MB)
-    (model / CONFIG).write_text("[]")
+    (model / CONFIG_FILE).write_text("[]")
     with pytest.raises(DataError, match=r"config\.json: no configuration"):
         check(given(model), MB)
     monkeypatch.setattr(ready, "NEEDED", ("torch", "no_such_library"))

@@ -34,7 +34,7 @@ from solver.lm.pair.checkpoint import (
     save,
     save_tasks,
 )
-from solver.lm.pair.model import BUNDLE, WEIGHTS, Size, TaskModel, build
+from solver.lm.pair.model import BUNDLE, WEIGHTS_FILE, Size, TaskModel, build
 from solver.lm.symbols import collate, encode
 from solver.lm.training.corpus import read_corpus
 from solver.lm.training.loop import (
@@ -267,7 +267,7 @@ def test_a_training_goes_on_from_a_trained_model(tmp_path: Path) -> None:
     save_tasks(folder / VECTORS, model, [first])
     old = Before(100, 20_000, 50.0)
     some = provenance.read(BUNDLE)
-    told = replace(some, sha256=sha256(folder / WEIGHTS), **asdict(old))
+    told = replace(some, sha256=sha256(folder / WEIGHTS_FILE), **asdict(old))
     provenance.write(folder, told)
     request = Training(str(tmp_path / "out"), "100s", start=str(folder), originals=0.6)
     run = prepare(request, tmp_path / "out", Deadline.after(100, FakeClock()), print)

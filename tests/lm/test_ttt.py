@@ -16,7 +16,7 @@ import torch
 from solver.deadline import Deadline, StepClock
 from solver.grid import DataError, Pair, Task, as_grid, freeze, stable_seed
 from solver.lm.load import CPU, fast_dtype
-from solver.lm.pair.adapter import CONFIG, WEIGHTS, Lora, LowRank, read_lora
+from solver.lm.pair.adapter import CONFIG_FILE, WEIGHTS_FILE, Lora, LowRank, read_lora
 from solver.lm.pair.model import Size, TaskModel, build
 from solver.lm.pair.ttt import LAST_STEPS, Adaptation, Learned, Learner
 from solver.lm.symbols import Batch, collate, encode
@@ -226,12 +226,12 @@ def test_foreign_or_broken_adapters_are_named(tmp_path: Path) -> None:
     larger = TaskModel(build(Size(128, 2), 0), 1)
     with pytest.raises(DataError, match=r"adapter_model\.safetensors: no .*lora_A of shape"):
         LowRank(larger, LORA).load(tmp_path)
-    (tmp_path / WEIGHTS).write_bytes(b"\0" * 50)
+    (tmp_path / WEIGHTS_FILE).write_bytes(b"\0" * 50)
     with pytest.raises(DataError, match=r"adapter_model\.safetensors: cannot be read"):
         adapter.load(tmp_path)
-    config = json.loads((tmp_path / CONFIG).read_text())
+    config = json.loads((tmp_path / CONFIG_FILE).read_text())
     del config["r"]
-    (tmp_path / CONFIG).write_text(json.dumps(config))
+    (tmp_path / CONFIG_FILE).write_text(json.dumps(config))
     with pytest.raises(DataError, match="no settings of an adapter"):
         adapter.load(tmp_path)
     with pytest.raises(ValueError, match="no linear layer is called nothing"):

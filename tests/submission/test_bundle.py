@@ -14,7 +14,7 @@ import torch
 
 from solver.grid import DataError
 from solver.lm.pair.checkpoint import VECTORS, export, save_tasks
-from solver.lm.pair.model import CONFIG, WEIGHTS, Size, TaskModel, build, load
+from solver.lm.pair.model import CONFIG_FILE, WEIGHTS_FILE, Size, TaskModel, build, load
 from solver.lm.training.corpus import read_corpus
 from submission.training import trained as told
 from submission.training.bundle import run_bundle
@@ -56,7 +56,7 @@ def test_a_trained_model_becomes_a_small_one_with_its_history(trained: Path) -> 
     assert lm.is_quantized
     assert lm.config.hidden_size == 64
     of = read(target)
-    weights = (target / WEIGHTS).read_bytes()
+    weights = (target / WEIGHTS_FILE).read_bytes()
     assert (of.bytes, of.sha256) == (len(weights), hashlib.sha256(weights).hexdigest())
     assert (of.steps, of.tokens, of.seconds, of.held_out_exact) == (3, 500, 60.0, 0.25)
     assert of.parameters == sum(p.numel() for p in plain.parameters())
@@ -108,7 +108,7 @@ def break_card(folder: Path) -> None:
     [
         (lambda folder: (folder / "model" / TRAINED).unlink(), r"training\.json: cannot be read"),
         (break_record, r"training\.json: not written by a training"),
-        (lambda folder: (folder / "model" / CONFIG).unlink(), r"config\.json: cannot be read"),
+        (lambda folder: (folder / "model" / CONFIG_FILE).unlink(), r"config\.json: cannot be read"),
         (break_card, r"card\.md: has no <!-- figures -->"),
     ],
     ids=["missing", "record", "config", "card"],
@@ -128,7 +128,7 @@ def test_a_provenance_of_something_else_is_named(tmp_path: Path) -> None:
 
 def test_the_shipped_model_is_the_one_its_card_is_about() -> None:
     of = read(MODELS / "pair")
-    weights = (MODELS / "pair" / WEIGHTS).read_bytes()
+    weights = (MODELS / "pair" / WEIGHTS_FILE).read_bytes()
     assert hashlib.sha256(weights).hexdigest() == of.sha256
     assert len(weights) == of.bytes < 12e6
     assert f"<!-- figures -->\n{figures(of)}<!-- /figures -->" in (MODELS / "README.md").read_text()
@@ -143,18 +143,18 @@ def test_the_shipped_model_is_the_one_its_card_is_about() -> None:
 def test_neither_the_model_nor_others_files_are_replaced(trained: Path) -> None:
     model, others = trained / "model", trained.parent / "others"
     others.mkdir()
-    (others / CONFIG).write_text("mine")
+    (others / CONFIG_FILE).write_text("mine")
     before = {file.name: file.read_bytes() for file in model.iterdir()}
     for target, said in (
         (str(model / ".." / "model"), "is the model itself"),
         (str(others), "no bundle of the kit made"),
         ("/proc/out", "/proc/out: cannot be written"),
-        (str(others / CONFIG), "cannot be written"),
+        (str(others / CONFIG_FILE), "cannot be written"),
     ):
         with pytest.raises(DataError, match=said):
             run_bundle(str(model), target, None, None, None, print)
     assert {file.name: file.read_bytes() for file in model.iterdir()} == before
-    assert (others / CONFIG).read_text() == "mine"
+    assert (others / CONFIG_FILE).read_text() == "mine"
 
 
 @pytest.mark.parametrize("card", [b"no marks", b"\xff", None])
@@ -165,4 +165,4 @@ def test_a_card_is_looked_at_before_the_work(trained: Path, card: bytes | None) 
         place.write_bytes(card)
     with pytest.raises(DataError, match=r"card\.md: (has no|cannot be read)"):
         bundle(trained)
-    assert not (trained.parent / "small" / WEIGHTS).exists()
+    assert not (trained.parent / "small" / WEIGHTS_FILE).exists()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from solver.grid import DataError
-from solver.kit import CONFIG
+from solver.kit import CONFIG_FILE
 from solver.lm.files import read_config, tensors_of
 from solver.lm.induce.prompts import STYLES
 from solver.lm.ready import LIBRARIES, PARTS, gpu_mb, quantized_by
@@ -89,7 +89,7 @@ def check(given: Mapping[str, Any], memory_mb: int) -> None:
     limit = read_config(folder).get("max_position_embeddings")
     if isinstance(limit, int) and limit < settings.max_seq_length:
         raise DataError(
-            f"{folder / CONFIG}: max_position_embeddings is {limit}, "
+            f"{folder / CONFIG_FILE}: max_position_embeddings is {limit}, "
             f"less than max_seq_length {settings.max_seq_length}"
         )
     weights = sum(tensor.size for tensor in tensors_of(folder))

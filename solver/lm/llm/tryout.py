@@ -18,7 +18,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from solver.grid import DataError
-from solver.kit import CONFIG
+from solver.kit import CONFIG_FILE
 from solver.lm.llm.causal import ContextModel
 from solver.lm.llm.engine import verify
 from solver.lm.llm.tune import linear_layers
@@ -46,7 +46,7 @@ def try_out(settings: Settings) -> None:
     The architecture cannot be built, lacks the layers that an adapter needs, or cannot decode. The
     last is not checked for very large layers.
     """
-    path = Path(settings.model) / CONFIG
+    path = Path(settings.model) / CONFIG_FILE
     torch.set_num_threads(1)
     try:
         config: Any = AutoConfig.from_pretrained(path.parent, local_files_only=True)

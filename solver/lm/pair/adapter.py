@@ -24,7 +24,7 @@ from solver.lm.pair.checkpoint import write_tensors
 from solver.lm.pair.model import TaskModel
 from solver.lm.training.loop import Dense
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 
 
@@ -165,10 +165,10 @@ class LowRank:
             "target_modules": list(lora.targets),
             "inference_mode": True,
         }
-        (folder / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
+        (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2), encoding="utf-8")
         named = {_key(name): m.detach() for name, m in self.masters.items()}
         low_rank = {name: m for name, m in named.items() if ".lora_" in name}
-        write_tensors(folder / WEIGHTS, low_rank, {"format": "pt"})
+        write_tensors(folder / WEIGHTS_FILE, low_rank, {"format": "pt"})
 
     @torch.no_grad()
     def load(self, folder: Path) -> None:
@@ -177,24 +177,26 @@ class LowRank:
         Raises `DataError` naming the file that cannot be read or belongs to another adapter.
         """
         if read_lora(folder) != self.lora:
-            raise DataError(f"{folder / CONFIG}: an adapter with other settings")
+            raise DataError(f"{folder / CONFIG_FILE}: an adapter with other settings")
         try:
-            saved = load_file(folder / WEIGHTS)
+            saved = load_file(folder / WEIGHTS_FILE)
         except (OSError, SafetensorError) as error:
-            raise DataError(f"{folder / WEIGHTS}: cannot be read: {error}") from None
+            raise DataError(f"{folder / WEIGHTS_FILE}: cannot be read: {error}") from None
         for name, master in self.masters.items():
             if ".lora_" not in name:
                 continue
             value = saved.get(_key(name))
             if value is None or value.shape != master.shape:
-                raise DataError(f"{folder / WEIGHTS}: no {name} of shape {tuple(master.shape)}")
+                raise DataError(
+                    f"{folder / WEIGHTS_FILE}: no {name} of shape {tuple(master.shape)}"
+                )
             master.copy_(value)
         self.publish()
 
 
 def read_lora(folder: Path) -> Lora:
     """The settings of an adapter on disk. Raises `DataError` if they cannot be read."""
-    path = folder / CONFIG
+    path = folder / CONFIG_FILE
     try:
         config = json.loads(path.read_text("utf-8"))
         targets = set(config["target_modules"])

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from solver.grid import DataError
-from solver.lm.pair.model import WEIGHTS, TaskModel
+from solver.lm.pair.model import WEIGHTS_FILE, TaskModel
 from solver.lm.symbols import SLOTS, TASK
 from solver.lm.training.loop import Trainer
 from solver.lm.training.stream import Stream
@@ -105,7 +105,7 @@ def export(folder: Path, model: TaskModel) -> None:
     lm = model.lm
     lm.config.dtype = lm.dtype
     lm.config.save_pretrained(folder)
-    write_tensors(folder / WEIGHTS, lm.state_dict(), {"format": "pt"})
+    write_tensors(folder / WEIGHTS_FILE, lm.state_dict(), {"format": "pt"})
 
 
 def save_tasks(path: Path, model: TaskModel, ids: Sequence[str]) -> None:

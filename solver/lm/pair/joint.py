@@ -36,7 +36,7 @@ from solver.lm.pair.checkpoint import (
 from solver.lm.pair.fused import speed_up
 from solver.lm.pair.model import (
     BUNDLE,
-    WEIGHTS,
+    WEIGHTS_FILE,
     TaskModel,
     dequantized,
     load,
@@ -188,7 +188,7 @@ def _about(model: Path, tasks: Sequence[Task], seed: int, joint: Joint) -> dict[
         data.update(task.id.encode())
         for pair in task.train:
             data.update(key(pair.input) + key(pair.output))
-    weights = hashlib.blake2b((model / WEIGHTS).read_bytes(), digest_size=8)
+    weights = hashlib.blake2b((model / WEIGHTS_FILE).read_bytes(), digest_size=8)
     return {
         "model": weights.hexdigest(),
         "tasks": data.hexdigest(),

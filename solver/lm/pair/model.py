@@ -30,7 +30,7 @@ from solver.lm.symbols import END, PAD, SLOTS, TASK, VOCABULARY
 BUNDLE = kit.MODEL
 CELL = 3  # rotary units between neighbouring cells
 HEAD = 64
-CONFIG, WEIGHTS, PROVENANCE = kit.CONFIG, kit.WEIGHTS, kit.PROVENANCE
+CONFIG_FILE, WEIGHTS_FILE, PROVENANCE = kit.CONFIG_FILE, kit.WEIGHTS_FILE, kit.PROVENANCE
 
 
 @dataclass(frozen=True)
@@ -83,15 +83,17 @@ def load(folder: str | Path, dtype: torch.dtype | None = None) -> Qwen3_5ForCaus
     kind of model.
     """
     path = Path(folder)
-    _check_config(path / CONFIG)
-    if not (path / WEIGHTS).is_file():
-        raise DataError(f"{path / WEIGHTS}: no such file")
+    _check_config(path / CONFIG_FILE)
+    if not (path / WEIGHTS_FILE).is_file():
+        raise DataError(f"{path / WEIGHTS_FILE}: no such file")
     _check_digest(path)
     model, info = from_folder(path, dtype=dtype or "auto")
     wrong = [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]
     wrong += _misshapen(model)
     if wrong:
-        raise DataError(f"{path / WEIGHTS}: weights of another model: {sorted(map(str, wrong))[0]}")
+        raise DataError(
+            f"{path / WEIGHTS_FILE}: weights of another model: {sorted(map(str, wrong))[0]}"
+        )
     return _with_attention(model)
 
 
@@ -135,7 +137,7 @@ def _check_config(path: Path) -> None:
 def _check_digest(path: Path) -> None:
     """Raise `DataError` for weights with another hash than the provenance beside them names."""
     if not kit.fits_provenance(path):
-        raise DataError(f"{path / WEIGHTS}: corrupt: not the file that {PROVENANCE} is about")
+        raise DataError(f"{path / WEIGHTS_FILE}: corrupt: not the file that {PROVENANCE} is about")
 
 
 class TaskModel(nn.Module):

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from solver.grid import DataError
 from solver.lm.load import quantization
-from solver.lm.pair.model import CONFIG, PROVENANCE, WEIGHTS, load
+from solver.lm.pair.model import CONFIG_FILE, PROVENANCE, WEIGHTS_FILE, load
 
 METHOD = "int8"
 
@@ -28,7 +28,9 @@ def quantize(source: Path, out: Path) -> None:
     `source` is not a checkpoint of the pair format, or is already quantized.
     """
     if getattr(load(source), "is_quantized", False):
-        raise DataError(f"{source / CONFIG}: quantized already; name the folder it was made from")
+        raise DataError(
+            f"{source / CONFIG_FILE}: quantized already; name the folder it was made from"
+        )
     lm = AutoModelForCausalLM.from_pretrained(
         source,
         local_files_only=True,
@@ -40,7 +42,7 @@ def quantize(source: Path, out: Path) -> None:
     (out / PROVENANCE).unlink(missing_ok=True)  # described the replaced files
     with TemporaryDirectory(prefix=".", dir=out) as beside:
         lm.save_pretrained(beside)
-        for name in (CONFIG, WEIGHTS):
+        for name in (CONFIG_FILE, WEIGHTS_FILE):
             file = Path(beside) / name
             file.chmod(0o644)
             os.replace(file, out / name)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from solver.grid import DataError
-from solver.kit import CONFIG, WEIGHTS
+from solver.kit import CONFIG_FILE, WEIGHTS_FILE
 from solver.lm.settings import Part, Strategy, require
 from solver.settings import Range, fill
 
@@ -51,6 +51,6 @@ def check(given: Mapping[str, Any], memory_mb: int) -> None:
     """
     require(NEEDED, "the pair model")
     folder = read(given).folder
-    for file in (CONFIG, WEIGHTS) if folder else ():
+    for file in (CONFIG_FILE, WEIGHTS_FILE) if folder else ():
         if not (Path(folder) / file).is_file():
             raise DataError(f"{Path(folder) / file}: no such file; `folder` must hold a pair model")
