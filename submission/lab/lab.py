@@ -17,6 +17,7 @@ from solver.answers.ensemble import RULES, Answer
 from solver.answers.select import SELECTORS
 from solver.data.template import template
 from solver.grid import Attempts, Candidate, same
+from submission.report.findings import FATES, fate_of
 from submission.runs.history import History, Job
 from submission.runs.reselect import (
     Outcome,
@@ -31,7 +32,6 @@ from submission.runs.reselect import (
 from submission.runs.stats import Difference, difference
 
 POINTS = 10  # number of points of a cost curve
-FATES = ("first attempt", "second attempt", "found, not chosen", "not found")
 
 Label = Callable[[Job, Candidate], str]  # the group that a candidate of a job belongs to
 
@@ -109,9 +109,16 @@ class Lab:
         return list(map(template, self.run.tasks))
 
     @cached_property
+    def answers(self) -> list[Answer]:
+        """The answers of the run's own candidates and settings."""
+        config = self.run.config
+        tasks, pool = self.run.tasks, self.pool
+        return reselect(tasks, pool, self.fallback, config.selector, config.ensemble)
+
+    @cached_property
     def own(self) -> Outcome:
         """The outcome of the run's own candidates and settings."""
-        return self._judge(range(len(self.run.tasks)), self.pool)
+        return judge(self.answers, self.pool, self.truth)
 
     def score(self, pool: Pool) -> Outcome:
         """The outcome of other candidates under the run's own settings.
@@ -135,22 +142,19 @@ class Lab:
     # --- points -------------------------------------------------------------------
 
     def losses(self) -> list[Loss]:
-        """The ends of all test inputs (`FATES`), from solved by the first attempt to not found."""
-        config = self.run.config
-        answers = reselect(
-            self.run.tasks, self.pool, self.fallback, config.selector, config.ensemble
-        )
-        counts, points = Counter[str](), dict.fromkeys(FATES, 0.0)
-        engines: dict[str, Counter[str]] = {fate: Counter() for fate in FATES}
-        for answer, found, outputs in zip(answers, self.pool, self.truth, strict=True):
+        """The fates of all test inputs, from solved by the first attempt to not found."""
+        fates = FATES[:4]  # the outputs are known
+        counts, points = Counter[str](), dict.fromkeys(fates, 0.0)
+        engines: dict[str, Counter[str]] = {fate: Counter() for fate in fates}
+        for answer, found, outputs in zip(self.answers, self.pool, self.truth, strict=True):
             for test, (attempts, output) in enumerate(zip(answer.attempts, outputs, strict=True)):
                 finders = {c.engine for c in found if c.test == test and same(c.grid, output)}
-                fate = _fate([same(attempt.grid, output) for attempt in attempts], finders)
+                fate = fate_of([a.grid for a in attempts], output, found=bool(finders))
                 counts[fate] += 1
                 points[fate] += 1 / len(outputs)
                 engines[fate].update(finders)
-        share = {fate: points[fate] / len(self.run.tasks) for fate in FATES}
-        return [Loss(fate, counts[fate], share[fate], dict(engines[fate])) for fate in FATES]
+        share = {fate: points[fate] / len(self.run.tasks) for fate in fates}
+        return [Loss(fate, counts[fate], share[fate], dict(engines[fate])) for fate in fates]
 
     # --- selectors and rules ------------------------------------------------------
 
@@ -288,11 +292,6 @@ class Lab:
             found += [(spent + min(c.cost_s, record.cost_s), c) for c in job.found]
             spent += record.cost_s
         return found, spent
-
-
-def _fate(right: Sequence[bool], finders: Collection[str]) -> str:
-    solved = next((fate for fate, hit in zip(FATES, right, strict=False) if hit), None)
-    return solved or (FATES[2] if finders else FATES[3])
 
 
 def _count(pool: Pool) -> int:

@@ -56,26 +56,28 @@ def tables(lab: Lab) -> Iterator[Table]:
             yield costs(" + ".join(some), points, lab.seed)
 
 
+_WORDS = {
+    "first": "first attempt",
+    "second": "second attempt",
+    "unchosen": "found, not chosen",
+    "unfound": "not found",
+}
+
+
 def where(losses: Sequence[Loss], engines: Sequence[str], tasks: int) -> Table:
     """The points of the score that were won, and the points that were lost, by the reason."""
     table = table_of("Where the points are", "the truth was")
     _columns(table, "outputs", "points", *(f"found by {engine}" for engine in engines))
     for loss in losses:
         found = (str(loss.engines.get(engine, 0)) for engine in engines)
-        table.add_row(loss.fate, str(loss.count), f"{100 * loss.points:.1f}", *found)
-    handed, covered = (
-        sum(loss.points for loss in losses[:2]),
-        sum(loss.points for loss in losses[:3]),
-    )
-    kept = (
-        f"{100 * handed / covered:.0f} % of the points that were found are handed in. "
-        if covered
-        else ""
-    )
+        table.add_row(_WORDS[loss.fate], str(loss.count), f"{100 * loss.points:.1f}", *found)
+    handed, covered = (sum(loss.points for loss in losses[:n]) for n in (2, 3))
     table.caption = (
-        f"{kept}With {tasks} tasks, a gain or loss of fewer than {MIN_TASKS} tasks is never "
-        "significant."
+        f"With {tasks} tasks, a gain or loss of fewer than {MIN_TASKS} tasks is never significant."
     )
+    if covered:
+        kept = f"{100 * handed / covered:.0f} % of the points that were found are handed in."
+        table.caption = f"{kept} {table.caption}"
     return table
 
 

@@ -18,6 +18,14 @@ from submission.runs.recorded import Recorded
 FATES = ("first", "second", "unchosen", "unfound", "unknown")
 
 
+def fate_of(attempts: Sequence[Grid], truth: Grid, *, found: bool) -> str:
+    """The fate of a test input with a known output; `found`: some candidate is the output."""
+    for name, attempt in zip(FATES[:2], attempts, strict=True):
+        if same(attempt, truth):
+            return name
+    return "unchosen" if found else "unfound"
+
+
 @dataclass(frozen=True, eq=False)
 class Ballot:
     """A distinct grid that was proposed for a test input, and the evidence for the grid."""
@@ -78,10 +86,7 @@ class Output:
         """One of `FATES`."""
         if self.truth is None:
             return "unknown"
-        for name, attempt in zip(FATES[:2], self.attempts, strict=True):
-            if same(attempt, self.truth):
-                return name
-        return "unfound" if self.rank is None else "unchosen"
+        return fate_of(self.attempts, self.truth, found=self.rank is not None)
 
     @property
     def wrong_cells(self) -> float | None:

@@ -293,30 +293,33 @@ def _packed(images: Sequence[Image]) -> tuple[np.ndarray[Any, Any], np.ndarray[A
     return np.concatenate([image.cells.ravel() for image in images]), items
 
 
-def _join_op(code: int, read: Reader) -> Callable[..., Any]:
-    def apply(value: Any, *words: int | str) -> Image | None:
+def _on_list(read: Reader, compute: Callable[..., Any]) -> Callable[..., Any]:
+    """An operation on a list: `compute(images, pix, items, arg)`, if the arguments fit."""
+
+    def apply(value: Any, *words: int | str) -> Any:
         images, arg = as_images(value), read(words)
         packed = _packed(images) if images else None
-        if images is None or packed is None or arg is None:
-            return None
-        out = np.empty(POOL, np.uint8)
-        return _result(out, dp.join_op(code, packed[0], packed[1], len(images), arg, out))
+        return compute(images, *packed, arg) if packed and arg is not None else None
 
     return apply
+
+
+def _join_op(code: int, read: Reader) -> Callable[..., Any]:
+    def join(images: Sequence[Image], pix: Any, items: Any, arg: int) -> Image | None:
+        out = np.empty(POOL, np.uint8)
+        return _result(out, dp.join_op(code, pix, items, len(images), arg, out))
+
+    return _on_list(read, join)
 
 
 def _choice(read: Reader, drop: bool) -> Callable[..., Any]:
-    def apply(value: Any, *words: int | str) -> tuple[Image, ...] | None:
-        images, arg = as_images(value), read(words)
-        packed = _packed(images) if images else None
-        if images is None or packed is None or arg is None:
-            return None
+    def choose(images: Sequence[Image], pix: Any, items: Any, arg: int) -> tuple[Image, ...] | None:
         keep = np.empty(len(images), np.bool_)
-        dp.chosen(packed[0], packed[1], len(images), arg, keep)
+        dp.chosen(pix, items, len(images), arg, keep)
         chosen = (image for image, kept in zip(images, keep, strict=True) if kept != drop)
         return tuple(chosen) or None
 
-    return apply
+    return _on_list(read, choose)
 
 
 def _pick_op(read: Reader) -> Callable[..., Any]:
@@ -330,16 +333,12 @@ def _pick_op(read: Reader) -> Callable[..., Any]:
 
 
 def _sort_op(read: Reader) -> Callable[..., Any]:
-    def apply(value: Any, *words: int | str) -> tuple[Image, ...] | None:
-        images, arg = as_images(value), read(words)
-        packed = _packed(images) if images else None
-        if images is None or packed is None or arg is None:
-            return None
+    def sort(images: Sequence[Image], pix: Any, items: Any, arg: int) -> tuple[Image, ...]:
         order = np.empty(len(images), np.int64)
-        ordered(packed[0], packed[1], len(images), arg, order)
-        return tuple(images[k] for k in order)
+        ordered(pix, items, len(images), arg, order)
+        return tuple(images[k] for k in order.tolist())
 
-    return apply
+    return _on_list(read, sort)
 
 
 def _each(value: Any, name: str, *words: int | str) -> tuple[Image, ...] | None:
