@@ -58,6 +58,7 @@ LAYERS = (
     "solver.lm.vocabulary",
     "solver.lm.ready",
     "solver.lm.held",
+    "solver.lm.precision",
     "solver.lm.load",
     "solver.lm.search",
     "solver.lm.training",

@@ -46,7 +46,7 @@ def test_switches_of_the_libraries_count(switch: str, value: str, able: bool) ->
 
 ASK = """
 import torch
-from solver.lm.load import fast_dtype
+from solver.lm.precision import fast_dtype
 print(fast_dtype(torch.device("cpu")))
 if hasattr(torch.cpu, "get_capabilities"):
     del torch.cpu.get_capabilities

@@ -28,13 +28,14 @@ from solver.data.arcio import read_source
 from solver.deadline import CpuClock, Deadline
 from solver.grid import MAX_SIDE, Task, stable_seed
 from solver.lm.pair.cache import PairModel
-from solver.lm.pair.model import BUNDLE, CELL, TaskModel, dequantized, load
+from solver.lm.pair.model import BUNDLE, CELL, TaskModel, load
 from solver.lm.pair.ttt import Adaptation, Learner
 from solver.lm.search.decode import greedy
 from solver.lm.search.grammar import most_symbols, shape_of
 from solver.lm.search.language import Prompt
 from solver.lm.symbols import END, WRITABLE, Tokens, next_positions
 from solver.views import View
+from tests.lm.plain import as_transformers
 
 
 def main() -> int:
@@ -47,7 +48,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    lm = dequantized(load(options.model, getattr(torch, options.dtype)))
+    lm = load(options.model, getattr(torch, options.dtype))
     learner = Learner(TaskModel(lm, 1).to(lm.dtype), Adaptation())
     tokens, took, same = 0, [0.0, 0.0], True
     for task in square_tasks(options.tasks):
@@ -144,10 +145,8 @@ class PlainModel(Qwen3_5ForCausalLM):  # type: ignore[no-untyped-call]
     @classmethod
     def of(cls, model: TaskModel, prompts: list[Prompt]) -> PlainModel:
         """A copy for these prompts, with the attention that transformers would choose."""
-        plain: Any = cls(type(model.lm.config)(**model.lm.config.to_dict()))
-        plain.load_state_dict(model.lm.state_dict())
-        plain.set_attn_implementation("sdpa")
-        plain.to(model.tasks.dtype).eval()
+        plain = as_transformers(model.lm, kind=cls)
+        plain.eval()
         plain.pairs, plain.places = model, [p.sequence.positions for p in prompts]
         plain.tasks = torch.tensor([p.task for p in prompts])
         made: PlainModel = plain

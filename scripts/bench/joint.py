@@ -25,10 +25,10 @@ import torch
 
 from solver.deadline import Deadline
 from solver.grid import Pair
-from solver.lm.load import fast_dtype
 from solver.lm.pair.fused import speed_up
 from solver.lm.pair.joint import MIXTURE, RECIPE
-from solver.lm.pair.model import TaskModel, dequantized, load
+from solver.lm.pair.model import TaskModel, load
+from solver.lm.precision import fast_dtype
 from solver.lm.symbols import encode
 from solver.lm.training.corpus import HeldOut, Lesson, lesson_of, read_corpus
 from solver.lm.training.loop import Recipe, Trainer, measure, train
@@ -62,7 +62,7 @@ def learn(
 ) -> Trainer:
     """The trainer and its model after joint training on the demonstrations."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    lm = dequantized(load(model, fast_dtype(device)))
+    lm = load(model, fast_dtype(device))
     joint = TaskModel(lm, len(held_out)).to(device, lm.dtype)
     trainer = Trainer(joint, recipe)
     speed_up(joint)

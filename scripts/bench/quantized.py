@@ -21,7 +21,7 @@ import torch
 from solver.grid import Pair
 from solver.lm.pair.fused import speed_up
 from solver.lm.pair.joint import MIXTURE, RECIPE
-from solver.lm.pair.model import TaskModel, dequantized, load
+from solver.lm.pair.model import TaskModel, load
 from solver.lm.symbols import encode
 from solver.lm.training.corpus import HeldOut, lesson_of, read_corpus, read_generated
 from solver.lm.training.loop import Trainer, measure, schedule
@@ -76,7 +76,7 @@ def questions(held_out: Sequence[HeldOut], options: argparse.Namespace) -> list[
 
 def learned(folder: Path, held_out: Sequence[HeldOut], tokens: int, seed: int) -> TaskModel:
     """The model of a folder, after `tokens` tokens of the tasks' demonstrations."""
-    lm = dequantized(load(folder, torch.bfloat16))
+    lm = load(folder, torch.bfloat16)
     model: TaskModel = TaskModel(lm, len(held_out)).to(lm.dtype)
     trainer = Trainer(model, RECIPE)
     speed_up(model)

@@ -25,13 +25,14 @@ from torch import Tensor
 from transformers import Trainer as PlainTrainer
 from transformers import TrainerCallback, TrainingArguments
 
-from solver.lm.load import CPU, fast_dtype
 from solver.lm.pair.fused import speed_up
 from solver.lm.pair.model import CELL, Size, TaskModel, build
+from solver.lm.precision import CPU, fast_dtype
 from solver.lm.symbols import IGNORED, Sequence3D, collate, encode
 from solver.lm.training.corpus import read_corpus
 from solver.lm.training.loop import Recipe, Trainer
 from solver.lm.training.stream import Mixture, Stream, sequence_length
+from tests.lm.plain import as_transformers
 
 LONGEST, ROWS, PLAIN_WARMUP, WARMUP = 1024, 16, 2, 6
 
@@ -96,8 +97,7 @@ def step_flops(lm: Any, shape: tuple[int, ...]) -> float:
 
 def plain_speed(size: Size, steps: int) -> float:
     """Tokens for each CPU second of a `transformers.Trainer`."""
-    lm = build(size, 0).to(fast_dtype(CPU))  # type: ignore[arg-type]
-    lm.set_attn_implementation("sdpa")
+    lm = as_transformers(build(size, 0).to(fast_dtype(CPU)))
     data = sequences(ROWS * (steps + PLAIN_WARMUP))
     timing = Timing()
     with tempfile.TemporaryDirectory() as folder:

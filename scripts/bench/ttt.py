@@ -39,6 +39,7 @@ from solver.lm.pair.model import Size, TaskModel, build, compile_layers
 from solver.lm.pair.ttt import Adaptation, Learner
 from solver.lm.symbols import IGNORED, VOCABULARY, Batch
 from solver.lm.training.loop import Recipe, Trainer
+from tests.lm.plain import plain
 
 WARMUP = 6
 RATE = 1e-3
@@ -121,8 +122,9 @@ def _adapted(learner: Learner) -> Trainer:
 
 def _with_peft(dtype: torch.dtype) -> TaskModel:
     """The same model with peft's modules, which begin as the kit's adapter does."""
-    start = LowRank(model := _model(dtype), LORA)
-    start.reset(model.tasks.detach().clone(), 0)
+    start = LowRank(_model(dtype), LORA)
+    start.reset(start.model.tasks.detach().clone(), 0)
+    model = plain(_model(dtype))
     model.requires_grad_(False)
     config = peft.LoraConfig(
         r=LORA.rank,
@@ -139,13 +141,12 @@ def _with_peft(dtype: torch.dtype) -> TaskModel:
     return model
 
 
-class Plain(nn.Module):
+class Trained(nn.Module):
     """The model as `transformers.Trainer` takes it: arrays of a batch in, a loss out."""
 
     def __init__(self, model: TaskModel) -> None:
         super().__init__()
         self.model = model
-        model.lm.set_attn_implementation("sdpa")
 
     def forward(self, targets: Tensor, **inputs: Tensor) -> dict[str, Tensor]:
         logits = self.model(**inputs).float().view(-1, VOCABULARY)
@@ -172,7 +173,7 @@ def plain_speed(model: TaskModel, batches: Sequence[Batch]) -> tuple[float, list
             remove_unused_columns=False,
         )
         PlainTrainer(
-            Plain(model),
+            Trained(model),
             arguments,
             train_dataset=[{}] * len(batches),
             data_collator=timing.collate,

@@ -26,12 +26,11 @@ from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 from solver.grid import DataError
 from solver.kit import CONFIG_FILE, WEIGHTS_FILE
 from solver.ladder import is_out_of_memory
+from solver.lm.precision import fast_dtype
 from solver.lm.ready import quantized_by
 from solver.lm.settings import Checkpoint
-from solver.machine import cpu_flags, multiplies_bfloat16
 
 log = logging.getLogger("solver")
-CPU = torch.device("cpu")
 Made = TypeVar("Made")
 # Errors that libraries raise for a checkpoint or a machine that they do not support.
 FAILURES = (
@@ -173,14 +172,6 @@ def settled(lm: Any) -> Any:
             layer.support_avx512bf16_for_cpu = False
             layer.compute_dtype = lm.dtype
     return lm
-
-
-def fast_dtype(device: torch.device) -> torch.dtype:
-    """The type bfloat16 if the device's hardware multiplies it, else float32."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float32
-    able = multiplies_bfloat16(cpu_flags(), os.environ)
-    return torch.bfloat16 if able else torch.float32
 
 
 def one_line(error: Exception) -> str:

@@ -18,7 +18,6 @@ import torch.distributed as dist
 
 from solver.deadline import Budget, Deadline, duration_of
 from solver.grid import MAX_SIDE, DataError
-from solver.lm.load import fast_dtype
 from solver.lm.pair.checkpoint import CHECKPOINT, VECTORS, read_position, read_tasks, restore
 from solver.lm.pair.fused import speed_up
 from solver.lm.pair.model import (
@@ -26,9 +25,9 @@ from solver.lm.pair.model import (
     Size,
     TaskModel,
     build,
-    dequantized,
     load,
 )
+from solver.lm.precision import fast_dtype
 from solver.lm.symbols import Batch, collate, encode
 from solver.lm.training.corpus import Corpus, read_corpus
 from solver.lm.training.loop import Recipe, Trainer, train, world
@@ -173,7 +172,7 @@ def _started(
     The earlier training is read from the provenance. Without provenance the earlier training is
     `Before()`.
     """
-    model = TaskModel(dequantized(load(folder, fast_dtype(device))), tasks)
+    model = TaskModel(load(folder, fast_dtype(device)), tasks)
     known = read_tasks(folder / VECTORS, model.tasks[0])
     for row, name in zip(model.tasks[: len(ids)], ids, strict=True):
         if name in known:

@@ -20,7 +20,7 @@ from solver.grid import Candidate, Grid, Pair, Task, as_grid, freeze, key, settl
 from solver.lm.llm.causal import ContextModel, cut_vocabulary
 from solver.lm.pair.cache import PairModel
 from solver.lm.pair.checkpoint import export
-from solver.lm.pair.model import BUNDLE, Size, TaskModel, build, dequantized, load
+from solver.lm.pair.model import BUNDLE, Size, TaskModel, build, load
 from solver.lm.search.language import LanguageModel, LogProbs, Prompt
 from solver.lm.search.rescore import rescore
 from solver.lm.search.searches import Options, Question
@@ -226,7 +226,7 @@ def test_a_job_that_is_killed_while_it_measures_keeps_what_it_found(
     victim: str, tmp_path: Path
 ) -> None:
     """The bundled model's real weights, in the precision that every processor is fast in."""
-    export(tmp_path / "model", TaskModel(dequantized(load(BUNDLE, torch.float32)), 1))
+    export(tmp_path / "model", TaskModel(load(BUNDLE, torch.float32), 1))
     (tmp_path / "own.toml").write_text(PROFILE.format(folder=tmp_path / "model"))
     tasks = (mirrored(0),)
     folder = tmp_path / "run"

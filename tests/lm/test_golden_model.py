@@ -21,7 +21,7 @@ from solver.engines import Context
 from solver.grid import key
 from solver.lm.pair.engine import model
 from solver.lm.pair.fused import speed_up
-from solver.lm.pair.model import BUNDLE, TaskModel, dequantized, load
+from solver.lm.pair.model import BUNDLE, TaskModel, load
 from solver.lm.symbols import IGNORED, collate, encode
 from solver.lm.training.loop import tensors
 
@@ -52,7 +52,7 @@ def test_the_bundled_model_learns_and_answers_a_task(
 
 
 def test_fused_layers_give_the_logits_of_the_bundled_model(training: Source) -> None:
-    bundled = TaskModel(dequantized(load(BUNDLE, torch.float32)), 1)
+    bundled = TaskModel(load(BUNDLE, torch.float32), 1)
     pair = training.tasks[0].train[0]
     batch = collate([encode(pair, 0)], [0])
     tokens, positions, targets, prompts, tasks = tensors(bundled, batch)

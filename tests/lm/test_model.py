@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 import torch
 
 from solver.grid import COLORS, DataError, Pair, as_grid
+from solver.lm.load import from_folder
 from solver.lm.pair.checkpoint import export
 from solver.lm.pair.model import (
     CELL,
@@ -24,7 +27,9 @@ from solver.lm.pair.model import (
     visible,
 )
 from solver.lm.symbols import SLOTS, TASK, VOCABULARY, Batch, collate, encode
-from solver.lm.training.loop import tensors
+from solver.lm.training.loop import batch_loss, tensors
+from tests.lm.plain import as_transformers, plain
+from tests.runs import ROOT
 
 TINY = Size(64, 1)
 PAIR = Pair(as_grid([[1, 2, 3], [4, 5, 6]]), as_grid([[7, 8], [9, 0]]))
@@ -128,12 +133,52 @@ def test_padding_and_later_tokens_change_nothing() -> None:
     )
 
 
-def test_products_equal_the_class_own_attention() -> None:
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_the_decoder_computes_as_the_class_of_transformers(attention: str) -> None:
     model = TaskModel(build(Size(128, 2), 1), 1)
-    ours = logits(model, batch_of(PAIR))
-    for other in ("eager", "sdpa"):
-        model.lm.set_attn_implementation(other)
-        torch.testing.assert_close(logits(model, batch_of(PAIR)), ours, rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(2)) / 20)
+    other = plain(model, attention)
+    small, both = batch_of(PAIR), batch_of(PAIR, Pair(PAIR.output, PAIR.input))
+    for batch in (small, both):
+        torch.testing.assert_close(logits(model, batch), logits(other, batch), rtol=1e-4, atol=1e-4)
+    for each in (model, other):
+        torch.autograd.backward(batch_loss(each, both))
+    for name, weight in other.named_parameters():
+        torch.testing.assert_close(model.get_parameter(name).grad, weight.grad, msg=name)
+
+
+def test_transformers_loads_what_is_saved(tmp_path: Path) -> None:
+    model = TaskModel(build(Size(128, 2), 1), 1)
+    export(tmp_path, model)
+    loaded, info = from_folder(tmp_path, dtype="auto")
+    assert not any(info[f"{kind}_keys"] for kind in ("missing", "unexpected", "mismatched"))
+    expected = {**loaded.state_dict()}
+    assert expected.keys() == model.lm.state_dict().keys() == model.lm.config.shapes().keys()
+    for name, weight in model.lm.state_dict().items():
+        assert torch.equal(weight, expected[name])
+        assert tuple(weight.shape) == model.lm.config.shapes()[name]
+    config = as_transformers(model.lm).config
+    for field in ("rope_parameters", "layer_types", "rms_norm_eps", "hidden_act", "head_dim"):
+        assert getattr(loaded.config, field) == getattr(config, field)
+
+
+def test_a_worker_needs_no_transformers_and_no_compiler() -> None:
+    """Neither to load the model, nor to learn: a worker would begin seconds later."""
+    code = """
+import sys
+from solver.data.arcio import read_source
+from solver.deadline import Deadline
+from solver.lm.pair.engine import ADAPTATION
+from solver.lm.pair.model import BUNDLE, TaskModel, load
+from solver.lm.pair.ttt import Learner
+learner = Learner(TaskModel(load(BUNDLE), 1), ADAPTATION)
+learner.learn(read_source("arc-agi-1:training").tasks[0], Deadline.after(0.1), 0)
+print({"transformers", "bitsandbytes", "peft", "torch._dynamo"} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("set()\n", 0), done.stderr
 
 
 def test_the_seed_decides_the_weights_alone() -> None:

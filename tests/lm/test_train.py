@@ -22,7 +22,6 @@ from safetensors.torch import load_file, save_file
 from solver.deadline import Deadline, FakeClock
 from solver.grid import DataError, Pair, freeze
 from solver.kit import sha256
-from solver.lm.load import CPU, fast_dtype
 from solver.lm.pair.checkpoint import (
     CHECKPOINT,
     VECTORS,
@@ -35,6 +34,7 @@ from solver.lm.pair.checkpoint import (
     save_tasks,
 )
 from solver.lm.pair.model import BUNDLE, WEIGHTS_FILE, Size, TaskModel, build
+from solver.lm.precision import CPU, fast_dtype
 from solver.lm.symbols import collate, encode
 from solver.lm.training.corpus import read_corpus
 from solver.lm.training.loop import (
@@ -271,8 +271,8 @@ def test_a_training_goes_on_from_a_trained_model(tmp_path: Path) -> None:
     provenance.write(folder, told)
     request = Training(str(tmp_path / "out"), "100s", start=str(folder), originals=0.6)
     run = prepare(request, tmp_path / "out", Deadline.after(100, FakeClock()), print)
-    weights = run.trainer.model.lm.model.layers[0].mlp.up_proj.weight
-    assert torch.equal(weights, lm.model.layers[0].mlp.up_proj.weight)
+    name = "model.layers.0.mlp.up_proj.weight"
+    assert torch.equal(run.trainer.model.lm.get_parameter(name), lm.get_parameter(name))
     vectors = run.trainer.model.tasks
     assert [bool((row == 0.25).all()) for row in vectors[:5]] == [False, False, False, True, False]
     run.measure()
@@ -340,7 +340,7 @@ class Info(ctypes.Structure):
 told = ctypes.CDLL(None).mallinfo2
 told.restype = Info
 torch.set_num_threads(1)
-from solver.lm.load import CPU, fast_dtype
+from solver.lm.precision import CPU, fast_dtype
 weight = torch.randn(256, 256, dtype=fast_dtype(CPU))
 for rows in range(1, 601):
     torch.randn(rows, 256, dtype=weight.dtype) @ weight

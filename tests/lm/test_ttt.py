@@ -15,13 +15,14 @@ import torch
 
 from solver.deadline import Deadline, StepClock
 from solver.grid import DataError, Pair, Task, as_grid, freeze, stable_seed
-from solver.lm.load import CPU, fast_dtype
 from solver.lm.pair.adapter import CONFIG_FILE, WEIGHTS_FILE, Lora, LowRank, read_lora
 from solver.lm.pair.model import Size, TaskModel, build
 from solver.lm.pair.ttt import LAST_STEPS, Adaptation, Learned, Learner
+from solver.lm.precision import CPU, fast_dtype
 from solver.lm.symbols import Batch, collate, encode
 from solver.lm.training.loop import Dense, Recipe, Trainer, batch_loss, measure, tensors
 from tests.control import control
+from tests.lm.plain import plain, whole
 from tests.lm.toys import toy_lessons
 from tests.runs import ROOT
 
@@ -183,8 +184,8 @@ def test_an_adapter_is_peft_s_in_values_gradients_and_files(tmp_path: Path) -> N
     torch.autograd.backward(loss)
     adapter.collect()
     adapter.save(tmp_path)
-    theirs = model_of(torch.float32)
-    peft.PeftModel.from_pretrained(theirs.lm, tmp_path, is_trainable=True)
+    theirs = plain(model_of(torch.float32))
+    peft.PeftModel.from_pretrained(whole(theirs), tmp_path, is_trainable=True)
     other = batch_loss(theirs, batch)
     torch.autograd.backward(other)
     torch.testing.assert_close(other, loss)
@@ -202,9 +203,9 @@ def test_an_adapter_is_peft_s_in_values_gradients_and_files(tmp_path: Path) -> N
 def test_an_adapter_of_peft_loads(tmp_path: Path) -> None:
     import peft
 
-    theirs = model_of(torch.float32)
+    theirs = plain(model_of(torch.float32))
     config = peft.LoraConfig(r=4, lora_alpha=8, use_rslora=True, target_modules=list(LORA.targets))
-    wrapped = peft.get_peft_model(theirs.lm, config)
+    wrapped = peft.get_peft_model(whole(theirs), config)
     with torch.no_grad():
         for name, parameter in wrapped.named_parameters():
             if "lora_B" in name:
@@ -266,7 +267,7 @@ def test_memory_stays_below_two_gigabytes() -> None:
 import resource, numpy as np, torch
 from solver.deadline import Deadline, StepClock
 from solver.grid import Pair, Task, freeze
-from solver.lm.load import CPU, fast_dtype
+from solver.lm.precision import CPU, fast_dtype
 from solver.lm.pair.model import Size, TaskModel, build
 from solver.lm.pair.ttt import Adaptation, Learner
 torch.set_num_threads(1)

@@ -20,8 +20,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from solver.grid import DataError
-from solver.lm.pair.model import WEIGHTS_FILE, TaskModel
-from solver.lm.symbols import SLOTS, TASK
+from solver.lm.pair.model import CONFIG_FILE, WEIGHTS_FILE, TaskModel
+from solver.lm.symbols import END, PAD, SLOTS, TASK
 from solver.lm.training.loop import Trainer
 from solver.lm.training.stream import Stream
 
@@ -103,8 +103,7 @@ def export(folder: Path, model: TaskModel) -> None:
     with torch.no_grad():
         model.lm.model.embed_tokens.weight[TASK : TASK + SLOTS] = model.tasks.float().mean(0)
     lm = model.lm
-    lm.config.dtype = lm.dtype
-    lm.config.save_pretrained(folder)
+    (folder / CONFIG_FILE).write_text(lm.config.written(lm.dtype, PAD, END), encoding="utf-8")
     write_tensors(folder / WEIGHTS_FILE, lm.state_dict(), {"format": "pt"})
 
 

@@ -20,13 +20,13 @@ from solver.deadline import Deadline
 from solver.engines import Context
 from solver.grid import Candidate, Task, stable_seed
 from solver.lm.held import Held
-from solver.lm.load import CPU, fast_dtype
 from solver.lm.pair.cache import PairModel
 from solver.lm.pair.checkpoint import VECTORS
 from solver.lm.pair.joint import ADAPTED, load_adapted, task_vectors
-from solver.lm.pair.model import BUNDLE, TaskModel, dequantized, load
+from solver.lm.pair.model import BUNDLE, TaskModel, load
 from solver.lm.pair.settings import PairSettings, read
 from solver.lm.pair.ttt import Adaptation, Learner
+from solver.lm.precision import CPU, fast_dtype
 from solver.lm.search.searches import Options, Question
 from solver.lm.search.strategies import STRATEGIES, propose
 from solver.lm.symbols import WRITABLE
@@ -130,5 +130,5 @@ def _load(folder: Path, model: str) -> _Worker:
 
 
 def _unadapted(model: Path) -> TaskModel:
-    lm = dequantized(load(model, fast_dtype(CPU)))
+    lm = load(model, fast_dtype(CPU))
     return TaskModel(lm, 1).to(lm.dtype)

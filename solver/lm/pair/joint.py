@@ -22,7 +22,6 @@ from torch import Tensor
 from solver.deadline import Deadline
 from solver.engines import Context
 from solver.grid import DataError, Task, key
-from solver.lm.load import CPU, fast_dtype
 from solver.lm.pair.checkpoint import (
     CHECKPOINT,
     VECTORS,
@@ -38,10 +37,10 @@ from solver.lm.pair.model import (
     BUNDLE,
     WEIGHTS_FILE,
     TaskModel,
-    dequantized,
     load,
 )
 from solver.lm.pair.settings import read
+from solver.lm.precision import CPU, fast_dtype
 from solver.lm.training.corpus import lesson_of
 from solver.lm.training.loop import Recipe, Step, Trainer, train, world
 from solver.lm.training.stream import Mixture, Stream
@@ -99,7 +98,7 @@ def adapt_jointly(
     begun = deadline.clock.now()
     folder.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    lm = dequantized(load(model, fast_dtype(device)))
+    lm = load(model, fast_dtype(device))
     adapted = TaskModel(lm, len(tasks)).to(device, lm.dtype)
     trainer = Trainer(adapted, joint.recipe)
     stream = Stream([lesson_of(task) for task in tasks], joint.mixture, seed, *world())

@@ -1,10 +1,9 @@
-"""The bundled model: `Qwen3_5ForCausalLM` with full attention and grid-aware rotary positions.
+"""The bundled model: the pair format's decoder with grid-aware rotary positions.
 
-The rotary frequencies of the class go to three axes in turn: grid, row, column. The defaults of
-the class (base 10^7, a quarter of each head) hardly distinguish neighbouring cells: the mean
-cosine between a cell and the next is 0.99. With base 100, whole heads and three units a cell, the
-mean cosine is 0.65, and no two of 31 places are closer. The class is therefore used unchanged, and
-the checkpoint loads like any other. Only the attention function and the inputs are the kit's.
+The rotary frequencies go to three axes in turn: grid, row, column. Usual frequencies (base 10^7, a
+quarter of each head) hardly distinguish neighbouring cells: the mean cosine between a cell and the
+next is 0.99. With base 100, whole heads and three units a cell, the mean cosine is 0.65, and no two
+of 31 places are closer.
 """
 
 from __future__ import annotations
@@ -12,25 +11,29 @@ from __future__ import annotations
 import json
 import shutil
 import sysconfig
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AttentionInterface, Qwen3_5ForCausalLM
-from transformers import Qwen3_5TextConfig as Config
 
 from solver import kit
 from solver.grid import DataError, stable_seed
-from solver.lm.load import from_folder, one_line
 from solver.lm.memory import additive
-from solver.lm.symbols import END, PAD, SLOTS, TASK, VOCABULARY
+from solver.lm.pair.decoder import KIND, Config, Decoder, read_config
+from solver.lm.symbols import SLOTS, TASK, VOCABULARY
 
 BUNDLE = kit.MODEL
 CELL = 3  # rotary units between neighbouring cells
 HEAD = 64
 CONFIG_FILE, WEIGHTS_FILE, PROVENANCE = kit.CONFIG_FILE, kit.WEIGHTS_FILE, kit.PROVENANCE
+QUANTIZATION = "quantization_config"  # in a configuration file
+LEVELS = 127  # of a quantized weight, to either side of 0
+_WEIGHT, _SCALE, _LAYOUT = ".weight", ".SCB", ".weight_format"  # of a quantized matrix in a file
 
 
 @dataclass(frozen=True)
@@ -43,95 +46,106 @@ class Size:
 
 def configure(size: Size) -> Config:
     """The configuration of a model of this size. The width must be a multiple of 64 (one head)."""
-    heads = size.width // HEAD
     return Config(
-        architectures=[Qwen3_5ForCausalLM.__name__],
         vocab_size=VOCABULARY,
         hidden_size=size.width,
         intermediate_size=-(-8 * size.width // 3 // 64) * 64,
         num_hidden_layers=size.layers,
-        num_attention_heads=heads,
-        num_key_value_heads=heads,
+        num_attention_heads=size.width // HEAD,
         head_dim=HEAD,
-        layer_types=["full_attention"] * size.layers,
-        rope_parameters={
-            "rope_type": "default",
-            "rope_theta": 100.0,
-            "partial_rotary_factor": 1.0,
-            "mrope_section": [11, 11, 10],
-            "mrope_interleaved": True,
-        },
-        pad_token_id=PAD,
-        eos_token_id=END,
-        max_position_embeddings=4096,
+        rope_theta=100.0,
+        mrope_section=(11, 11, 10),
     )
 
 
-def build(size: Size, seed: int) -> Qwen3_5ForCausalLM:
+def build(size: Size, seed: int) -> Decoder:
     """A new model in float32; the same weights for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stable_seed(seed, "weights"))
-        model = Qwen3_5ForCausalLM(configure(size))  # type: ignore[no-untyped-call]
-        return _with_attention(model)
+        return Decoder(configure(size))
 
 
-def load(folder: str | Path, dtype: torch.dtype | None = None) -> Qwen3_5ForCausalLM:
-    """Load a checkpoint of the pair format from local files only.
+def load(folder: str | Path, dtype: torch.dtype | None = None) -> Decoder:
+    """Load a checkpoint of the pair format, with all weights as trainable tensors.
 
-    A quantized checkpoint stays quantized. `dtype`: the precision to compute in; by default the
-    stored precision. Raises `DataError` naming the file that is missing, corrupt, or of another
-    kind of model.
+    A checkpoint may be quantized by `solver.lm.pair.quantize`. `dtype`: the precision to compute
+    in; by default the precision that the configuration names. Raises `DataError` naming the file
+    that is missing, corrupt, or of another kind of model.
     """
     path = Path(folder)
-    _check_config(path / CONFIG_FILE)
+    values = _read_values(path / CONFIG_FILE)
+    config = read_config(path / CONFIG_FILE, values)
+    stored = getattr(torch, str(values.get("dtype", "float32")), None)
+    if not isinstance(stored, torch.dtype) or not stored.is_floating_point:
+        raise DataError(f"{path / CONFIG_FILE}: dtype: {values['dtype']!r} is no precision")
     if not (path / WEIGHTS_FILE).is_file():
         raise DataError(f"{path / WEIGHTS_FILE}: no such file")
     _check_digest(path)
-    model, info = from_folder(path, dtype=dtype or "auto")
-    wrong = [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]
-    wrong += _misshapen(model)
+    weights = _read_weights(path, quantized=is_quantized(path))
+    shapes = config.shapes()
+    wrong = [n for n in shapes | weights if n not in weights or weights[n].shape != shapes.get(n)]
     if wrong:
+        raise DataError(f"{path / WEIGHTS_FILE}: weights of another model: {min(wrong)}")
+    with torch.random.fork_rng(devices=[]):  # the first weights are drawn, and then replaced
+        lm = Decoder(config)
+    lm.load_state_dict({n: w.to(dtype or stored) for n, w in weights.items()}, assign=True)
+    return lm.requires_grad_(True)
+
+
+def is_quantized(folder: Path) -> bool:
+    """True for a checkpoint whose matrices are quantized to 8 bits.
+
+    Raises `DataError` for another quantization, or for a configuration that cannot be read.
+    """
+    values = _read_values(folder / CONFIG_FILE)
+    how = values.get(QUANTIZATION)
+    if how is None:
+        return False
+    eight_bits = isinstance(how, dict) and how.get("quant_method") == "bitsandbytes"
+    if not eight_bits or how.get("load_in_8bit") is not True:
         raise DataError(
-            f"{path / WEIGHTS_FILE}: weights of another model: {sorted(map(str, wrong))[0]}"
+            f"{folder / CONFIG_FILE}: {QUANTIZATION}: only 8 bits by bitsandbytes can be followed"
         )
-    return _with_attention(model)
+    return True
 
 
-def _misshapen(lm: Qwen3_5ForCausalLM) -> list[str]:
-    """The names of weights whose shapes differ from the configuration.
-
-    The library does not check the shapes in a quantized checkpoint.
-    """
-    with torch.device("meta"):
-        asked = Qwen3_5ForCausalLM(lm.config)  # type: ignore[no-untyped-call]
-    shapes = {name: weight.shape for name, weight in asked.named_parameters()}
-    weights: list[tuple[str, Any]] = list(lm.named_parameters())
-    return [n for n, w in weights if getattr(w, "quant_state", w).shape != shapes[n]]
-
-
-def dequantized(lm: Qwen3_5ForCausalLM) -> Qwen3_5ForCausalLM:
-    """The model with all weights as trainable tensors in the model's precision.
-
-    A quantized model is changed in place. Any other model is returned unchanged.
-    """
-    if getattr(lm, "is_quantized", False):
-        lm = lm.dequantize(lm.dtype)  # type: ignore[no-untyped-call]
-    return lm
-
-
-def _check_config(path: Path) -> None:
+def _read_weights(folder: Path, *, quantized: bool) -> dict[str, Tensor]:
+    """The weights of a checkpoint by name. Quantized matrices become float32."""
+    path = folder / WEIGHTS_FILE
     try:
-        config = json.loads(path.read_text("utf-8"))
-        kind, vocabulary = config["model_type"], config["vocab_size"]
+        stored = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path}: cannot be loaded: {error}") from None
+    return dict(_dequantized(stored)) if quantized else stored
+
+
+def _dequantized(stored: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Weights by name; each row of a quantized matrix times its scale (arXiv:2208.07339)."""
+    for name, values in stored.items():
+        scales = stored.get(name.removesuffix(_WEIGHT) + _SCALE)
+        if name.endswith(_WEIGHT) and scales is not None and values.ndim == 2:
+            if len(scales) == len(values):
+                values = values.float() * (scales[:, None] / LEVELS)
+            yield name, values
+        elif not name.endswith((_SCALE, _LAYOUT)):
+            yield name, values
+
+
+def _read_values(path: Path) -> dict[str, Any]:
+    """The values of a configuration of the pair format. Raises `DataError` for any other file."""
+    try:
+        values: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        kind, vocabulary = values["model_type"], values["vocab_size"]
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: no model configuration: {one_line(error)}") from None
-    if (kind, vocabulary) != ("qwen3_5_text", VOCABULARY):
+        raise DataError(f"{path}: no model configuration: {error}") from None
+    if (kind, vocabulary) != (KIND, VOCABULARY):
         raise DataError(
             f"{path}: a {kind} of {vocabulary} tokens; "
-            f"the pair format needs a qwen3_5_text of {VOCABULARY}"
+            f"the pair format needs a {KIND} of {VOCABULARY}"
         )
+    return values
 
 
 def _check_digest(path: Path) -> None:
@@ -147,7 +161,7 @@ class TaskModel(nn.Module):
     tokens. `tasks` starts from the embeddings of the slots in `lm`.
     """
 
-    def __init__(self, lm: Qwen3_5ForCausalLM, tasks: int) -> None:
+    def __init__(self, lm: Decoder, tasks: int) -> None:
         super().__init__()
         self.lm = lm
         start = lm.model.embed_tokens.weight[TASK : TASK + SLOTS].detach()  # (K, D)
@@ -168,13 +182,7 @@ class TaskModel(nn.Module):
         """Logits (B, T, V) for tokens (B, T), positions (3, B, T), prompts and tasks (B,)."""
         vectors = self.embed(tokens, tasks)
         mask = visible(prompts, tokens.shape[1], vectors.dtype)
-        masks = {"full_attention": mask, "linear_attention": None}
-        logits: Tensor = self.lm(
-            inputs_embeds=vectors,
-            position_ids=positions * CELL,
-            attention_mask=masks,
-            use_cache=False,
-        ).logits
+        logits: Tensor = self.lm(vectors, positions * CELL, mask)
         return logits
 
 
@@ -185,7 +193,7 @@ def visible(prompts: Tensor, length: int, dtype: torch.dtype) -> Tensor:
     return additive(seen, dtype)
 
 
-def compile_layers(lm: Qwen3_5ForCausalLM) -> bool:
+def compile_layers(lm: Decoder) -> bool:
     """Compile the layers, which fuses small operations: twice the speed after ten seconds.
 
     Layers share their code, so the code is compiled once. Returns False if the machine lacks a
@@ -197,31 +205,3 @@ def compile_layers(lm: Qwen3_5ForCausalLM) -> bool:
     for layer in lm.model.layers:
         layer.compile(dynamic=True)
     return True
-
-
-def products(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor,
-    scaling: float,
-    **_: Any,
-) -> tuple[Tensor, None]:
-    """Attention (B, T, H, C) of query (B, H, T, C) as two products and a softmax.
-
-    On a CPU in bfloat16, forward and backward passes together take a third of the time of torch's
-    fused kernels. A compiler fuses the steps between the products. Without a backward pass, the
-    fused kernels are faster.
-    """
-    scores = torch.matmul(query * scaling, key.transpose(2, 3)) + attention_mask  # (B, H, T, S)
-    mixed = torch.matmul(torch.softmax(scores, -1), value)  # (B, H, T, C)
-    return mixed.transpose(1, 2).contiguous(), None
-
-
-def _with_attention(model: Qwen3_5ForCausalLM) -> Qwen3_5ForCausalLM:
-    model.set_attn_implementation("products")
-    return model
-
-
-AttentionInterface.register("products", products)

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from solver.grid import DataError
 from solver.lm.load import quantization
-from solver.lm.pair.model import CONFIG_FILE, PROVENANCE, WEIGHTS_FILE, load
+from solver.lm.pair.model import CONFIG_FILE, PROVENANCE, WEIGHTS_FILE, is_quantized, load
 
 METHOD = "int8"
 
@@ -27,7 +27,8 @@ def quantize(source: Path, out: Path) -> None:
     The same weights give the same files. A provenance in `out` is deleted. Raises `DataError` if
     `source` is not a checkpoint of the pair format, or is already quantized.
     """
-    if getattr(load(source), "is_quantized", False):
+    load(source)
+    if is_quantized(source):
         raise DataError(
             f"{source / CONFIG_FILE}: quantized already; name the folder it was made from"
         )

@@ -16,7 +16,7 @@ from solver.kit import CONFIG_FILE, WEIGHTS_FILE
 from solver.lm.settings import Part, Strategy, require
 from solver.settings import Range, fill
 
-NEEDED = ("torch", "transformers", "bitsandbytes", "safetensors")
+NEEDED = ("torch", "safetensors")
 TURNS = 8
 
 

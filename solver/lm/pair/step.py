@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention, silu
-from transformers import Qwen3_5ForCausalLM
 
 from solver.deadline import Watch
+from solver.lm.pair.decoder import Decoder
 from solver.lm.pair.model import CELL
 
 
@@ -120,8 +120,8 @@ class Stepper:
     rotary: Any
 
     @classmethod
-    def of(cls, lm: Qwen3_5ForCausalLM) -> Stepper:
-        """Copy a model's weights, which must be dense (`solver.lm.pair.model.dequantized`)."""
+    def of(cls, lm: Decoder) -> Stepper:
+        """Copy a model's weights."""
         layers = [_Layer.of(layer) for layer in lm.model.layers]
         return cls(layers, _Norm.of(lm.model.norm), _beside(lm.lm_head.weight), lm.model.rotary_emb)
 

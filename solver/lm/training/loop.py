@@ -300,7 +300,19 @@ def agree(value: float, device: torch.device) -> float:
     return least.item()
 
 
+def _leave_compiler_out() -> None:
+    """Let optimisers be made without importing PyTorch's compiler.
+
+    PyTorch keeps this method from being compiled, and imports the compiler for it. That takes a
+    worker 2 s of its first slice.
+    """
+    method = getattr(torch.optim.Optimizer.add_param_group, "__wrapped__", None)
+    if method is not None:
+        method.__dynamo_disable = method
+
+
 def _optimizers(masters: dict[str, nn.Parameter], recipe: Recipe) -> list[torch.optim.Optimizer]:
+    _leave_compiler_out()
     matrices = [p for n, p in masters.items() if p.ndim == 2 and ".layers." in n]
     others = [p for n, p in masters.items() if p.ndim != 2 or ".layers." not in n]
     vectors = {"params": others, "lr": recipe.vector_lr, "weight_decay": 0.0}
