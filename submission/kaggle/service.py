@@ -80,12 +80,16 @@ def _careful_client() -> Any:
         def upload_files(
             self, request: Any, resources: Any, folder: str, *args: Any, **kwargs: Any
         ) -> None:
-            super().upload_files(request, resources, folder, *args, **kwargs)
+            reason = ""
+            try:
+                super().upload_files(request, resources, folder, *args, **kwargs)
+            except ValueError as error:
+                reason = f" ({_reason(error)})"
             wanted = len(os.listdir(folder)) - 1  # all but the metadata
-            if len(request.files) != wanted:
+            if reason or len(request.files) != wanted:
                 raise ServiceError(
-                    f"the upload was interrupted: {len(request.files)} of {wanted} files arrived; "
-                    "nothing was published, so push again"
+                    f"the upload was interrupted{reason}: {len(request.files)} of {wanted} files "
+                    "arrived; nothing was published, so push again"
                 )
 
     return CarefulApi()
