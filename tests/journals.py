@@ -11,10 +11,10 @@ import numpy as np
 from solver.config import Config, Stage
 from solver.data.arcio import Source
 from solver.data.journal import FORMAT, JOURNAL_FILE, JobRecord, Journal
+from solver.data.versions import task_digest
 from solver.deadline import FakeClock
 from solver.grid import Candidate, Grid, Task, as_grid, freeze, stable_seed
 from solver.runtime.board import Board
-from solver.runtime.run import task_digest
 from solver.views import View
 
 WORKERS = 4

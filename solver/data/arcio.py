@@ -24,6 +24,7 @@ from solver.data.jsonio import (
     uncollected,
 )
 from solver.data.salvage import salvage
+from solver.data.versions import set_digest, version_name
 from solver.grid import DataError, Grid, Pair, Task, names, stable_seed
 
 Solutions = dict[str, tuple[Grid, ...]]  # task id -> one output for each test input
@@ -43,12 +44,19 @@ class Source:
 
     `faults` contains the fault of each task that breaks the format, by the task's id. The readable
     part of such a task is among the tasks (`salvage`), so that every task can be answered.
+    `digest` tells the version of the whole set, even if `tasks` are only a part of the set.
     """
 
     name: str
     tasks: tuple[Task, ...]
     solutions: Solutions | None = None
     faults: Mapping[str, str] = field(default_factory=dict)
+    digest: str = field(default="", compare=False)
+
+    @property
+    def version(self) -> str:
+        """The version of the set in words; empty for a source that was not read."""
+        return version_name(self.digest)
 
 
 def read_source(source: str) -> Source:
@@ -93,7 +101,7 @@ def pick_source(source: Source, choice: str | None, seed: int, salvaged: bool = 
         raise DataError(next(iter(faults.values())))
     known = source.solutions
     complete = known is not None and all(task.id in known for task in tasks)
-    return Source(source.name, tasks, known if complete else None, faults)
+    return replace(source, tasks=tasks, solutions=known if complete else None, faults=faults)
 
 
 def with_solutions(source: Source, file: str | Path | None) -> Source:
@@ -208,7 +216,7 @@ def _source(name: str, entries: Sequence[_Entry]) -> Source:
         tasks.append(task)
         if outputs is not None:
             solutions[task_id] = outputs
-    return Source(name, tuple(tasks), solutions, faults)
+    return Source(name, tuple(tasks), solutions, faults, set_digest(tasks))
 
 
 def _task(field: str, task_id: str, value: Any) -> tuple[Task, tuple[Grid, ...] | None]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from solver.data.arcio import read_leniently
 from solver.data.journal import JOURNAL_FILE
+from solver.data.versions import task_digest
 from solver.deadline import Deadline, parse_duration
 from solver.grid import DataError
 from solver.kit import IMPORTABLE, ROOT
@@ -37,7 +38,6 @@ from solver.notebook.restarts import (
 from solver.notebook.summary import summarize
 from solver.notebook.usable import Usable, read_usable
 from solver.runtime.command import engine_names
-from solver.runtime.run import task_digest
 
 SCORED = "KAGGLE_IS_COMPETITION_RERUN"  # set where the hidden tasks are mounted
 OWN_BUDGET = "ARC_KIT_BUDGET"  # a rehearsal's time in place of either budget

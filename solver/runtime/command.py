@@ -88,6 +88,7 @@ class Report:
             f"{self.source.name}, {len(self.source.tasks)} tasks, budget "
             f"{budget}, {config.workers} workers{devices} on "
             f"{os.cpu_count()} cores ({platform.machine()}), seed {config.seed}"
+            f"{'; ' if self.source.version else ''}{self.source.version}"
         )
 
 

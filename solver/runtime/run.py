@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import os
 import platform
@@ -21,8 +20,9 @@ from solver.answers.ensemble import Answer
 from solver.config import Config
 from solver.data.arcio import Source
 from solver.data.journal import FORMAT, JOURNAL_FILE, Replay, replay
+from solver.data.versions import task_digest
 from solver.deadline import Budget, Clock, Deadline, RealClock, WorkClock
-from solver.grid import DataError, Task, key
+from solver.grid import DataError, Task
 from solver.machine import address_limit, versions
 from solver.runtime.board import Board, Snapshot
 from solver.runtime.folder import run_folder
@@ -206,6 +206,7 @@ def header(source: Source, config: Config) -> dict[str, Any]:
         "source": source.name,
         "tasks": [task.id for task in source.tasks],
         "digest": task_digest(source.tasks),
+        "data": source.digest,
         "config": dataclasses.asdict(config),
         "versions": {
             "solver": solver.__version__,
@@ -214,16 +215,6 @@ def header(source: Source, config: Config) -> dict[str, Any]:
         },
         "argv": sys.argv[1:],
     }
-
-
-def task_digest(tasks: Sequence[Task]) -> str:
-    """Identity of a list of tasks: ids and grids."""
-    digest = hashlib.blake2b(digest_size=16)
-    for task in tasks:
-        digest.update(repr((task.id, len(task.train), len(task.tests))).encode())
-        for grid in [g for p in task.train for g in (p.input, p.output)] + list(task.tests):
-            digest.update(key(grid))
-    return digest.hexdigest()
 
 
 @contextmanager

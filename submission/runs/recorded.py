@@ -10,8 +10,8 @@ from typing import Any
 from solver.data.arcio import Solutions, Source, read_leniently, read_solutions
 from solver.data.journal import JOURNAL_FILE, Replay, replay
 from solver.data.submissions import Submission, check_submission, read_submission
+from solver.data.versions import task_digest
 from solver.grid import DataError, Task, names
-from solver.runtime.run import task_digest
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,20 @@ from solver.runtime.command import score_text
 def score_lines(submission: str, solutions: str) -> list[str]:
     """The score of a submission, in words.
 
-    If the submission lacks tasks, a second line gives the score with these tasks as unsolved.
+    Another line names the version of the tasks, if known. If the submission lacks tasks, a last
+    line gives the score with these tasks as unsolved.
 
     Raises `DataError` that names file, task and field.
     """
-    known = _solutions(solutions)
+    known, version = _solutions(solutions)
     result = score(read_submission(submission), known, submission)
+    lines = [score_text(result), *([f"data      {version}"] if version else [])]
     missing = len(known) - len(result.solved)
     if not missing:
-        return [score_text(result)]
+        return lines
     whole = sum(sum(hits) / len(hits) for hits in result.solved.values()) / len(known)
     return [
-        score_text(result),
+        *lines,
         f"missing   {missing} of the {len(known)} tasks of {solutions} are not in the submission; "
         f"with them unsolved it is {whole:.1%} of {len(known)} tasks",
     ]
@@ -38,10 +40,11 @@ def _holds_tasks(file: str) -> bool:
     return isinstance(value, dict) and any(isinstance(task, dict) for task in value.values())
 
 
-def _solutions(name: str) -> Solutions:
+def _solutions(name: str) -> tuple[Solutions, str]:
+    """The solutions, and the version of their tasks in words; empty for a file of outputs only."""
     if os.path.isfile(name) and not _holds_tasks(name):
-        return read_solutions(name)
-    known = read_source(name).solutions
-    if known is None:
+        return read_solutions(name), ""
+    source = read_source(name)
+    if source.solutions is None:
         raise DataError(f"{name}: holds no outputs to score against")
-    return known
+    return source.solutions, source.version
