@@ -13,6 +13,8 @@ from solver.grid import DataError
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "models" / "pair"
 IMPORTABLE = {"PYTHONPATH": str(ROOT)}  # the environment of a process that imports the kit
+PRINT_BYTES = 2**20  # at either end of a file
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z")
 CONFIG_FILE, WEIGHTS_FILE, PROVENANCE = "config.json", "model.safetensors", "provenance.json"
 
 
@@ -30,6 +32,26 @@ def files_digest(files: Iterable[tuple[str, Path]] | None = None) -> str:
     digest = hashlib.sha256()
     for name, file in package_files() if files is None else files:
         digest.update(f"{name}\0{sha256(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def folder_print(folder: Path) -> str:
+    """A hash of a folder's files: their names, sizes, first and last bytes.
+
+    Large weights are hashed in milliseconds. Hidden files and archives do not count: Kaggle takes
+    no hidden files and unpacks archives. Raises `OSError`.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = file.relative_to(folder).as_posix()
+        if any(part.startswith(".") for part in name.split("/")) or file.suffix in ARCHIVES:
+            continue
+        with open(file, "rb") as opened:
+            size = os.fstat(opened.fileno()).st_size
+            ends = opened.read(PRINT_BYTES)
+            opened.seek(max(0, size - PRINT_BYTES))
+            ends += opened.read(PRINT_BYTES)
+        digest.update(f"{name}\0{size}\0{hashlib.sha256(ends).hexdigest()}\n".encode())
     return digest.hexdigest()
 
 

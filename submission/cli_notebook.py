@@ -52,7 +52,7 @@ def notebook(
 
     def action() -> None:
         with extra("notebook"):
-            from submission.notebook.build import commit_of, write_notebook
+            from submission.notebook.build import about_of, commit_of, write_notebook
             from submission.notebook.settings import Settings
         settings = Settings(
             profile=profile,
@@ -67,7 +67,8 @@ def notebook(
             lock=lock,
         )
         size = write_notebook(Path(out), settings, commit := commit_of())
-        typer.echo(f"{out}: {size / 1e3:.0f} kB, profile {profile}, commit {commit}")
+        named = f", id {about_of(Path(out))['id']}" if Path(out).is_file() else ""
+        typer.echo(f"{out}: {size / 1e3:.0f} kB, profile {profile}, commit {commit}{named}")
 
     finish(action)
 

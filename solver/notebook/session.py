@@ -20,11 +20,20 @@ from solver.data.journal import JOURNAL_FILE
 from solver.data.versions import task_digest
 from solver.deadline import Deadline, parse_duration
 from solver.grid import DataError
-from solver.kit import IMPORTABLE, ROOT
+from solver.kit import CONFIG_FILE, IMPORTABLE, ROOT
 from solver.launch import follow
 from solver.machine import versions
 from solver.notebook.install import install
 from solver.notebook.mounts import CHALLENGES, INPUT, find
+from solver.notebook.record import (
+    OUTSIDE,
+    RUN_FILE,
+    Record,
+    machine_facts,
+    mount_facts,
+    read_record,
+    said_line,
+)
 from solver.notebook.restarts import (
     MIN_LEFT_S,
     Ending,
@@ -52,6 +61,7 @@ PLAN_FILE, LOCK_FILE = "plan.json", "wheels.lock"
 class Session:
     """The notebook's settings; `started` is the monotonic time of its first cell.
 
+    `id` is the notebook's identity, which the build gave it.
     `working` gets the submission. `scratch` gets files that must not be part of the output.
     """
 
@@ -65,6 +75,7 @@ class Session:
     model: str
     digest: str
     started: float
+    id: str = ""
     working: Path = Path("/kaggle/working")
     scratch: Path = ROOT
     input: Path = INPUT
@@ -74,6 +85,52 @@ class Session:
         chosen = self.budget if os.environ.get(SCORED) else self.short_budget
         return Deadline(self.started + parse_duration(os.environ.get(OWN_BUDGET, chosen)))
 
+    @property
+    def record(self) -> Record:
+        """The record of the run."""
+        return Record(self.working, self.started)
+
+
+def begin(
+    session: Session,
+    outside: tuple[str, int] = OUTSIDE,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Begin the record of the run and print it: the log proves on what the notebook ran."""
+    with suppress(OSError):
+        (session.working / RUN_FILE).unlink()
+    with session.record.stage("session"):
+        session.record.note(
+            id=session.id,
+            competition=session.competition,
+            scored=bool(os.environ.get(SCORED)),
+            **machine_facts(outside),
+            tasks=_task_facts(session),
+            sources=[
+                mount_facts(source, find(source, marker, session.input))
+                for source, marker in ((session.wheels, "*.whl"), (session.model, CONFIG_FILE))
+                if source
+            ],
+        )
+    say(said_line(read_record(session.working / RUN_FILE)))
+
+
+def _task_facts(session: Session) -> dict[str, object]:
+    """The file of the tasks, their number, their identity and their version."""
+    challenges = _challenges(session)
+    if challenges is None:
+        return {}
+    try:
+        source = read_leniently(str(challenges))
+    except DataError as error:
+        return {"path": str(challenges), "fault": str(error)}
+    return {
+        "path": str(challenges),
+        "number": len(source.tasks),
+        "digest": source.digest,
+        "version": source.version,
+    }
+
 
 def install_wheels(session: Session) -> None:
     """Install the attached wheels, if the notebook needs any."""
@@ -81,10 +138,11 @@ def install_wheels(session: Session) -> None:
         print("There is nothing to install: the image has every package.")
         return
     lock, deadline = session.scratch / LOCK_FILE, session.deadline().slice(INSTALL_S)
-    try:
-        install(session.wheels, lock, deadline, root=session.input)
-    except OSError as error:  # the cells after this one must have their turn
-        print(f"the wheels cannot be installed: {error}")
+    with session.record.stage("wheels"):
+        try:
+            install(session.wheels, lock, deadline, root=session.input)
+        except OSError as error:  # the cells after this one must have their turn
+            print(f"the wheels cannot be installed: {error}")
 
 
 def check(session: Session) -> None:
@@ -104,7 +162,8 @@ def check(session: Session) -> None:
         *("--input", str(session.input), "--out", str(session.scratch / PLAN_FILE)),
     ]
     (session.scratch / PLAN_FILE).unlink(missing_ok=True)
-    code = _followed("preflight", command, Deadline.after(max(left, MIN_LEFT_S)), IMPORTABLE)
+    with session.record.stage("preflight"):
+        code = _followed("preflight", command, Deadline.after(max(left, MIN_LEFT_S)), IMPORTABLE)
     print(_SAID.get(code, _BROKEN))
 
 
@@ -129,7 +188,8 @@ def run(session: Session, say: Callable[[str], None] = print) -> None:
     _clear(session.working)
     deadline = session.deadline()
     start = partial(_start, session, challenges, deadline, say)
-    keep_on(ways(session.profile, plan), deadline, start, say)
+    with session.record.stage("run"):
+        keep_on(ways(session.profile, plan), deadline, start, say)
     shutil.rmtree(session.working / "shared", ignore_errors=True)
 
 
@@ -195,7 +255,10 @@ def summary(session: Session) -> tuple[str, ...]:
     if challenges is None:
         print("There were no tasks to answer.")
         return ()
-    return summarize(challenges, session.working)
+    with session.record.stage("summary"):
+        pictures = summarize(challenges, session.working)
+    session.record.note(problems=_plan(session).problems)
+    return pictures
 
 
 def _plan(session: Session) -> Usable:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import subprocess
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -20,7 +20,7 @@ from nbformat.v4 import new_markdown_cell, new_notebook
 
 from solver.data.jsonio import load_json
 from solver.grid import DataError
-from solver.kit import MODEL, ROOT, files_digest, weights_fault
+from solver.kit import MODEL, ROOT, files_digest, folder_print, weights_fault
 from submission.kaggle.settings import MACHINES
 from submission.notebook.cells import (
     PARTS,
@@ -31,11 +31,12 @@ from submission.notebook.cells import (
     solver_cells,
 )
 from submission.notebook.files import Files, profile_name, run_files
-from submission.notebook.settings import INSIDE, Settings, settle
+from submission.notebook.settings import INSIDE, KIT_MODEL, Settings, settle
 from submission.owned import check_output, reads, write_output
 
 TESTED = "requirements.lock"  # versions that the kit's own tests run with
 MAX_BYTES = 1_000_000  # Kaggle has refused larger sources
+ID_DIGITS = 16
 
 
 def write_notebook(path: Path, settings: Settings, commit: str) -> int:
@@ -78,6 +79,25 @@ class _Content:
     files: Files
     lock: str
 
+    def identity(self, commit: str) -> dict[str, Any]:
+        """All that the notebook was built from: commit, settings, and hashes of its parts."""
+        settings = self.settings
+        of_the_kit = settings.model in (INSIDE, KIT_MODEL)
+        profile = profile_name(settings.profile)
+        return {
+            "commit": commit,
+            "settings": {**asdict(settings), "profile": profile, "lock": ""},
+            "kit": files_digest(self.files),
+            "model": folder_print(MODEL) if of_the_kit else settings.model,
+            "lock": _sha256(self.lock) if self.lock else "",
+            "tested": _sha256(_text(ROOT / TESTED)),
+        }
+
+
+def id_of(identity: dict[str, Any]) -> str:
+    """The notebook's id: the beginning of a hash of its identity."""
+    return _sha256(json.dumps(identity, sort_keys=True))[:ID_DIGITS]
+
 
 def _content(settings: Settings) -> _Content:
     chosen, engines = settle(settings)
@@ -118,14 +138,14 @@ def commit_of(root: Path = ROOT) -> str:
 
 
 def about_of(path: Path) -> dict[str, Any]:
-    """The facts that a built notebook records: commit, profile, engines, lock, budget, sources.
+    """The facts that a built notebook records: id, commit, profile, engines, lock, budget, sources.
 
     Raises `DataError` for a file that is not a notebook of the kit.
     """
     value = load_json(path)
     try:
         about: dict[str, Any] = value["metadata"]["arcsub"]
-        texts = [about[name] for name in ("commit", "profile", "lock", "budget")]
+        texts = [about[name] for name in ("id", "commit", "profile", "lock", "budget")]
         texts += [*about["engines"], *dict(about["sources"]).values()]
         if not all(isinstance(text, str) for text in texts):
             raise TypeError
@@ -155,18 +175,20 @@ def _text(path: Path) -> str:
 
 def _first(content: _Content, commit: str) -> list[Any]:
     """The introduction, and the first code cell, which cannot be left out."""
-    settings, lock = content.settings, content.lock
+    settings, lock, identity = content.settings, content.lock, content.identity(commit)
     text = Template((PARTS / "intro.md").read_text("utf-8")).substitute(
         profile=profile_name(settings.profile),
         engines=", ".join(content.engines),
         commit=commit,
+        id=id_of(identity),
         lock=f"`{_sha256(lock)}`" if lock else "none, the image must do",
-        tested=_sha256(_text(ROOT / TESTED)),
+        tested=identity["tested"],
         machine=settings.machine,
         budget=settings.budget,
         short_budget=settings.short_budget,
     )
     values = {
+        "ID": id_of(identity),
         "COMPETITION": settings.competition,
         "PROFILE": profile_name(settings.profile),
         "ENGINES": settings.engines,
@@ -175,7 +197,7 @@ def _first(content: _Content, commit: str) -> list[Any]:
         "SEED": settings.seed,
         "WHEELS": settings.wheels,
         "MODEL": "" if settings.model == INSIDE else settings.model,
-        "DIGEST": files_digest(content.files),
+        "DIGEST": identity["kit"],
         "FOLDERS": _folders(content),
     }
     source = (PARTS / "first.py").read_text("utf-8")
@@ -210,7 +232,7 @@ def _attachments(content: _Content) -> list[Any]:
 
 
 def _metadata(content: _Content, commit: str) -> dict[str, Any]:
-    settings = content.settings
+    settings, identity = content.settings, content.identity(commit)
     sources = {
         "competition": f"competitions/{settings.competition}",
         "wheels": settings.wheels,
@@ -228,11 +250,13 @@ def _metadata(content: _Content, commit: str) -> dict[str, Any]:
             "sourceType": "notebook",
         },
         "arcsub": {
+            "id": id_of(identity),
+            "identity": identity,
             "commit": commit,
             "profile": profile_name(settings.profile),
             "engines": list(content.engines),
-            "lock": _sha256(content.lock) if content.lock else "",
-            "tested": _sha256(_text(ROOT / TESTED)),
+            "lock": identity["lock"],
+            "tested": identity["tested"],
             "budget": settings.budget,
             "sources": {k: v for k, v in sources.items() if v not in ("", INSIDE)},
         },

@@ -19,8 +19,8 @@ import nbformat
 import pytest
 
 from solver.grid import DataError
-from solver.kit import package_files
-from submission.notebook.build import MAX_BYTES, about_of, build, commit_of, write_notebook
+from solver.kit import folder_print, package_files
+from submission.notebook.build import MAX_BYTES, about_of, build, commit_of, id_of, write_notebook
 from submission.notebook.cells import model_cells
 from submission.notebook.settings import Settings
 from submission.wheels.build import FOLDER, LOCK, read_pins, sha256
@@ -189,6 +189,26 @@ def test_its_metadata_is_what_kaggle_needs(text: str, notebook: Any) -> None:
     assert len(set(ids)) == len(ids)
     assert COMMIT in notebook["cells"][0]["source"]
     assert metadata["arcsub"]["tested"] in notebook["cells"][0]["source"]
+
+
+def test_its_id_tells_everything_that_it_was_built_from(notebook: Any, tmp_path: Path) -> None:
+    about = notebook["metadata"]["arcsub"]
+    assert f'ID = "{about["id"]}"' in sources(notebook)[0]
+    assert f"| id | `{about['id']}` |" in notebook["cells"][0]["source"]
+    assert about["id"] == id_of(about["identity"])
+    assert about["identity"]["model"] == folder_print(ROOT / "models/pair")
+    own = tmp_path / "mine.toml"
+    own.write_text("workers = 3\n[[stages]]\nengine = 'synth'\n")
+    others = [
+        build(Settings(), "another"),
+        build(Settings(seed=1), COMMIT),
+        build(Settings(budget="9h"), COMMIT),
+        build(Settings(profile=str(own)), COMMIT),
+        build(RUNS["nvarc"], COMMIT),
+        build(RUNS["synth"], COMMIT),
+    ]
+    ids = {about["id"], *(json.loads(other)["metadata"]["arcsub"]["id"] for other in others)}
+    assert len(ids) == 1 + len(others)
 
 
 def test_settings_are_constants_of_the_first_cell(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from IPython import get_ipython
 
 STARTED = time.monotonic()  # the budget counts from here
 
+ID = ""  # of this notebook: the commit, settings, model and packages that it was built from
 COMPETITION = "arc-prize-2026-arc-agi-2"
 PROFILE = "kaggle-cpu"
 ENGINES = ""  # names separated by commas, in place of the profile's

@@ -4,7 +4,7 @@
 # mypy: disable-error-code="name-defined"
 
 # %% session: The run's settings
-from solver.notebook.session import Session, check, install_wheels, run, summary
+from solver.notebook.session import Session, begin, check, install_wheels, run, summary
 
 session = Session(
     competition=COMPETITION,
@@ -17,7 +17,9 @@ session = Session(
     model=MODEL,
     digest=DIGEST,
     started=STARTED,
+    id=ID,
 )
+begin(session)  # run.json, beside the submission: what ran on what
 
 # %% wheels: Install what the image lacks
 install_wheels(session)
