@@ -45,6 +45,8 @@ def main() -> int:
     parser.add_argument("--resume", action="store_true", help="continue the run in --run")
     parser.add_argument("--profile", default="cpu", help="its name, or a .toml file of your own")
     parser.add_argument("--model", help="folder of the language model, for profiles that use one")
+    parser.add_argument("--hand-in", help="another file for the answers, as a competition wants it")
+    parser.add_argument("--attempts", type=int, default=2, help="for each test input in that file")
     parser.add_argument(
         "--salvage", action="store_true", help="answer tasks that break the format, too, by a guess"
     )

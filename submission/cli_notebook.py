@@ -26,7 +26,7 @@ def notebook(
     ] = "kaggle-cpu",
     engines: Engines = "",
     competition: Annotated[
-        str, typer.Option(metavar="SLUG", help="The competition.")
+        str, typer.Option(metavar="EDITION", help="The competition: year, slug, or a .toml file.")
     ] = "arc-prize-2026-arc-agi-2",
     budget: Annotated[str, typer.Option(help="Time of the scored run.")] = "10h",
     short_budget: Annotated[str, typer.Option(help="Time of a run that is not scored.")] = "15m",

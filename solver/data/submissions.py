@@ -16,25 +16,49 @@ from solver.data.arcio import Solutions
 from solver.data.jsonio import atomic_write, grid_field, list_at, load_json, object_at, uncollected
 from solver.grid import Attempts, DataError, Grid, Task, names, same
 
-Submission = dict[str, list[tuple[Grid, Grid]]]
+Submission = dict[str, list[tuple[Grid, ...]]]
 
 
-def dump_task(attempts: Sequence[Attempts]) -> str:
-    """The submission entry of one task, as JSON."""
+@dataclass(frozen=True)
+class Form:
+    """The form of a submission: the file's name, and the number of attempts for a test input."""
+
+    file: str = "submission.json"
+    attempts: int = 2
+
+
+KITS = Form()  # of the kit's own files
+
+
+@dataclass(frozen=True)
+class HandIn:
+    """A second file with the same answers, in the form of a competition."""
+
+    path: Path
+    attempts: int
+
+
+def dump_task(attempts: Sequence[Attempts], number: int = KITS.attempts) -> str:
+    """The submission entry of one task, as JSON, with `number` attempts for each test input.
+
+    The second of the two attempts also takes the places after it.
+    """
     return json.dumps(
         [
-            {"attempt_1": first.grid.tolist(), "attempt_2": second.grid.tolist()}
-            for first, second in attempts
+            {f"attempt_{i + 1}": two[min(i, 1)].grid.tolist() for i in range(number)}
+            for two in attempts
         ],
         separators=(",", ":"),
     )
 
 
-def write_submission(path: Path, entries: Mapping[str, str], tasks: Sequence[Task]) -> None:
+def write_submission(
+    path: Path, entries: Mapping[str, str], tasks: Sequence[Task], attempts: int = KITS.attempts
+) -> None:
     """Replace the submission atomically: write beside, fsync, read back and validate, rename.
 
     Args:
-        entries: `dump_task` of every task.
+        entries: `dump_task` of every task, with as many `attempts`.
 
     Raises `DataError` if the submission would not be complete, and `OSError` if it cannot be
     written. The old file then stays as it was.
@@ -43,7 +67,7 @@ def write_submission(path: Path, entries: Mapping[str, str], tasks: Sequence[Tas
     if absent:
         raise DataError(f"{path}: no entry for task {names(absent)}")
     text = submission_text(entries, tasks)
-    atomic_write(path, text, check=lambda beside: check_submission(beside, tasks))
+    atomic_write(path, text, check=lambda beside: check_submission(beside, tasks, attempts))
 
 
 def submission_text(entries: Mapping[str, str], tasks: Sequence[Task]) -> str:
@@ -52,27 +76,32 @@ def submission_text(entries: Mapping[str, str], tasks: Sequence[Task]) -> str:
     return f"{{{body}}}\n"
 
 
-def read_submission(file: str | Path) -> Submission:
-    """Read a submission. Raises `DataError` naming file, task and field."""
+def read_submission(file: str | Path, attempts: int = KITS.attempts) -> Submission:
+    """Read a submission with so many attempts for each test input.
+
+    Raises `DataError` naming file, task and field.
+    """
     path = Path(file)
     with uncollected():
-        return _submission(path)
+        return _submission(path, attempts)
 
 
-def _submission(path: Path) -> Submission:
+def _submission(path: Path, attempts: int) -> Submission:
     submission: Submission = {}
     for task_id, entries in object_at(path, load_json(path)).items():
         field = f"{path}: task {task_id!r}"
         submission[task_id] = [
-            _attempts(f"{field}, test {i}", entry)
+            _attempts(f"{field}, test {i}", entry, attempts)
             for i, entry in enumerate(list_at(field, entries))
         ]
     return submission
 
 
-def check_submission(file: str | Path, tasks: Sequence[Task]) -> None:
+def check_submission(
+    file: str | Path, tasks: Sequence[Task], attempts: int = KITS.attempts
+) -> None:
     """Raise `DataError` unless the file answers every test input of exactly these tasks."""
-    submission = read_submission(file)
+    submission = read_submission(file, attempts)
     missing = [task.id for task in tasks if task.id not in submission]
     if missing:
         raise DataError(f"{file}: task {names(missing)} is missing")
@@ -89,7 +118,7 @@ def check_submission(file: str | Path, tasks: Sequence[Task]) -> None:
 class Score:
     """A submission against its solutions (pass@2), by both averages that the competition has used.
 
-    `solved[task id][i]` is true if either attempt at test input i is exactly right.
+    `solved[task id][i]` is true if any attempt at test input i is exactly right.
     """
 
     solved: dict[str, tuple[bool, ...]]
@@ -125,6 +154,5 @@ def score(submission: Submission, solutions: Solutions, file: str = "submission"
     return Score(solved)
 
 
-def _attempts(field: str, entry: Any) -> tuple[Grid, Grid]:
-    first, second = (grid_field(field, entry, name) for name in ("attempt_1", "attempt_2"))
-    return first, second
+def _attempts(field: str, entry: Any, attempts: int) -> tuple[Grid, ...]:
+    return tuple(grid_field(field, entry, f"attempt_{i + 1}") for i in range(attempts))

@@ -57,6 +57,7 @@ class PreflightRequest:
     scratch: Path
     engines: str = ""
     competition: str = ""
+    challenges: str = CHALLENGES
     model: str = ""
     digest: str = ""
     working: Path = Path()
@@ -126,12 +127,13 @@ def _files(checks: _Checks) -> None:
 def _challenges(checks: _Checks) -> None:
     if not checks.request.competition:
         return
-    mount = find(f"competitions/{checks.request.competition}", CHALLENGES, checks.request.input)
+    competition, challenges = checks.request.competition, checks.request.challenges
+    mount = find(f"competitions/{competition}", challenges, checks.request.input)
     if mount is None:
-        checks.problem("competition", f"no {CHALLENGES} anywhere below {checks.request.input}")
+        checks.problem("competition", f"no {challenges} anywhere below {checks.request.input}")
         return
     checks.ok("competition", str(mount))
-    checks.plan = replace(checks.plan, challenges=str(mount.path / CHALLENGES))
+    checks.plan = replace(checks.plan, challenges=str(mount.path / challenges))
 
 
 def _model(checks: _Checks) -> None:
@@ -289,6 +291,7 @@ def main() -> int:
     parser.add_argument("--scratch", type=Path, required=True, help="folder for the tiny task")
     parser.add_argument("--engines", default="", help="names, those of the profile if left out")
     parser.add_argument("--competition", default="", help="its slug")
+    parser.add_argument("--challenges", default=CHALLENGES, help="the file of its tasks")
     parser.add_argument("--model", default="", help="datasets/..., models/..., a folder")
     parser.add_argument("--digest", default="", help="of the kit as it was built")
     parser.add_argument("--input", type=Path, default=INPUT, help="where sources are mounted")

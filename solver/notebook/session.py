@@ -17,6 +17,7 @@ from pathlib import Path
 
 from solver.data.arcio import read_leniently
 from solver.data.journal import JOURNAL_FILE
+from solver.data.submissions import KITS, Form, check_submission
 from solver.data.versions import task_digest
 from solver.deadline import Deadline, parse_duration
 from solver.grid import DataError
@@ -54,6 +55,7 @@ PREFLIGHT_SHARE = 0.5  # of the time left, at most
 INSTALL_S = 1200.0
 LATE_S = 60.0  # a run that overran its budget by more seconds is ended
 NOT_STARTED = 126  # the exit code of a shell for a command that cannot start
+RUN_FOLDER = "run"
 PLAN_FILE, LOCK_FILE = "plan.json", "wheels.lock"
 
 
@@ -61,7 +63,8 @@ PLAN_FILE, LOCK_FILE = "plan.json", "wheels.lock"
 class Session:
     """The notebook's settings; `started` is the monotonic time of its first cell.
 
-    `id` is the notebook's identity, which the build gave it.
+    `id` is the notebook's identity, which the build gave it. `challenges` is the name of the file
+    of tasks, and `form` is the form of the competition's submission.
     `working` gets the submission. `scratch` gets files that must not be part of the output.
     """
 
@@ -76,6 +79,8 @@ class Session:
     digest: str
     started: float
     id: str = ""
+    challenges: str = CHALLENGES
+    form: Form = KITS
     working: Path = Path("/kaggle/working")
     scratch: Path = ROOT
     input: Path = INPUT
@@ -84,6 +89,11 @@ class Session:
         """The end of the budget: the whole budget for a scored run, a short one for a commit."""
         chosen = self.budget if os.environ.get(SCORED) else self.short_budget
         return Deadline(self.started + parse_duration(os.environ.get(OWN_BUDGET, chosen)))
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run: `working`, or a folder in it beside a submission of other form."""
+        return self.working if self.form == KITS else self.working / RUN_FOLDER
 
     @property
     def record(self) -> Record:
@@ -156,7 +166,8 @@ def check(session: Session) -> None:
     command = [
         *(sys.executable, "-m", "solver.notebook.preflight", "--profile", session.profile),
         *("--engines", session.engines, "--scratch", str(session.scratch)),
-        *("--competition", session.competition, "--model", session.model),
+        *("--competition", session.competition, "--challenges", session.challenges),
+        *("--model", session.model),
         *("--digest", session.digest, "--working", str(session.working)),
         *("--run-s", f"{run_s:.1f}", "--budget", f"{left:.1f}"),
         *("--input", str(session.input), "--out", str(session.scratch / PLAN_FILE)),
@@ -185,30 +196,39 @@ def run(session: Session, say: Callable[[str], None] = print) -> None:
     if challenges is None:
         say("There is no challenges file: the first cell's submission is all there can be.")
         return
-    _clear(session.working)
+    _clear(session.folder)
     deadline = session.deadline()
     start = partial(_start, session, challenges, deadline, say)
     with session.record.stage("run"):
         keep_on(ways(session.profile, plan), deadline, start, say)
-    shutil.rmtree(session.working / "shared", ignore_errors=True)
+    shutil.rmtree(session.folder / "shared", ignore_errors=True)
 
 
 def _start(
     session: Session, challenges: Path, deadline: Deadline, say: Callable[[str], None], way: Way
 ) -> Ending:
     """Start the run in a separate process, which continues from the run's journal."""
-    journal = session.working / JOURNAL_FILE
+    journal = session.folder / JOURNAL_FILE
     resumed = os.path.lexists(journal) and not _set_aside(journal, challenges, say)
     before = size_of(journal)
     command = [
-        *(sys.executable, "-m", "solver", str(challenges), "--run", str(session.working)),
+        *(sys.executable, "-m", "solver", str(challenges), "--run", str(session.folder)),
         "--salvage",  # one task that breaks the format must not cost the others
         *("--profile", way.profile, "--budget", f"{deadline.left():.1f}s"),
         *("--seed", str(session.seed), *(["--resume"] if resumed else []), *way.plan.options()),
+        *_hand_in(session),
     ]
     late = Deadline(deadline.at + LATE_S)
     code = _followed("run", command, late, way.plan.environment(), say)
     return Ending(code, grown(journal, before))
+
+
+def _hand_in(session: Session) -> list[str]:
+    """The options for a submission that has another form than the kit's own."""
+    if session.form == KITS:
+        return []
+    place = session.working / session.form.file
+    return ["--hand-in", str(place), "--attempts", str(session.form.attempts)]
 
 
 def _followed(
@@ -256,9 +276,17 @@ def summary(session: Session) -> tuple[str, ...]:
         print("There were no tasks to answer.")
         return ()
     with session.record.stage("summary"):
-        pictures = summarize(challenges, session.working)
+        pictures = summarize(challenges, session.folder)
+        _check_hand_in(session, challenges)
     session.record.note(problems=_plan(session).problems)
     return pictures
+
+
+def _check_hand_in(session: Session, challenges: Path) -> None:
+    if session.form != KITS:
+        place, number = session.working / session.form.file, session.form.attempts
+        check_submission(place, read_leniently(str(challenges)).tasks, number)
+        print(f"{place} is valid: attempts for each test input: {number}")
 
 
 def _plan(session: Session) -> Usable:
@@ -271,8 +299,8 @@ def _plan(session: Session) -> Usable:
 
 
 def _challenges(session: Session) -> Path | None:
-    mount = find(f"competitions/{session.competition}", CHALLENGES, session.input)
-    return mount.path / CHALLENGES if mount else None
+    mount = find(f"competitions/{session.competition}", session.challenges, session.input)
+    return mount.path / session.challenges if mount else None
 
 
 def _clear(working: Path) -> None:

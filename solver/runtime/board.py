@@ -14,7 +14,7 @@ from pathlib import Path
 
 from solver.answers.ensemble import Answer, Evidence, answer, by_test, fused, unanswered
 from solver.data.journal import JobRecord, Journal, LoadRecord, Replay, candidate_record
-from solver.data.submissions import dump_task, write_submission
+from solver.data.submissions import HandIn, dump_task, write_submission
 from solver.data.template import template
 from solver.deadline import Clock, format_duration
 from solver.grid import Candidate, DataError, Task
@@ -72,7 +72,9 @@ class Board:
         journal: Journal,
         path: Path,
         clock: Clock,
+        hand_in: HandIn | None = None,
     ) -> None:
+        self._hand_in = hand_in
         self.tasks = tuple(tasks)
         self._selector, self._rule = selector, rule
         self._journal, self.path, self._clock = journal, path, clock
@@ -278,10 +280,17 @@ class Board:
         self._keep(self._journal.sync)  # the journal must be as durable as the submission
         self.path.parent.mkdir(parents=True, exist_ok=True)  # the folder may have been deleted
         write_submission(self.path, self._entries, self.tasks)
+        if self._hand_in:
+            self._write_hand_in(self._hand_in)
         self._unwritten = False
         self.write_cost_s = self._clock.now() - start
         pause = max(WRITE_EVERY_S, self.write_cost_s / WRITE_SHARE)
         self._next_write = self._clock.now() + pause
+
+    def _write_hand_in(self, wanted: HandIn) -> None:
+        answers = zip(self.tasks, self._answers, strict=True)
+        entries = {task.id: dump_task(now.attempts, wanted.attempts) for task, now in answers}
+        write_submission(wanted.path, entries, self.tasks, wanted.attempts)
 
     def close(self) -> None:
         """Book the terminal state of all remaining tasks in one write, since time is over."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from solver.config import Config, load_config, ready_stages
 from solver.data.arcio import Source, pick_source, read_leniently, with_solutions
 from solver.data.journal import JOURNAL_FILE
-from solver.data.submissions import Score, read_submission, score
+from solver.data.submissions import KITS, HandIn, Score, read_submission, score
 from solver.deadline import (
     MAX_DURATION_S,
     STEP_S,
@@ -49,6 +49,8 @@ class SolveRequest:
     devices: int | None = None
     salvage: bool = False
     steps: int | None = None
+    hand_in: str | None = None
+    attempts: int = KITS.attempts
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ def run_solve(request: SolveRequest, started: float, watch: Callable[[Snapshot],
             started=started,
             stop=_guarded(stop, request, started, budget_s),
             watch=watch,
+            hand_in=HandIn(Path(request.hand_in), request.attempts) if request.hand_in else None,
         )
     known = source.solutions
     scored = score(read_submission(result.submission), known) if known else None

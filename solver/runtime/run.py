@@ -20,6 +20,7 @@ from solver.answers.ensemble import Answer
 from solver.config import Config
 from solver.data.arcio import Source
 from solver.data.journal import FORMAT, JOURNAL_FILE, Replay, replay
+from solver.data.submissions import HandIn
 from solver.data.versions import task_digest
 from solver.deadline import Budget, Clock, Deadline, RealClock, WorkClock
 from solver.grid import DataError, Task
@@ -71,6 +72,7 @@ def solve(
     stop: Callable[[], bool] = lambda: False,
     watch: Callable[[Snapshot], None] = lambda snapshot: None,
     clock: Clock | None = None,
+    hand_in: HandIn | None = None,
 ) -> Result:
     """Solve the tasks within the budget; `folder` gets submission, journal and log.
 
@@ -78,6 +80,7 @@ def solve(
         started: the clock's time from which the budget counts (now, if left out).
         stop: asked several times a second; True ends the run cleanly.
         watch: told the progress several times a second.
+        hand_in: another file for the answers, in a competition's form.
 
     Raises `DataError` if the folder cannot be used. Raises `RunError` if no worker served the run,
     if the run broke, or if its last answers could not be written. Known answers are written even
@@ -88,7 +91,8 @@ def solve(
     with run_folder(folder, resume) as journal:
         replayed = _replayed(folder, source.tasks, config) if resume else Replay()
         path = folder / "submission.json"
-        board = Board(source.tasks, config.selector, config.ensemble, journal, path, clock)
+        rules = config.selector, config.ensemble
+        board = Board(source.tasks, *rules, journal, path, clock, hand_in)
         board.restore(replayed)
         _first_write(board)
         board.record(header(source, config))

@@ -15,7 +15,7 @@ from solver.data.jsonio import load_json
 from solver.deadline import Deadline
 from solver.grid import DataError
 from submission.kaggle.service import ServiceError, asking
-from submission.kaggle.settings import MACHINES, Settings, slug_of
+from submission.kaggle.settings import Settings, slug_of
 from submission.wheels.build import LOCK, sha256
 
 METADATA = "kernel-metadata.json"
@@ -72,10 +72,10 @@ def read_built(path: Path) -> Built:
 
 def check(built: Built, settings: Settings) -> None:
     """Raise `DataError` if notebook and settings contradict each other."""
-    if built.accelerator != MACHINES[settings.machine]:
+    if built.accelerator != settings.hardware.accelerator:
         raise DataError(
             f"{built.path}: built for the accelerator {built.accelerator!r}, but machine is "
-            f"{settings.machine} ({MACHINES[settings.machine]!r}); build it for that machine"
+            f"{settings.machine} ({settings.hardware.accelerator!r}); build it for that machine"
         )
     attached = [
         f"competitions/{settings.competition}",

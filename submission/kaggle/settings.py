@@ -12,10 +12,9 @@ from typing import Annotated
 
 from solver.grid import DataError
 from solver.settings import ByName, OneOf, Text, fill, read_toml
+from submission.kaggle.editions import Edition, Machine, edition_of, machines_of
 
 SETTINGS_FILE = "kaggle.toml"
-# Kaggle's machine shapes, and the names of the same accelerators in notebooks.
-MACHINES = {"cpu": "none", "NvidiaTeslaT4": "nvidiaTeslaT4", "NvidiaL4": "nvidiaL4"}
 _NAME = r"[A-Za-z0-9][\w-]*"
 _WORD = r"[\w.-]+"
 Name = Annotated[str, Text(pattern=_NAME, form="letters, digits and dashes")]
@@ -43,6 +42,7 @@ class Dataset:
 class Settings:
     """The settings of one notebook.
 
+    edition: a TOML file with the competition's edition; empty if the kit knows the competition.
     attach: datasets that are on Kaggle already.
     models: Kaggle models, each by five parts.
     image: the container to pin; empty for Kaggle's choice.
@@ -55,7 +55,8 @@ class Settings:
         Text(5, 50, "[A-Za-z0-9][A-Za-z0-9 -]*[A-Za-z0-9]", "letters, digits, spaces and dashes"),
     ]
     competition: Name
-    machine: Annotated[str, OneOf(tuple(MACHINES))]
+    machine: Annotated[str, Text()]
+    edition: Annotated[str, Text(0)] = ""
     image: Annotated[str, Text(0)] = ""
     attach: tuple[Source, ...] = ()
     models: tuple[Model, ...] = ()
@@ -65,6 +66,16 @@ class Settings:
     def kernel(self) -> str:
         """The notebook's name on Kaggle: the owner, and the title as an address."""
         return f"{self.owner}/{slug_of(self.title)}"
+
+    @property
+    def rules(self) -> Edition:
+        """The edition of the competition."""
+        return edition_of(self.edition or self.competition)
+
+    @property
+    def hardware(self) -> Machine:
+        """The machine."""
+        return machines_of(self.rules)[self.machine]
 
     @property
     def dataset_sources(self) -> tuple[str, ...]:
@@ -86,7 +97,13 @@ def read_settings(path: Path) -> Settings:
         if not _holds_files(one.folder):
             where = f"{path}: datasets.{one.slug}: folder"
             raise DataError(f"{where}: {one.folder} is no folder with files in it")
-    settings = replace(settings, datasets=datasets)
+    edition = str(path.parent / settings.edition) if settings.edition else ""
+    settings = replace(settings, datasets=datasets, edition=edition)
+    known = machines_of(settings.rules)
+    if complaint := OneOf(tuple(known)).complaint(settings.machine):
+        raise DataError(f"{path}: machine: {complaint}")
+    if settings.rules.slug != settings.competition:
+        raise DataError(f"{path}: competition: {edition} is about {settings.rules.slug}")
     twice = [s for s in settings.dataset_sources if settings.dataset_sources.count(s) > 1]
     if twice:
         raise DataError(f"{path}: attach: {twice[0]} is there twice")

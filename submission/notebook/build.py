@@ -21,7 +21,7 @@ from nbformat.v4 import new_markdown_cell, new_notebook
 from solver.data.jsonio import load_json
 from solver.grid import DataError
 from solver.kit import MODEL, ROOT, files_digest, folder_print, weights_fault
-from submission.kaggle.settings import MACHINES
+from submission.kaggle.editions import edition_facts, machines_of
 from submission.notebook.cells import (
     PARTS,
     code_cell,
@@ -86,7 +86,11 @@ class _Content:
         profile = profile_name(settings.profile)
         return {
             "commit": commit,
-            "settings": {**asdict(settings), "profile": profile, "lock": ""},
+            "settings": {
+                **asdict(settings),
+                **{"profile": profile, "competition": settings.edition.slug, "lock": ""},
+            },
+            "edition": edition_facts(settings.edition),
             "kit": files_digest(self.files),
             "model": folder_print(MODEL) if of_the_kit else settings.model,
             "lock": _sha256(self.lock) if self.lock else "",
@@ -189,7 +193,10 @@ def _first(content: _Content, commit: str) -> list[Any]:
     )
     values = {
         "ID": id_of(identity),
-        "COMPETITION": settings.competition,
+        "COMPETITION": settings.edition.slug,
+        "CHALLENGES": settings.edition.challenges,
+        "SUBMISSION": settings.edition.submission,
+        "ATTEMPTS": settings.edition.attempts,
         "PROFILE": profile_name(settings.profile),
         "ENGINES": settings.engines,
         "BUDGET": settings.budget,
@@ -234,7 +241,7 @@ def _attachments(content: _Content) -> list[Any]:
 def _metadata(content: _Content, commit: str) -> dict[str, Any]:
     settings, identity = content.settings, content.identity(commit)
     sources = {
-        "competition": f"competitions/{settings.competition}",
+        "competition": f"competitions/{settings.edition.slug}",
         "wheels": settings.wheels,
         "model": settings.model,
     }
@@ -242,7 +249,7 @@ def _metadata(content: _Content, commit: str) -> dict[str, Any]:
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"},
         "kaggle": {
-            "accelerator": MACHINES[settings.machine],
+            "accelerator": machines_of(settings.edition)[settings.machine].accelerator,
             "dataSources": [],
             "isGpuEnabled": settings.machine != "cpu",
             "isInternetEnabled": False,
@@ -252,6 +259,7 @@ def _metadata(content: _Content, commit: str) -> dict[str, Any]:
         "arcsub": {
             "id": id_of(identity),
             "identity": identity,
+            "edition": identity["edition"],
             "commit": commit,
             "profile": profile_name(settings.profile),
             "engines": list(content.engines),

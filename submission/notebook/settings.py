@@ -12,7 +12,7 @@ from solver.kit import MODEL
 from solver.notebook.mounts import check_source
 from solver.notebook.usable import needs_model
 from solver.runtime.command import engine_names
-from submission.kaggle.settings import MACHINES
+from submission.kaggle.editions import Edition, edition_of, machines_of
 from submission.wheels.build import FOLDER, LOCK
 
 INSIDE = "inside"  # in place of a model's source: the notebook itself contains the model
@@ -30,7 +30,8 @@ INSIDE_BYTES = 100_000  # most bytes of weights that a notebook contains beside 
 class Settings:
     """The settings of a notebook; the fields are the command's options.
 
-    `machine`: one of `MACHINES`. Empty: a machine that suits the engines.
+    `competition`: a year, a slug, or a TOML file (`submission.kaggle.editions`).
+    `machine`: one of the edition's machines. Empty: a machine that suits the engines.
     `wheels`: a Kaggle source. Empty: a source of `KIT_WHEELS`, or no wheels if no engine has a
     model.
     `lock`: the file that names the packages to install. Empty: the lock of a profile in
@@ -50,6 +51,11 @@ class Settings:
     wheels: str = ""
     lock: str = ""
 
+    @property
+    def edition(self) -> Edition:
+        """The edition of the competition. Raises `DataError` for a file with a fault."""
+        return edition_of(self.competition)
+
 
 def settle(settings: Settings) -> tuple[Settings, tuple[str, ...]]:
     """The settings with no choice left open, and the names of the engines.
@@ -59,13 +65,25 @@ def settle(settings: Settings) -> tuple[Settings, tuple[str, ...]]:
     stages = _stages(settings)
     engines = tuple(stage.engine for stage in stages)
     on_gpu = any(stage.device or stage.engine in TAKE_A_MODEL for stage in stages)
-    machine = settings.machine or ("NvidiaL4" if on_gpu else "cpu")
+    machine = settings.machine or _machine(settings.edition, on_gpu)
     with_model = any(map(needs_model, engines))
     model = settings.model or (_kit_model() if with_model else "")
     kind = "language" if set(engines) & set(TAKE_A_MODEL) else "minimal"
     wheels = settings.wheels or (KIT_WHEELS[kind] if with_model else "")
     lock = settings.lock or str(FOLDER / kind / LOCK)
     return replace(settings, machine=machine, model=model, wheels=wheels, lock=lock), engines
+
+
+def _machine(edition: Edition, on_gpu: bool) -> str:
+    """The edition's last machine that has GPUs, or its first one without.
+
+    Raises `DataError` if the edition has none.
+    """
+    fit = [name for name, one in machines_of(edition).items() if bool(one.gpus) == on_gpu]
+    if not fit:
+        what = "with GPUs" if on_gpu else "without GPUs"
+        raise DataError(f"--competition {edition.name}: has no machine {what}; name one: --machine")
+    return fit[-1] if on_gpu else fit[0]
 
 
 def _kit_model() -> str:
@@ -79,12 +97,16 @@ def _stages(settings: Settings) -> tuple[Stage, ...]:
     longest_s = duration_of("--budget", settings.budget)
     named = engine_names(settings.engines or None)
     stages = load_config(settings.profile, longest_s, engines=named).stages
-    check_source(f"competitions/{settings.competition}")
+    edition = settings.edition
+    check_source(f"competitions/{edition.slug}")
+    if longest_s > edition.limit_s:
+        raise DataError(f"--budget {settings.budget}: the competition's limit is {edition.limit}")
     for source in (settings.wheels, settings.model):
         if source not in ("", INSIDE):
             check_source(source)
-    if settings.machine not in ("", *MACHINES):
-        raise DataError(f"--machine {settings.machine}: there are {', '.join(MACHINES)}")
+    machines = machines_of(edition)
+    if settings.machine not in ("", *machines):
+        raise DataError(f"--machine {settings.machine}: there are {', '.join(machines)}")
     _check_engines([stage.engine for stage in stages], settings.model)
     return stages
 

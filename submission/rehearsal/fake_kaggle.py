@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from solver.grid import DataError, Task
-from solver.notebook.mounts import CHALLENGES, KINDS
+from solver.notebook.mounts import KINDS
+from submission.kaggle.editions import Edition, editions
 from submission.owned import reason
 
 # The places of sources below /kaggle/input.
@@ -34,10 +35,15 @@ class Attached:
 
 
 def build_tree(
-    kaggle: Path, tasks: Sequence[Task], attached: Sequence[Attached], layout: str
+    kaggle: Path,
+    tasks: Sequence[Task],
+    attached: Sequence[Attached],
+    layout: str,
+    edition: Edition | None = None,
 ) -> None:
     """Make `input` and the empty `working` and `home` below `kaggle`, a folder that must be new.
 
+    The competition's files are those of the edition; of the newest edition if none is given.
     Raises `DataError` for an unknown layout, and for a source that cannot be copied.
     """
     for name in ("input", "working", "home"):
@@ -46,7 +52,7 @@ def build_tree(
         for place in _places(one.source, layout):
             target = kaggle / "input" / place
             if one.folder is None:
-                _competition(target, tasks)
+                _competition(target, tasks, edition or editions()[-1])
                 continue
             try:
                 shutil.copytree(one.folder, target)
@@ -69,13 +75,13 @@ def _places(source: str, layout: str) -> list[str]:
     return places[layout]
 
 
-def _competition(folder: Path, tasks: Sequence[Task]) -> None:
+def _competition(folder: Path, tasks: Sequence[Task], edition: Edition) -> None:
     """Write the tasks as the test file, and a sample submission."""
     folder.mkdir(parents=True)
-    nothing = {"attempt_1": [[0, 0], [0, 0]], "attempt_2": [[0, 0], [0, 0]]}
+    nothing = {f"attempt_{i + 1}": [[0, 0], [0, 0]] for i in range(edition.attempts)}
     sample = {task.id: [nothing] * len(task.tests) for task in tasks}
-    (folder / CHALLENGES).write_text(challenges_json(tasks), "utf-8")
-    (folder / "sample_submission.json").write_text(json.dumps(sample), "utf-8")
+    (folder / edition.challenges).write_text(challenges_json(tasks), "utf-8")
+    (folder / edition.sample).write_text(json.dumps(sample), "utf-8")
 
 
 def challenges_json(tasks: Sequence[Task]) -> str:

@@ -12,16 +12,17 @@ from solver.config import recorded_config
 from solver.data.arcio import Source
 from solver.data.journal import JOURNAL_FILE, replay
 from solver.data.jsonio import load_json
-from solver.data.submissions import check_submission, read_submission, score
+from solver.data.submissions import KITS, check_submission, read_submission, score
 from solver.deadline import duration_of, format_duration, parse_duration
 from solver.engines import TAKE_A_MODEL
 from solver.grid import DataError
 from solver.kit import MODEL
 from solver.machine import STAND_INS
-from solver.notebook.session import OWN_BUDGET, SCORED
+from solver.notebook.session import OWN_BUDGET, RUN_FOLDER, SCORED
 from solver.notebook.usable import SYNTH
 from solver.runtime.command import score_text
 from solver.runtime.run import RunError
+from submission.kaggle.editions import Edition, recorded_edition
 from submission.notebook.build import about_of, commit_of, sources_of, write_notebook
 from submission.notebook.settings import Settings
 from submission.owned import claim, delete
@@ -35,7 +36,7 @@ from submission.rehearsal.options import (
     source_of,
 )
 from submission.rehearsal.standin import KIT, base, cache_folder, make, packages
-from submission.rehearsal.timeline import Times, extrapolation, stage_lines, times_of
+from submission.rehearsal.timeline import Hidden, Times, extrapolation, stage_lines, times_of
 from submission.wheels.build import built_wheels
 
 INSIDE = Path(__file__).parent / "inside"
@@ -83,6 +84,7 @@ class _Rehearsed:
     budget_s: float
     fault: Fault | None
     kind: str
+    edition: Edition
 
     @property
     def executed(self) -> Path:
@@ -91,6 +93,11 @@ class _Rehearsed:
     @property
     def working(self) -> Path:
         return self.out / "kaggle" / "working"
+
+    @property
+    def run(self) -> Path:
+        """The folder of the run's own files."""
+        return self.working if self.edition.form == KITS else self.working / RUN_FOLDER
 
 
 def _prepare(request: Rehearsal, say: Callable[[str], None]) -> _Rehearsed:
@@ -106,7 +113,10 @@ def _prepare(request: Rehearsal, say: Callable[[str], None]) -> _Rehearsed:
     for name in ("kaggle", VENV):
         delete(out, name)
     (out / EXECUTED).unlink(missing_ok=True)
-    build_tree(out / "kaggle", source.tasks, attached, request.layout)
+    edition = recorded_edition(about_of(notebook).get("edition", {}))
+    if fault and fault.file:
+        fault = replace(fault, file=out / "kaggle" / "working" / edition.submission)
+    build_tree(out / "kaggle", source.tasks, attached, request.layout, edition)
     stage = base(request.standin, say)
     python = make(stage, out / VENV)
     if kind == "slow-disk":
@@ -117,7 +127,7 @@ def _prepare(request: Rehearsal, say: Callable[[str], None]) -> _Rehearsed:
     how = "with" if request.network else "without"
     say(f"stand-in  {stage.about}; {how} a network, {request.layout} layout")
     say(f"tasks     {len(source.tasks)} of {source.name}, {request.budget} for the notebook")
-    return _Rehearsed(out, notebook, python, source, budget_s, fault, kind)
+    return _Rehearsed(out, notebook, python, source, budget_s, fault, kind, edition)
 
 
 def _own_notebook(out: Path) -> Path:
@@ -212,11 +222,12 @@ def _report(rehearsed: _Rehearsed, ending: Ending, say: Callable[[str], None]) -
     for line in stage_lines(times):
         say(f"stage     {line}")
     say(f"in all    {format_duration(ending.seconds)}, at most {ending.peak_mb / 1000:.1f} GB")
-    submission = rehearsed.working / "submission.json"
+    submission = rehearsed.working / rehearsed.edition.submission
     _valid(rehearsed, submission)
     say(f"valid     {submission}")
     if rehearsed.source.solutions and rehearsed.kind != "no-input":
-        result = score(read_submission(submission), rehearsed.source.solutions)
+        answers = read_submission(submission, rehearsed.edition.attempts)
+        result = score(answers, rehearsed.source.solutions)
         solved = sum(map(all, result.solved.values()))
         say(f"score     {score_text(result)}")
     for line in _extrapolated(rehearsed, times):
@@ -231,17 +242,18 @@ def _valid(rehearsed: _Rehearsed, submission: Path) -> None:
         if rehearsed.kind == "no-input":
             load_json(submission)  # the notebook knows no tasks: the file only has to be JSON
         else:
-            check_submission(submission, rehearsed.source.tasks)
+            check_submission(submission, rehearsed.source.tasks, rehearsed.edition.attempts)
     except DataError as error:
         raise RunError(f"no valid submission: {error}") from None
 
 
 def _extrapolated(rehearsed: _Rehearsed, times: Times) -> list[str]:
-    if not (rehearsed.working / JOURNAL_FILE).exists():
+    if not (rehearsed.run / JOURNAL_FILE).exists():
         return []
-    journal = replay(rehearsed.working / JOURNAL_FILE)
+    journal = replay(rehearsed.run / JOURNAL_FILE)
     if not journal.runs:
         return []
     config = recorded_config(journal.runs[-1]["config"])
     seconds = parse_duration(about_of(rehearsed.notebook)["budget"])
-    return extrapolation(times, journal.jobs, len(rehearsed.source.tasks), config, seconds)
+    hidden = Hidden(rehearsed.edition.tasks, seconds, rehearsed.edition.limit_s)
+    return extrapolation(times, journal.jobs, len(rehearsed.source.tasks), config, hidden)

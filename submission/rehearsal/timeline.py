@@ -1,4 +1,4 @@
-"""The time of a rehearsal by stage, extrapolated to 240 tasks and the notebook's own budget."""
+"""The time of a rehearsal by stage, extrapolated to the scored run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from solver.config import Config
 from solver.data.journal import ALL_TASKS, JobRecord
 from solver.deadline import Budget, format_duration
 
-TASKS, LIMIT_S = 240, 12 * 3600.0
 STAGES = {
     "template": "template",
     "files": "the solver's files",
@@ -39,6 +38,15 @@ class Times:
     stages: dict[str, float]
     before_run: float
     text: str
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """The scored run: the number of hidden tasks, the notebook's budget, and Kaggle's limit."""
+
+    tasks: int
+    budget_s: float
+    limit_s: float
 
 
 def times_of(executed: Path) -> Times:
@@ -81,19 +89,19 @@ def stage_lines(times: Times) -> list[str]:
 
 
 def extrapolation(
-    times: Times, jobs: Sequence[JobRecord], tasks: int, config: Config, budget_s: float
+    times: Times, jobs: Sequence[JobRecord], tasks: int, config: Config, hidden: Hidden
 ) -> list[str]:
-    """Lines about the same run with 240 tasks and a budget of `budget_s`.
+    """Lines about the same run with the hidden tasks and the scored run's budget.
 
     `jobs` are the jobs of a rehearsal of `tasks` tasks. By engine, the mean seconds of measured
-    first passes are expected for each of the 240 tasks. Time left by first passes goes to further
-    passes.
+    first passes are expected for each of the hidden tasks. Time left by first passes goes to
+    further passes.
     """
-    usable = Budget.of(budget_s).usable - times.before_run
+    usable = Budget.of(hidden.budget_s).usable - times.before_run
     workers = config.workers
-    each = usable * workers / TASKS
+    each = usable * workers / hidden.tasks
     lines = [
-        f"{TASKS} tasks in {format_duration(budget_s)}: the run begins after "
+        f"{hidden.tasks} tasks in {format_duration(hidden.budget_s)}: the run begins after "
         f"{format_duration(times.before_run)}; {workers} workers have "
         f"{format_duration(each)} for each task"
     ]
@@ -103,11 +111,12 @@ def extrapolation(
         if not seconds:
             continue
         cut = sum(job.outcome == "sliced" for job in first) / len(first)
-        whole = TASKS * mean(seconds) / workers
+        whole = hidden.tasks * mean(seconds) / workers
         lines.append(
             f"{engine}: {mean(seconds):.1f} s a task in its first pass ({len(seconds)} of {tasks} "
-            f"tasks, {cut:.0%} cut by their slice); for {TASKS} that takes "
+            f"tasks, {cut:.0%} cut by their slice); for {hidden.tasks} that takes "
             f"{format_duration(whole)}, {whole / usable:.1%} of the time"
         )
-    lines.append(f"{format_duration(LIMIT_S - budget_s)} remain to Kaggle's limit of 12 hours")
+    left, limit = hidden.limit_s - hidden.budget_s, format_duration(hidden.limit_s)
+    lines.append(f"{format_duration(left)} remain to Kaggle's limit of {limit}")
     return lines

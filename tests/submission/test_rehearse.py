@@ -22,6 +22,7 @@ from solver.data.journal import replay
 from solver.data.submissions import check_submission
 from solver.grid import DataError
 from solver.notebook.mounts import CHALLENGES, find
+from solver.notebook.record import RUN_FILE, read_record
 from solver.runtime.run import RunError
 from submission.notebook.build import build
 from submission.notebook.settings import Settings
@@ -368,6 +369,39 @@ def test_without_its_model_the_notebook_goes_on(
     text = rehearsed(tmp_path, notebook, challenges, solutions=solutions, fault="no-model")
     assert f"no model: {MODEL} is not mounted: the run continues with toy:flip" in text
     assert "\nscore     100.0% of 4 tasks" in text
+
+
+EDITION = """
+slug = "arc-prize-2027"
+challenges = "hidden_tasks.json"
+submission = "answers.json"
+attempts = 1
+tasks = 400
+limit = "9h"
+machines = ["cpu"]
+"""
+
+
+def test_an_edition_that_the_kit_does_not_know_is_rehearsed_from_a_file(
+    tmp_path: Path, challenges: Path, solutions: str
+) -> None:
+    own = tmp_path / "2027.toml"
+    own.write_text(EDITION)
+    notebook = toy_notebook(Settings(engines="synth", competition=str(own), budget="8h30m"))
+    text = rehearsed(tmp_path, notebook, challenges, solutions=solutions)
+    assert "/kaggle/input/competitions/arc-prize-2027/hidden_tasks.json: 4 tasks" in text
+    assert "answers.json is valid: attempts for each test input: 1" in text
+    assert "\nscore     100.0% of 4 tasks" in text
+    assert "400 tasks in 8h30m" in text
+    assert "30m00s remain to Kaggle's limit of 9h00m" in text
+    working = tmp_path / "out" / "kaggle" / "working"
+    check_submission(working / "answers.json", TASKS, 1)
+    assert not (working / "submission.json").exists()
+    record = read_record(working / RUN_FILE)
+    assert record["id"] == notebook.metadata.arcsub.id
+    assert record["internet"] is False
+    assert record["competition"] == "arc-prize-2027"
+    assert {"session", "preflight", "run", "summary"} <= set(record["stages"])
 
 
 def test_a_score_that_is_too_low_fails(tmp_path: Path, challenges: Path, solutions: str) -> None:

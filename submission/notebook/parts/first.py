@@ -14,9 +14,12 @@ STARTED = time.monotonic()  # the budget counts from here
 
 ID = ""  # of this notebook: the commit, settings, model and packages that it was built from
 COMPETITION = "arc-prize-2026-arc-agi-2"
+CHALLENGES = "arc-agi_test_challenges.json"  # its file of hidden tasks
+SUBMISSION = "submission.json"  # what is handed in, with so many attempts for each test input
+ATTEMPTS = 2
 PROFILE = "kaggle-cpu"
 ENGINES = ""  # names separated by commas, in place of the profile's
-BUDGET = "10h"  # of the scored run; Kaggle ends a notebook after 12 hours
+BUDGET = "10h"  # of the scored run
 SHORT_BUDGET = "15m"  # of a run that is not scored: saving a version makes one
 SEED = 0
 WHEELS = ""  # datasets/OWNER/SLUG; empty if the image has all that the profile needs
@@ -43,7 +46,7 @@ def go_on_after_errors() -> None:
 
 def find_challenges() -> Path | None:
     """The hidden tasks: wherever they are mounted, this competition's before others."""
-    found = Path("/kaggle/input").rglob("arc-agi_test_challenges.json")
+    found = Path("/kaggle/input").rglob(CHALLENGES)
     return min(found, key=lambda p: (COMPETITION not in p.parts, -len(p.parts), p), default=None)
 
 
@@ -52,16 +55,21 @@ def guesses(task: Any) -> list[dict[str, Any]]:
     gets what is valid, too."""
     try:
         grids = [[row[:30] for row in test["input"][:30]] for test in task["test"]]
-        return [{"attempt_1": grid, "attempt_2": [row[::-1] for row in grid]} for grid in grids]
+        return [attempts(grid, [row[::-1] for row in grid]) for grid in grids]
     except (KeyError, TypeError):
-        return [{"attempt_1": [[0]], "attempt_2": [[1]]}]
+        return [attempts([[0]], [[1]])]
+
+
+def attempts(first: Any, second: Any) -> dict[str, Any]:
+    """An entry of the submission; the second guess takes the places after it, too."""
+    return {f"attempt_{i + 1}": second if i else first for i in range(ATTEMPTS)}
 
 
 def write(answers: dict[str, Any]) -> None:
     """All or nothing: a reader never sees half a file."""
-    beside = WORKING / ".submission.json.new"
+    beside = WORKING / f".{SUBMISSION}.new"
     beside.write_text(json.dumps(answers))
-    os.replace(beside, WORKING / "submission.json")
+    os.replace(beside, WORKING / SUBMISSION)
 
 
 go_on_after_errors()
@@ -69,7 +77,7 @@ write({})
 if challenges := find_challenges():
     tasks = json.loads(challenges.read_text())
     write({name: guesses(task) for name, task in tasks.items()})
-    print(f"{challenges}: {len(tasks)} tasks; submission.json holds two guesses for each")
+    print(f"{challenges}: {len(tasks)} tasks; {SUBMISSION} holds guesses for each")
 else:
     print("No challenges file is below /kaggle/input. Is the competition attached?")
 

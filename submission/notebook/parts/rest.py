@@ -4,6 +4,7 @@
 # mypy: disable-error-code="name-defined"
 
 # %% session: The run's settings
+from solver.data.submissions import Form
 from solver.notebook.session import Session, begin, check, install_wheels, run, summary
 
 session = Session(
@@ -18,6 +19,8 @@ session = Session(
     digest=DIGEST,
     started=STARTED,
     id=ID,
+    challenges=CHALLENGES,
+    form=Form(SUBMISSION, ATTEMPTS),
 )
 begin(session)  # run.json, beside the submission: what ran on what
 
