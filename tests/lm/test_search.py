@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,7 @@ from solver.grid import COLORS, Candidate, Grid, Task, as_grid, freeze, key, set
 from solver.lm.pair.cache import PairModel
 from solver.lm.pair.model import Size, TaskModel, build
 from solver.lm.search.decode import Draft, Sampler
-from solver.lm.search.dfs import Branch, Row, depth_first, share
+from solver.lm.search.dfs import Branch, Cut, Found, Row, deeper, depth_first, share
 from solver.lm.search.grammar import Shape, most_symbols, shape_of
 from solver.lm.search.language import LanguageModel, LogProbs, Prompt
 from solver.lm.search.rescore import rescore
@@ -491,3 +492,79 @@ def test_the_grammar_allows_what_spells_a_grid(symbols: list[int], side: int) ->
         assert not (legal and symbols[-1:] == [END])
     else:
         assert legal == (max(grid.shape) <= side)
+
+
+# --- deeper searches ----------------------------------------------------------------------
+
+
+def plain(found: Iterator[Found]) -> dict[tuple[int, ...], float]:
+    """Outputs with their log-probabilities, each found once."""
+    every = [((number, *decoded.tokens.tolist()), decoded.logprob) for number, decoded in found]
+    assert len({output for output, _ in every}) == len(every)
+    return dict(every)
+
+
+@pytest.mark.parametrize("width", [1, 3, 16])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_deeper_search_goes_on_where_the_last_one_was_cut(seed: int, width: int) -> None:
+    """It finds what a new search would, and only that, and follows no path again."""
+    some = [Prompt(NOTHING, number) for number in range(3)]
+    model, cut = TableModel(seed, 4.0), Cut(1e-5)
+    likely = next(d.tokens for _, d in depth_first(model, some, 1e-4, LONG, 3))
+    guesses = [likely, output_symbols(as_grid([[5] * 3] * 3)), likely][: 3 * (seed % 2)]
+    found = plain(depth_first(model, some, 0.1, LONG, 3, width, guesses, cut))
+    assert cut.whole
+    for threshold in (0.02, 1e-3, 1e-5):
+        more = plain(deeper(model, some, threshold, LONG, 3, width, cut))
+        assert cut.whole
+        assert not more.keys() & found.keys()
+        found |= more
+        assert found == pytest.approx(plain(depth_first(model, some, threshold, LONG, 3, width)))
+    assert not cut.rows  # nothing lies between the last threshold and what is kept
+    assert len(found) > 3
+
+
+def test_a_search_that_the_deadline_ends_is_not_gone_on_from() -> None:
+    some, cut = [Prompt(NOTHING, 0)], Cut(1e-5)
+    list(depth_first(TableModel(0, 0.1), some, 1e-4, Deadline.after(9, StepClock()), cut=cut))
+    assert not cut.whole
+    cut = Cut(1e-5)
+    list(depth_first(TableModel(0, 4.0), some, 0.1, LONG, 3, 4, (), cut))
+    assert cut.rows
+    list(deeper(TableModel(0, 4.0), some, 1e-4, Deadline(-1.0, FakeClock()), 3, 4, cut))
+    assert not cut.whole
+
+
+class Seen(TableModel):
+    """Notes which prompts are read, and how many caches it has given out that are alive."""
+
+    def __init__(self, seed: int, sharpness: float) -> None:
+        super().__init__(seed, sharpness)
+        self.read_: list[int] = []
+        self.caches: weakref.WeakSet[TableCache] = weakref.WeakSet()
+        self.most = 0
+
+    def read(
+        self, prompts: Sequence[Prompt], width: int, room: int, deadline: Deadline
+    ) -> tuple[TableCache, LogProbs]:
+        self.read_ += [prompt.task for prompt in prompts]
+        cache, first = super().read(prompts, width, room, deadline)
+        self.most = max(self.most, len(self.caches) + 1)
+        self.caches.add(cache)
+        return cache, first
+
+
+@pytest.mark.parametrize("name", ["dfs", "best-of-n", "greedy"])
+def test_no_second_cache_is_alive_while_one_is_replaced(name: str) -> None:
+    model = Seen(0, 6.0)
+    options = replace(OPTIONS, width=4, finalists=9, threshold=0.2)
+    assert proposed(STRATEGIES[name], model, Question(TASK, 0, VIEWS), LONG, options)
+    assert model.read_
+    assert model.most == 1
+
+
+def test_measuring_reads_the_prompt_of_a_view_once_for_all_grids() -> None:
+    model = Seen(0, 6.0)
+    scores = rescore(model, TASK, 0, grids_of(9), VIEWS, LONG, 4)
+    assert scores.shape == (9, 8)
+    assert sorted(model.read_) == sorted(model.prompt(TASK, 0, view).task for view in VIEWS)

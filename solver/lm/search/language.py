@@ -37,6 +37,11 @@ class Prompt:
     def __len__(self) -> int:
         return len(self.sequence)
 
+    @property
+    def key(self) -> tuple[int, bytes, bytes]:
+        """A value that prompts have in common if a model reads the same in them."""
+        return self.task, self.sequence.tokens.tobytes(), self.sequence.positions.tobytes()
+
 
 class Cache(Protocol):
     """A model's memory of some sequences: prompts, and symbols written after the prompts."""

@@ -34,7 +34,7 @@ def rescore(
     """Log-likelihoods (nats) of distinct grids as the output of a test input: (C, V).
 
     C is the number of grids, V the number of views. At most `width` sequences are read at a time,
-    and a view's prompt is read once for so many grids. Views that do not end before the deadline
+    and a view's prompt is read once for all grids. Views that do not end before the deadline
     are left out. If the time is too short for all grids under a single view, the last grids are
     left out. V and C are then smaller, but all remaining grids are measured under the same views.
     """
@@ -70,19 +70,24 @@ def _score(
     width: int,
     deadline: Deadline,
 ) -> Scores:
-    """Log-likelihoods (C, V), with all views' prompts in one cache.
+    """Log-likelihoods (C, V), with all views' prompts in one cache, where each is read once.
 
     Raises `OutOfTimeError` as the model does.
     """
     prompts = [model.prompt(task, test, view) for view in views]
-    parts = []
+    shown = [[output_symbols(view.apply(grid)) for grid in grids] for view in views]
+    room = max(len(output) for outputs in shown for output in outputs)
+    together = min(width, len(grids))
+    cache, first = model.read(prompts, len(views) * together, room, deadline)
+    places, parts = list(range(len(views))), []  # of each view's prompt, in the cache
     for start in range(0, len(grids), width):
-        some = grids[start : start + width]
-        outputs = [output_symbols(view.apply(grid)) for view in views for grid in some]
-        cache, first = model.read(prompts, len(outputs), max(map(len, outputs)), deadline)
-        rows = [row for row in range(len(views)) for _ in some]
-        cache.gather(rows, [0] * len(rows))
-        parts.append(likelihoods(cache, first[rows], outputs).reshape(len(views), -1).T)
+        outputs = [some[start : start + width] for some in shown]
+        count = len(outputs[0])
+        rows = np.repeat(np.arange(len(views)), count)
+        cache.gather([places[row] for row in rows], [0] * len(rows))
+        found = likelihoods(cache, first[rows], [output for some in outputs for output in some])
+        parts.append(found.reshape(len(views), count).T)
+        places = [view * count for view in range(len(views))]
     return np.concatenate(parts)
 
 

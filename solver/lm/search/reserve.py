@@ -7,7 +7,7 @@ clock makes the search stop so many seconds earlier.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from solver.deadline import Clock, Deadline
 from solver.grid import Grid, Task, key
@@ -55,11 +55,15 @@ class Reserve:
 
 @dataclass(frozen=True)
 class Timed:
-    """A model that tells a reserve how long reading takes."""
+    """A model that tells a reserve how long reading takes.
+
+    Only prompts that were not read before are counted, since a model may keep what it has read.
+    """
 
     model: LanguageModel
     reserve: Reserve
     clock: Clock
+    seen: set[tuple[int, bytes, bytes]] = field(default_factory=set)
 
     def prompt(self, task: Task, test: int, view: View) -> Prompt:
         """See `LanguageModel.prompt`."""
@@ -71,7 +75,11 @@ class Timed:
         """See `LanguageModel.read`."""
         begin = self.clock.now()
         found = self.model.read(prompts, width, room, deadline)
-        self.reserve.timed(prompts, self.clock.now() - begin)
+        took = self.clock.now() - begin
+        new = [prompt for prompt in prompts if prompt.key not in self.seen]
+        if new:
+            self.reserve.timed(new, took)
+        self.seen.update(prompt.key for prompt in new)
         return found
 
 

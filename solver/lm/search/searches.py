@@ -7,6 +7,7 @@ search may raise `OutOfTimeError` if the deadline passes within a pass of the mo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,7 @@ import numpy as np
 from solver.deadline import Deadline, OutOfTimeError
 from solver.grid import MAX_SIDE, Candidate, Grid, Task, stable_seed
 from solver.lm.search.decode import Decoded, Sampler, as_written
-from solver.lm.search.dfs import depth_first
+from solver.lm.search.dfs import Cut, Row, deeper, depth_first
 from solver.lm.search.language import LanguageModel
 from solver.lm.search.rows import RowSearch, Width, row_order
 from solver.lm.symbols import Tokens, decode, output_symbols
@@ -72,6 +73,8 @@ class Question:
     views: the views to search in.
     best: the likeliest guess of other views, or of an earlier search.
     known: the candidates of earlier jobs for the task.
+    cut: by a view's name, the branches that depth-first search has cut in the view so far. A view
+    is missing unless its last search came to its end. None if no deeper search will follow.
     """
 
     task: Task
@@ -79,6 +82,7 @@ class Question:
     views: Sequence[View]
     best: Guess | None = None
     known: tuple[Candidate, ...] = ()
+    cut: dict[str, list[Row]] | None = None
 
 
 Search = Callable[[LanguageModel, Question, Deadline, Options], Iterator[Guess]]
@@ -125,7 +129,16 @@ def dfs_search(
     often that grid is likely in all views: every view reads the grid in one pass, and only its
     branches are written. If no view finds a likely output and `asked.best` is not given, the search
     yields the greedy output of each view.
+
+    In views that were searched at a higher threshold, the search goes on from the branches that
+    were cut there, and yields only new outputs.
     """
+    begun = {view.name: view for view in asked.views if asked.cut and view.name in asked.cut}
+    if begun:
+        yield from _deeper(model, replace(asked, views=[*begun.values()]), deadline, options)
+        asked = replace(asked, views=[view for view in asked.views if view.name not in begun])
+        if not asked.views:
+            return
     first = replace(asked, views=asked.views[:1])
     best = asked.best or next(greedy_search(model, first, deadline, options), None)
     found = 0
@@ -152,8 +165,34 @@ def _above(
         some = asked.views[start : start + options.width]
         prompts = [model.prompt(asked.task, asked.test, view) for view in some]
         limits = (options.threshold, deadline, options.side, options.width)
-        for number, decoded in depth_first(model, prompts, *limits, _shown(best, some)):
+        cut = Cut(math.inf if asked.cut is None else options.lowest)
+        for number, decoded in depth_first(model, prompts, *limits, _shown(best, some), cut):
             yield _guess(decoded, some[number])
+        _keep(asked.cut, some, cut)
+
+
+def _deeper(
+    model: LanguageModel, asked: Question, deadline: Deadline, options: Options
+) -> Iterator[Guess]:
+    """The further outputs of at least probability `options.threshold`, from `asked.cut`."""
+    held = asked.cut or {}
+    for start in range(0, len(asked.views), options.width):
+        some = asked.views[start : start + options.width]
+        prompts = [model.prompt(asked.task, asked.test, view) for view in some]
+        begun = [held.pop(view.name) for view in some]
+        rows = [replace(row, prompt=number) for number, mine in enumerate(begun) for row in mine]
+        cut = Cut(options.lowest, rows)
+        limits = (options.threshold, deadline, options.side, options.width)
+        for number, decoded in deeper(model, prompts, *limits, cut):
+            yield _guess(decoded, some[number])
+        _keep(held, some, cut)
+
+
+def _keep(held: dict[str, list[Row]] | None, views: Sequence[View], cut: Cut) -> None:
+    """Put the cut branches of a whole search in some views into `held`."""
+    if held is not None and cut.whole:
+        for number, view in enumerate(views):
+            held[view.name] = [row for row in cut.rows if row.prompt == number]
 
 
 def _shown(guess: Guess | None, views: Sequence[View]) -> list[Tokens]:

@@ -78,7 +78,7 @@ def propose(
     grid's log-likelihoods under all views that were asked. They are empty if the strategy does not
     measure or time was too short.
     """
-    found = Found(asked)
+    found = Found(replace(asked, cut={} if strategy.deepens else None))
     for guess in _find_in_time(strategy, model, found, deadline, options):
         if found.add(guess) and len(found.guesses) <= PROVISIONAL:
             yield replace(_candidate(asked, [guess], (), engine), provisional=True)
