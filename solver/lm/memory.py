@@ -7,13 +7,18 @@ window's rows. The caller's mask hides the columns that a token must not see.
 
 from __future__ import annotations
 
+import math
+import resource
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 
 from solver.lm.symbols import Tokens
+from solver.machine import address_limit, available_mb
 
 
 class Memory:
@@ -27,15 +32,30 @@ class Memory:
         self, config: Any, rows: int, columns: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         """`config`: the model's configuration, with the numbers of layers and of heads."""
-        width = getattr(config, "head_dim", None) or (
-            config.hidden_size // config.num_attention_heads
-        )
-        shape = (rows, 2, config.num_key_value_heads, columns, width)
+        shape = _shape(config, rows, columns)
         self.layers = [
             torch.empty(shape, dtype=dtype, device=device) for _ in range(config.num_hidden_layers)
         ]
-        self.rows, self.device = rows, device
+        self.rows, self.columns, self.device = rows, columns, device
         self._finite = 0  # columns
+
+    def grow(self, columns: int) -> None:
+        """Give every row more columns, one layer after the other.
+
+        Only one layer is in memory twice at a time.
+        """
+        for number in range(len(self.layers)):
+            held = self.layers[number]
+            more = held.new_empty(*held.shape[:3], columns, held.shape[4])
+            more[:, :, :, : self._finite] = held[:, :, :, : self._finite]
+            self.layers[number] = more
+            del held  # before memory for the next layer is allocated
+        self.columns = columns
+
+    def copy(self, row: int, other: Memory, length: int) -> None:
+        """Copy the first `length` columns of another memory's first row to a row."""
+        for mine, held in zip(self.layers, other.layers, strict=True):
+            mine[row, :, :, :length] = held[0, :, :, :length]
 
     def reach(self, length: int) -> None:
         """Make the first `length` columns finite.
@@ -86,6 +106,52 @@ class Window:
         held[self._row, :, :, self._at] = torch.stack([keys, values], 1).permute(0, 3, 1, 2, 4)
         seen = held[self._rows, :, :, : self.length]
         return seen[:, 0], seen[:, 1]
+
+
+class Filing(DynamicCache):
+    """A row of an empty memory, in place of the library's cache in one pass over a whole text.
+
+    The model's own attention sees the keys and values of this pass, and no others.
+    """
+
+    def __init__(self, memory: Memory, row: int) -> None:
+        super().__init__()
+        self._memory, self._row = memory, row
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_: object) -> tuple[Tensor, Tensor]:
+        """Store keys and values (1, H, T, C) of a layer, and return them."""
+        held = self._memory.layers[layer][self._row, :, :, : keys.shape[2]]
+        held[0], held[1] = keys[0], values[0]
+        return keys, values
+
+
+def size_of(config: Any, rows: int, columns: int, dtype: torch.dtype) -> int:
+    """The bytes of a `Memory`."""
+    layers: int = config.num_hidden_layers
+    return layers * math.prod(_shape(config, rows, columns)) * dtype.itemsize
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory of a device that this process could still allocate, in bytes; 0 if unknown."""
+    if device.type == "cuda":
+        idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + idle
+    free = available_mb() * 2**20
+    if limit := address_limit():
+        free = min(free, limit - _addresses())
+    return max(0, free)
+
+
+def _addresses() -> int:
+    """Bytes of addresses that this process uses."""
+    pages = Path("/proc/self/statm").read_text().split()[0]
+    return int(pages) * resource.getpagesize()
+
+
+def _shape(config: Any, rows: int, columns: int) -> tuple[int, ...]:
+    """The shape of a layer's keys and values (R, 2, H, S, C)."""
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return rows, 2, config.num_key_value_heads, columns, width
 
 
 def additive(visible: Tensor, dtype: torch.dtype) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from solver.deadline import Deadline
 from solver.grid import DataError, Grid, as_grid, key
 from solver.lm.llm.causal import ContextModel, cut_vocabulary
+from solver.lm.llm.reader import Reader
 from solver.lm.search.decode import greedy
 from solver.lm.search.dfs import depth_first
 from solver.lm.search.grammar import shape_of
@@ -81,7 +82,7 @@ def plainly(model: ContextModel, prompt: Prompt, symbols: Sequence[int]) -> LogP
 def test_the_cache_says_what_is_computed_plainly(model: ContextModel) -> None:
     """Rows are branched, cut and extended unevenly."""
     three = prompts(model)
-    cache, first = model.read(three, 5, 12, LONG)
+    cache, first = Reader(model).read(three, 5, 12, LONG)
     for row, prompt in zip(first, three, strict=True):
         finite = np.isfinite(row)
         assert row[finite] == pytest.approx(plainly(model, prompt, [])[finite], abs=1e-4)
@@ -92,7 +93,7 @@ def test_the_cache_says_what_is_computed_plainly(model: ContextModel) -> None:
 
 
 def test_probabilities_sum_to_one(model: ContextModel) -> None:
-    cache, first = model.read(prompts(model), 3, 3, LONG)
+    cache, first = Reader(model).read(prompts(model), 3, 3, LONG)
     after_symbols = cache.extend(np.array([[1, 2, ROW]] * 3), np.array([3, 3, 3]))
     for row in (*first, *after_symbols.reshape(-1, WRITABLE)):
         assert np.logaddexp.reduce(row) == pytest.approx(0, abs=1e-9)
@@ -101,9 +102,9 @@ def test_probabilities_sum_to_one(model: ContextModel) -> None:
 
 def test_a_pass_in_parts_is_the_same(model: ContextModel, monkeypatch: pytest.MonkeyPatch) -> None:
     symbols, counts = np.array([[1, 2, ROW], [4, PAD, PAD], [ROW, 3, PAD]]), np.array([3, 1, 2])
-    whole = model.read(prompts(model), 3, 3, LONG)[0].extend(symbols, counts)
-    monkeypatch.setattr("solver.lm.llm.causal.MASK_AT_ONCE", 1)
-    parts = model.read(prompts(model), 3, 3, LONG)[0].extend(symbols, counts)
+    whole = Reader(model).read(prompts(model), 3, 3, LONG)[0].extend(symbols, counts)
+    monkeypatch.setattr("solver.lm.llm.reader.MASK_AT_ONCE", 1)
+    parts = Reader(model).read(prompts(model), 3, 3, LONG)[0].extend(symbols, counts)
     for i, count in enumerate(counts):
         assert parts[i, :count] == pytest.approx(whole[i, :count], abs=1e-5)
 
@@ -111,7 +112,7 @@ def test_a_pass_in_parts_is_the_same(model: ContextModel, monkeypatch: pytest.Mo
 def test_greedy_is_the_likeliest_legal_symbol(model: ContextModel) -> None:
     side = 3
     for prompt, decoded in zip(
-        prompts(model), greedy(model, prompts(model), LONG, side), strict=True
+        prompts(model), greedy(Reader(model), prompts(model), LONG, side), strict=True
     ):
         symbols: list[int] = []
         logprob = 0.0
@@ -151,7 +152,7 @@ def test_depth_first_search_finds_what_enumeration_finds(model: ContextModel) ->
     wanted = {s: p for s, p in expected.items() if p >= math.log(threshold)}
     found = {
         tuple(decoded.tokens.tolist()): decoded.logprob
-        for _, decoded in depth_first(model, [prompt], threshold, LONG, side=2, width=3)
+        for _, decoded in depth_first(Reader(model), [prompt], threshold, LONG, side=2, width=3)
     }
     small = {s: p for s, p in found.items() if decode(s).size <= 2}
     assert small == pytest.approx(wanted, abs=1e-4)
@@ -163,7 +164,7 @@ def test_a_guess_read_at_once_changes_nothing(model: ContextModel) -> None:
     plain, guided = (
         {
             d.tokens.tobytes(): d.logprob
-            for _, d in depth_first(model, [prompt], 1e-3, LONG, 2, 4, g)
+            for _, d in depth_first(Reader(model), [prompt], 1e-3, LONG, 2, 4, g)
         }
         for g in ((), [guess])
     )
@@ -173,7 +174,7 @@ def test_a_guess_read_at_once_changes_nothing(model: ContextModel) -> None:
 def test_scores_are_those_of_plain_computation(model: ContextModel) -> None:
     task, views = copies(3), [View(0), View(3, tuple(range(9, -1, -1)))]
     grids: list[Grid] = [as_grid([[1, 2], [3, 4]]), as_grid([[5]]), as_grid([[7], [7], [1]])]
-    scores = rescore(model, task, 0, grids, views, LONG, width=4)
+    scores = rescore(Reader(model), task, 0, grids, views, LONG, width=4)
     for v, view in enumerate(views):
         for g, grid in enumerate(grids):
             symbols = output_symbols(view.apply(grid)).tolist()
@@ -215,6 +216,6 @@ def test_tied_embeddings_are_cut_to_two(tmp_path: Path) -> None:
 
 
 def test_more_rows_than_there_is_memory_for_are_refused(model: ContextModel) -> None:
-    cache, _ = model.read(prompts(model), 4, 1, LONG)
+    cache, _ = Reader(model).read(prompts(model), 4, 1, LONG)
     with pytest.raises(ValueError, match="5 rows in a cache of 4"):
         cache.gather([0] * 5, [0] * 5)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from solver.grid import COLORS, DataError, Grid, Pair, Task, freeze, same
-from solver.lm.llm.context import collate, encode_example, encode_prompt, prompt_of
+from solver.lm.llm.context import collate, encode_example, encode_prompt
 from solver.lm.symbols import END, IGNORED, MAX_OUTPUT, PAD, ROW, FormatError, output_symbols
 from solver.lm.training.examples import Example, examples
 from solver.lm.vocabulary import (
@@ -113,11 +113,11 @@ def test_demonstrations_are_dropped_from_the_front_to_fit(vocabulary: Vocabulary
     rng = np.random.default_rng(0)
     some = [freeze(rng.integers(0, 10, (9, 9)).astype(np.uint8)) for _ in range(12)]
     task = Task("t", tuple(Pair(g, g) for g in some), (some[0],))
-    whole = prompt_of(vocabulary, task, 0, View(), 10**6).tokens
+    whole = encode_prompt(vocabulary, task.train, task.tests[0], 10**6).tokens
     begin = len(vocabulary.begin)
     previous = 0
     for limit in range(LIMIT, LIMIT + 2000, 97):
-        prompt = prompt_of(vocabulary, task, 0, View(), limit).tokens
+        prompt = encode_prompt(vocabulary, task.train, task.tests[0], limit).tokens
         assert len(prompt) + MAX_OUTPUT < limit
         assert prompt[begin:].tolist() == whole[len(whole) - len(prompt) + begin :].tolist()
         assert prompt[:begin].tolist() == whole[:begin].tolist()

@@ -18,6 +18,7 @@ from solver.data.submissions import check_submission, read_submission
 from solver.deadline import Deadline, OutOfTimeError, StepClock
 from solver.grid import Candidate, Grid, Pair, Task, as_grid, freeze, key, settled
 from solver.lm.llm.causal import ContextModel, cut_vocabulary
+from solver.lm.llm.reader import Reader
 from solver.lm.pair.cache import PairModel
 from solver.lm.pair.checkpoint import export
 from solver.lm.pair.model import BUNDLE, Size, TaskModel, build, load
@@ -140,12 +141,12 @@ def pair_model() -> LanguageModel:
 
 
 @pytest.fixture(scope="module")
-def context_model(tmp_path_factory: pytest.TempPathFactory) -> ContextModel:
+def context_model(tmp_path_factory: pytest.TempPathFactory) -> Reader:
     folder = tmp_path_factory.mktemp("context")
     lm = new_model(make_tokenizer(folder).get_vocab_size(), 8192)
     vocabulary = vocabulary_of(folder, "chat")
     cut_vocabulary(lm, vocabulary.kept)
-    return ContextModel(lm, vocabulary, 8192)
+    return Reader(ContextModel(lm, vocabulary, 8192), 0)
 
 
 def looks_in_reading(model: LanguageModel, layers: int, prompts: int) -> None:
@@ -165,12 +166,12 @@ def test_reading_long_prompts_looks_at_the_time_in_every_layer() -> None:
     looks_in_reading(pair_model(), 3, 8)
 
 
-def test_a_language_model_looks_at_the_time_in_every_layer(context_model: ContextModel) -> None:
+def test_a_language_model_looks_at_the_time_in_every_layer(context_model: Reader) -> None:
     looks_in_reading(context_model, 2, 3)
 
 
 @pytest.mark.parametrize("kind", ["pair", "context"])
-def test_reading_long_outputs_looks_at_the_time_too(kind: str, context_model: ContextModel) -> None:
+def test_reading_long_outputs_looks_at_the_time_too(kind: str, context_model: Reader) -> None:
     model = pair_model() if kind == "pair" else context_model
     clock = StepClock()
     prompt = model.prompt(LARGE_TASK, 0, View())

@@ -507,7 +507,7 @@ def plain(found: Iterator[Found]) -> dict[tuple[int, ...], float]:
 @pytest.mark.parametrize("width", [1, 3, 16])
 @pytest.mark.parametrize("seed", range(6))
 def test_a_deeper_search_goes_on_where_the_last_one_was_cut(seed: int, width: int) -> None:
-    """It finds what a new search would, and only that, and follows no path again."""
+    """The deeper search finds what a new search would, and only what is new."""
     some = [Prompt(NOTHING, number) for number in range(3)]
     model, cut = TableModel(seed, 4.0), Cut(1e-5)
     likely = next(d.tokens for _, d in depth_first(model, some, 1e-4, LONG, 3))

@@ -14,6 +14,7 @@ if importlib.util.find_spec("unsloth") is None:
 
 from solver.deadline import Deadline, StepClock
 from solver.lm.llm.engine import load_learner, views_of
+from solver.lm.llm.reader import Reader
 from solver.lm.search.searches import Options, Question
 from solver.lm.search.strategies import STRATEGIES, propose
 from solver.lm.training.loop import measure
@@ -36,5 +37,5 @@ def test_unsloth_loads_learns_and_answers(small_llm: Path, quantization: str, ca
     assert after < 0.6 * before
     asked = Question(task, 0, views_of(task, settings, 0))
     options = Options(side=5, width=settings.width)
-    found = propose(STRATEGIES["dfs"], learner.model, asked, Deadline.after(600), options)
+    found = propose(STRATEGIES["dfs"], Reader(learner.model), asked, Deadline.after(600), options)
     assert any(candidate.scores for candidate in found)

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from solver.grid import Grid, Pair, Task
+from solver.grid import Grid, Pair
 from solver.lm.symbols import IGNORED, MAX_OUTPUT, PAD, Batch, Sequence3D, Tokens, output_symbols
 from solver.lm.training.examples import Example
 from solver.lm.vocabulary import Vocabulary
-from solver.views import View
 
 
 def encode_prompt(
@@ -65,12 +64,6 @@ def collate(examples: Sequence[tuple[Tokens, Tokens]]) -> Batch:
     positions = np.tile(np.arange(longest - 1), (3, len(examples), 1))
     numbers = np.zeros(len(examples), dtype=np.int64)
     return Batch(batch[:, :-1], positions, targets[:, 1:], given, numbers)
-
-
-def prompt_of(vocabulary: Vocabulary, task: Task, test: int, view: View, limit: int) -> Sequence3D:
-    """The prompt for a test input in a view."""
-    seen = view.apply_task(task)
-    return encode_prompt(vocabulary, seen.train, seen.tests[test], limit)
 
 
 def _last(pairs: Sequence[Tokens], room: int) -> list[Tokens]:

@@ -22,6 +22,7 @@ from solver.grid import Candidate, DataError, Pair, Task, freeze, stable_seed
 from solver.ladder import Rung
 from solver.lm.held import Held
 from solver.lm.llm.causal import ContextModel, cut_vocabulary
+from solver.lm.llm.reader import Reader
 from solver.lm.llm.tune import ADAPTER, ContextLearner
 from solver.lm.load import load_causal
 from solver.lm.ready import read_vocabulary
@@ -59,11 +60,13 @@ def llm(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidate]
         worker.learner.reset()
     views = views_of(task, settings, context.seed)
     options = Options(width=settings.width, threshold=settings.threshold, seed=context.seed)
+    reader = Reader(worker.learner.model)
     for test in range(len(task.tests)):
         part = deadline.slice(deadline.left() / (len(task.tests) - test))
         question = Question(task, test, views, known=context.known)
         strategy = STRATEGIES[settings.strategy]
-        yield from propose(strategy, worker.learner.model, question, part, options, engine="llm")
+        reader.forget()
+        yield from propose(strategy, reader, question, part, options, engine="llm")
 
 
 def joint(tasks: Sequence[Task], deadline: Deadline, context: Context) -> None:
@@ -163,7 +166,7 @@ def verify(model: ContextModel) -> None:
     task = Task("verify", (Pair(small, small),), (small,))
     prompt = model.prompt(task, 0, View())
     symbols = output_symbols(small)[:-1]
-    cache, first = model.read([prompt, prompt], 2, len(symbols), Deadline(math.inf))
+    cache, first = Reader(model).read([prompt, prompt], 2, len(symbols), Deadline(math.inf))
     counts = np.array([len(symbols), 2])
     steps = cache.extend(np.stack([symbols, symbols]), counts)[0]
     tokens = np.concatenate([prompt.sequence.tokens, symbols])

@@ -28,11 +28,13 @@ class Prompt:
 
     like: a grid that the output may repeat in part, such as the test input. Guesses from this
     grid save passes of the model; the output does not depend on the guesses.
+    expected: the number of symbols that the output will probably have; 0 if unknown.
     """
 
     sequence: Sequence3D
     task: int
     like: Grid | None = None
+    expected: int = 0
 
     def __len__(self) -> int:
         return len(self.sequence)
