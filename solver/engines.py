@@ -32,6 +32,7 @@ class Context:
     rung: how far to spare memory.
     settings: the settings of the engine's stage.
     known: distinct grids that earlier jobs found for the task, the best first.
+    device: the worker has a device of its own; without one, an engine computes on the CPU.
     """
 
     pass_: int
@@ -40,6 +41,7 @@ class Context:
     rung: Rung = FULL
     settings: Mapping[str, Any] = field(default_factory=dict)
     known: tuple[Candidate, ...] = ()
+    device: bool = False
 
 
 Engine = Callable[[Task, Deadline, Context], Iterator[Candidate]]

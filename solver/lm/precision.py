@@ -1,4 +1,4 @@
-"""The precision that a device computes fastest in."""
+"""A worker's device, and the precision that a device computes fastest in."""
 
 from __future__ import annotations
 
@@ -6,9 +6,20 @@ import os
 
 import torch
 
+from solver.engines import Context
 from solver.machine import cpu_flags, multiplies_bfloat16
 
 CPU = torch.device("cpu")
+
+
+def own_device(context: Context) -> torch.device:
+    """The device of a worker: its own GPU, or the CPU for a worker on a core.
+
+    A worker on a device sees no other device. A worker on a core may see all of them, and never
+    uses one. Without a GPU, a worker on a device computes on the CPU.
+    """
+    usable = context.device and torch.cuda.is_available()
+    return torch.device("cuda") if usable else CPU
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:

@@ -22,6 +22,7 @@ class LoadOrder:
     folder: place where workers leave files for one another.
     settings: the engine's own settings.
     without: rungs of the ladder of memory that the engine gives up.
+    device: the engine computes on the worker's own device.
     """
 
     number: int
@@ -29,6 +30,7 @@ class LoadOrder:
     folder: str
     settings: Mapping[str, Any]
     without: tuple[str, ...]
+    device: bool
 
 
 @dataclass(frozen=True)

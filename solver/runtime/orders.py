@@ -56,7 +56,7 @@ def load_order(number: int, load: Load, config: Config, folder: Path) -> LoadOrd
 def _engine(number: int, stage: Stage, rung: int, folder: Path) -> LoadOrder:
     """The part of an order that names the engine."""
     settings, without = dict(stage.settings), tuple(stage.ladder[:rung])
-    return LoadOrder(number, stage.engine, str(folder), settings, without)
+    return LoadOrder(number, stage.engine, str(folder), settings, without, stage.device)
 
 
 def doing(worker: Worker, config: Config, tasks: tuple[Task, ...], now: float) -> str:

@@ -98,7 +98,8 @@ def _run(engine: Engine, order: JobOrder, clock: Clock, messages: TextIO) -> boo
     start = clock.now()
     deadline = Deadline.after(order.slice_s, clock)
     folder, rung = Path(order.folder), rung_of(order.without)
-    context = Context(order.pass_, order.seed, folder, rung, order.settings, order.known)
+    given = (folder, rung, order.settings, order.known, order.device)
+    context = Context(order.pass_, order.seed, *given)
     if order.whole:
         engine(order.tasks, deadline, context)  # type: ignore[arg-type]
         return not deadline.passed()
@@ -131,7 +132,7 @@ def _engine(order: LoadOrder) -> Engine:
     """
     name, rung = order.engine, rung_of(order.without)
     if name not in _engines or _engines[name][0] != rung:
-        context = Context(0, 0, Path(order.folder), rung, order.settings)
+        context = Context(0, 0, Path(order.folder), rung, order.settings, device=order.device)
         _engines[name] = rung, load_engine(name, context)
     return _engines[name][1]
 

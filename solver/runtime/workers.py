@@ -15,6 +15,7 @@ from solver.schedule.loading import Load
 
 MAX_FAILED_STARTS = 3  # in a row; the process ended each time before it could take a job
 PAUSE_S, LONGEST_PAUSE_S = 0.25, 10.0  # pause before the next start, doubled each time
+ON_CORES = {"synth", "joint", "model"}  # engines that never use a device from a core
 
 
 @dataclass
@@ -125,10 +126,12 @@ def places(config: Config, tasks: int) -> list[Worker]:
 
     Workers that fill all cores are pinned to one core each. Fewer workers are not pinned, since
     another run's workers may use a core. Workers of cores see no device in a run that has workers
-    for devices. Raises `DataError` if there are fewer devices than the configuration says.
+    for devices, nor if none of their engines could use one. Raises `DataError` if there are fewer
+    devices than the configuration says.
     """
     kinds = {stage.device for stage in config.stages}
-    hidden = "" if config.devices else None
+    engines = {stage.engine for stage in config.stages if not stage.device}
+    hidden = "" if config.devices or engines <= ON_CORES else None
     usable, found, path = cores(), [], _own_path(config)
     if False in kinds:
         count = min(config.workers, tasks)

@@ -17,8 +17,9 @@ from solver.lm.pair import engine, joint
 from solver.lm.pair.checkpoint import VECTORS, export
 from solver.lm.pair.engine import views_of
 from solver.lm.pair.joint import ADAPTED
-from solver.lm.pair.model import Size, TaskModel, build
+from solver.lm.pair.model import BUNDLE, Size, TaskModel, build, load
 from solver.lm.pair.settings import TURNS, PairSettings, check, read
+from solver.lm.precision import CPU, own_device
 from solver.lm.symbols import WRITABLE
 from solver.views import View
 from tests.fakes import toy_tasks
@@ -147,3 +148,23 @@ def test_settings_that_mean_nothing_are_named() -> None:
             read(given)
     with pytest.raises(DataError, match=r"nowhere/config.json: no such file"):
         check({"folder": "nowhere"}, 1000)
+
+
+def test_only_a_worker_on_a_device_asks_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: asked.append(1) or True)
+    assert own_device(Context(0, 0)) == CPU
+    assert not asked
+    assert own_device(Context(0, 0, device=True)).type == "cuda"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert own_device(Context(0, 0, device=True)) == CPU
+
+
+@pytest.mark.parametrize("quantized", [True, False])
+def test_weights_go_where_they_are_asked_for(tmp_path: Path, *, quantized: bool) -> None:
+    """The device `meta` has no memory, but otherwise is a device like any other."""
+    export(tmp_path, TaskModel(build(Size(64, 2), 0), 1))
+    folder = BUNDLE if quantized else tmp_path
+    for device in (torch.device("meta"), CPU):
+        lm = load(folder, torch.float32, device)
+        assert {weight.device for weight in lm.parameters()} == {device}

@@ -68,6 +68,8 @@ def test_workers_stand_only_where_a_stage_can_use_them(monkeypatch: pytest.Monke
     assert kinds(ON_CORES, ON_DEVICES) == [(False, "")] * 2 + [(True, "0"), (True, "1")]
     plain = places(Config(1, (ON_CORES,), workers=3), 2)
     assert [worker.place.visible for worker in plain] == [None, None]
+    own = places(Config(1, (Stage("synth"), Stage("model")), workers=2), 2)
+    assert [worker.place.visible for worker in own] == ["", ""]
 
 
 def test_workers_are_pinned_where_they_fill_all_cores() -> None:

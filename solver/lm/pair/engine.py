@@ -23,10 +23,10 @@ from solver.lm.held import Held
 from solver.lm.pair.cache import PairModel
 from solver.lm.pair.checkpoint import VECTORS
 from solver.lm.pair.joint import ADAPTED, load_adapted, task_vectors
-from solver.lm.pair.model import BUNDLE, TaskModel, load
+from solver.lm.pair.model import BUNDLE, load_tasks
 from solver.lm.pair.settings import PairSettings, read
 from solver.lm.pair.ttt import Adaptation, Learner
-from solver.lm.precision import CPU, fast_dtype
+from solver.lm.precision import own_device
 from solver.lm.search.searches import Options, Question
 from solver.lm.search.strategies import STRATEGIES, propose
 from solver.lm.symbols import WRITABLE
@@ -117,18 +117,16 @@ HELD = Held[_Worker]()
 
 def worker_of(context: Context, settings: PairSettings) -> _Worker:
     """The model that the run adapted or, if there is none, the one that the settings name."""
-    key = context.folder, settings.folder
+    key = context.folder, settings.folder, own_device(context)
     return HELD.get(key, lambda: _load(*key))
 
 
-def _load(folder: Path, model: str) -> _Worker:
+def _load(folder: Path, model: str, device: torch.device) -> _Worker:
     torch.set_num_threads(1)
     adapted = folder / ADAPTED
     whole = (adapted / VECTORS).exists()
-    start = load_adapted(adapted, "") if whole else _unadapted(Path(model or BUNDLE))
+    if whole:
+        start = load_adapted(adapted, "", device)
+    else:
+        start = load_tasks(Path(model or BUNDLE), 1, device)
     return _Worker(Learner(start, ADAPTATION), adapted if whole else None)
-
-
-def _unadapted(model: Path) -> TaskModel:
-    lm = load(model, fast_dtype(CPU))
-    return TaskModel(lm, 1).to(lm.dtype)

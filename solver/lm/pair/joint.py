@@ -33,14 +33,9 @@ from solver.lm.pair.checkpoint import (
     save_tasks,
 )
 from solver.lm.pair.fused import speed_up
-from solver.lm.pair.model import (
-    BUNDLE,
-    WEIGHTS_FILE,
-    TaskModel,
-    load,
-)
+from solver.lm.pair.model import BUNDLE, WEIGHTS_FILE, TaskModel, load_tasks
 from solver.lm.pair.settings import read
-from solver.lm.precision import CPU, fast_dtype
+from solver.lm.precision import CPU, own_device
 from solver.lm.training.corpus import lesson_of
 from solver.lm.training.loop import Recipe, Step, Trainer, train, world
 from solver.lm.training.stream import Mixture, Stream
@@ -65,13 +60,14 @@ JOINT = Joint()
 
 
 def joint(tasks: Sequence[Task], deadline: Deadline, context: Context) -> None:
-    """Train the bundled model, or the model in the settings, on all tasks, on one core.
+    """Train the bundled model, or the model in the settings, on all tasks.
 
-    This function is the engine of a job over all tasks.
+    This function is the engine of a job over all tasks, on one core or one device.
     """
     torch.set_num_threads(1)
     model = Path(read(context.settings).folder or BUNDLE)
-    adapt_jointly(model, tasks, context.folder / ADAPTED, deadline, context.seed)
+    where = own_device(context)
+    adapt_jointly(model, tasks, context.folder / ADAPTED, deadline, context.seed, device=where)
 
 
 def adapt_jointly(
@@ -82,11 +78,13 @@ def adapt_jointly(
     seed: int,
     joint: Joint = JOINT,
     watch: Callable[[Step], object] = lambda step: None,
+    device: torch.device = CPU,
 ) -> None:
     """Train a model on all tasks until the deadline, and write the result to `folder`.
 
     model: the folder of the model to start from.
     watch: called after each step; training ends if `watch` returns False.
+    device: where to train; each of several processes may have another.
 
     Training continues from a checkpoint in `folder` as if never stopped. The function returns at
     once if `folder` contains a result. With several processes (`solver.lm.training.loop.world`),
@@ -97,9 +95,7 @@ def adapt_jointly(
         return
     begun = deadline.clock.now()
     folder.mkdir(parents=True, exist_ok=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    lm = load(model, fast_dtype(device))
-    adapted = TaskModel(lm, len(tasks)).to(device, lm.dtype)
+    adapted = load_tasks(model, len(tasks), device)
     trainer = Trainer(adapted, joint.recipe)
     stream = Stream([lesson_of(task) for task in tasks], joint.mixture, seed, *world())
     keeper = _Keeper(folder, trainer, stream, _about(model, tasks, seed, joint), deadline)
@@ -118,17 +114,18 @@ def adapt_jointly(
         dist.barrier()
 
 
-def load_adapted(folder: Path, task: str) -> TaskModel:
+def load_adapted(folder: Path, task: str, device: torch.device = CPU) -> TaskModel:
     """The jointly trained model with one task's vectors; the mean vectors for an unknown task.
 
-    Raises `DataError` if the model or the vectors cannot be read.
+    The model is on `device`, in its fastest precision. Raises `DataError` if the model or the
+    vectors cannot be read.
     """
-    model = TaskModel(load(folder / MODEL, fast_dtype(CPU)), 1)
+    model = load_tasks(folder / MODEL, 1, device)
     vectors = task_vectors(folder, task)
     with torch.no_grad():
         if vectors is not None:
             model.tasks[0] = vectors
-    return model.to(model.lm.dtype)
+    return model
 
 
 def task_vectors(folder: Path, task: str) -> Tensor | None:

@@ -25,6 +25,7 @@ from solver import kit
 from solver.grid import DataError, stable_seed
 from solver.lm.memory import additive
 from solver.lm.pair.decoder import KIND, Config, Decoder, read_config
+from solver.lm.precision import CPU, fast_dtype
 from solver.lm.symbols import SLOTS, TASK, VOCABULARY
 
 BUNDLE = kit.MODEL
@@ -65,12 +66,14 @@ def build(size: Size, seed: int) -> Decoder:
         return Decoder(configure(size))
 
 
-def load(folder: str | Path, dtype: torch.dtype | None = None) -> Decoder:
+def load(
+    folder: str | Path, dtype: torch.dtype | None = None, device: torch.device = CPU
+) -> Decoder:
     """Load a checkpoint of the pair format, with all weights as trainable tensors.
 
     A checkpoint may be quantized by `solver.lm.pair.quantize`. `dtype`: the precision to compute
-    in; by default the precision that the configuration names. Raises `DataError` naming the file
-    that is missing, corrupt, or of another kind of model.
+    in; by default the precision that the configuration names. `device`: where the weights go.
+    Raises `DataError` naming the file that is missing, corrupt, or of another kind of model.
     """
     path = Path(folder)
     values = _read_values(path / CONFIG_FILE)
@@ -89,7 +92,7 @@ def load(folder: str | Path, dtype: torch.dtype | None = None) -> Decoder:
     with torch.random.fork_rng(devices=[]):  # the first weights are drawn, and then replaced
         lm = Decoder(config)
     lm.load_state_dict({n: w.to(dtype or stored) for n, w in weights.items()}, assign=True)
-    return lm.requires_grad_(True)
+    return lm.to(device).requires_grad_(True)
 
 
 def is_quantized(folder: Path) -> bool:
@@ -184,6 +187,15 @@ class TaskModel(nn.Module):
         mask = visible(prompts, tokens.shape[1], vectors.dtype)
         logits: Tensor = self.lm(vectors, positions * CELL, mask)
         return logits
+
+
+def load_tasks(folder: Path, tasks: int, device: torch.device) -> TaskModel:
+    """A dense model of a number of tasks on a device, in the device's fastest precision.
+
+    Raises `DataError` as `load` does.
+    """
+    lm = load(folder, fast_dtype(device), device)
+    return TaskModel(lm, tasks).to(device, lm.dtype)
 
 
 def visible(prompts: Tensor, length: int, dtype: torch.dtype) -> Tensor:
