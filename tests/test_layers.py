@@ -63,6 +63,7 @@ LAYERS = (
     "solver.lm.search",
     "solver.lm.training",
     "solver.lm.pair",
+    "solver.lm.many",
     "solver.lm.llm",
     "solver.lm.induce",
     # The run.
