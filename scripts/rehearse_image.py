@@ -9,8 +9,8 @@ bits, as in their profiles; the models of `NAME-plain` are not quantized. All ru
 uncompiled kernels, unless `--warm` is given. On two cores, five minutes then pass before a run
 begins, and the kit's model takes part in runs of ten.
 
-Needs Python 3.12, the needs of `arcsub rehearse`, and 8 GB for the image. Needs also the wheels of
-`arcsub wheels build` and `arcsub wheels build language`.
+Needs Python 3.12, the needs of `arcsub rehearse`, and 8 GB for the image. All but `cpu` need the
+wheels of `arcsub wheels build` too.
 """
 
 from __future__ import annotations

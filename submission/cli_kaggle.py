@@ -28,10 +28,10 @@ class WheelsAction(StrEnum):
     verify = "verify"
 
 
-@app.command(epilog="Examples:\n\n  arcsub wheels build\n\n  arcsub wheels verify language")
+@app.command(epilog="Examples:\n\n  arcsub wheels build\n\n  arcsub wheels verify unsloth")
 def wheels(
     action: Annotated[WheelsAction, typer.Argument(help="Lock and download, or prove complete.")],
-    profile: Annotated[str, typer.Argument(help="A folder of offline_wheels/.")] = "minimal",
+    profile: Annotated[str, typer.Argument(help="A folder of offline_wheels/.")] = "language",
     python: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A Python 3.12, to verify with.")
     ] = None,

@@ -26,14 +26,14 @@ _TITLES = {  # of the solver's parts, in this order; other parts follow under th
     "solver/sandbox": "The sandbox",
     "solver/profiles": "Profiles",
 }
-# Kaggle limits a notebook's size. This part is half of the source; packing leaves a quarter of it.
-_PACKED = "solver/synth"
+# Kaggle limits a notebook's size. These parts are two thirds of the source, packed a sixth.
+_PACKED = ("solver/synth", "solver/lm")
 
 
 def solver_cells(files_of: Iterable[tuple[str, Path]]) -> list[Any]:
     """Cells for files of the package: a heading for each part, and a cell for each file.
 
-    The files of the synthesizer share one packed cell.
+    The files of the synthesizer share one packed cell, and so do those of the models.
     """
     files: dict[str, list[tuple[str, Path]]] = {part: [] for part in _TITLES}
     for name, file in files_of:
@@ -42,7 +42,7 @@ def solver_cells(files_of: Iterable[tuple[str, Path]]) -> list[Any]:
     for part, some in files.items():
         if some:
             written = [file_cell(name, file.read_text("utf-8")) for name, file in some]
-            its_cells = [_packed_cell(some)] if part == _PACKED else written
+            its_cells = [_packed_cell(some)] if part in _PACKED else written
             cells += [new_markdown_cell(f"## {_TITLES.get(part, part)}"), *its_cells]
     return cells
 

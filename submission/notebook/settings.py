@@ -17,12 +17,9 @@ from submission.wheels.build import FOLDER, LOCK
 
 INSIDE = "inside"  # in place of a model's source: the notebook itself contains the model
 KIT_MODEL = "datasets/*/arc-kit-model"  # source of the kit's own model otherwise
-# Sources of the wheels for engines with a model, by the profile of `offline_wheels/`. The kit's
-# own model needs `minimal`, a user's language model needs `language`.
-KIT_WHEELS = {
-    "minimal": "datasets/*/arc-kit-wheels",
-    "language": "datasets/*/arc-kit-language-wheels",
-}
+# A user's language model needs newer packages than the image's: a profile of `offline_wheels/`, and
+# the source of its wheels. The kit's own model needs torch alone, which the image has.
+WHEELS_PROFILE, KIT_WHEELS = "language", "datasets/*/arc-kit-language-wheels"
 INSIDE_BYTES = 100_000  # most bytes of weights that a notebook contains beside the solver
 
 
@@ -32,10 +29,9 @@ class Settings:
 
     `competition`: a year, a slug, or a TOML file (`submission.kaggle.editions`).
     `machine`: one of the edition's machines. Empty: a machine that suits the engines.
-    `wheels`: a Kaggle source. Empty: a source of `KIT_WHEELS`, or no wheels if no engine has a
-    model.
-    `lock`: the file that names the packages to install. Empty: the lock of a profile in
-    `KIT_WHEELS`.
+    `wheels`: a Kaggle source. Empty: `KIT_WHEELS` for engines with a user's language model, no
+    wheels for others.
+    `lock`: the file that names the packages to install. Empty: the lock of `WHEELS_PROFILE`.
     `model`: a Kaggle source, or `inside`. Empty: no model if no engine needs a model. Otherwise
     the kit's own model, as `inside` if the model is small enough, else from `KIT_MODEL`.
     """
@@ -68,9 +64,8 @@ def settle(settings: Settings) -> tuple[Settings, tuple[str, ...]]:
     machine = settings.machine or _machine(settings.edition, on_gpu)
     with_model = any(map(needs_model, engines))
     model = settings.model or (_kit_model() if with_model else "")
-    kind = "language" if set(engines) & set(TAKE_A_MODEL) else "minimal"
-    wheels = settings.wheels or (KIT_WHEELS[kind] if with_model else "")
-    lock = settings.lock or str(FOLDER / kind / LOCK)
+    wheels = settings.wheels or (KIT_WHEELS if set(engines) & set(TAKE_A_MODEL) else "")
+    lock = settings.lock or str(FOLDER / WHEELS_PROFILE / LOCK)
     return replace(settings, machine=machine, model=model, wheels=wheels, lock=lock), engines
 
 

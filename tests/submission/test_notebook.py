@@ -161,7 +161,7 @@ def test_every_folder_of_the_solver_is_made_and_has_a_heading(notebook: Any) -> 
     assert set(re.findall(r'"([^"]+)"', made[1])) == folders
     headings = [c["source"] for c in notebook["cells"] if c["cell_type"] == "markdown"]
     rooms = {"/".join(folder.split("/")[:2]) for folder in folders}
-    assert len(headings) == 1 + len(rooms) + 6
+    assert len(headings) == 1 + len(rooms) + 5
     assert not any("/" in heading for heading in headings[1:])  # each has words of its own
 
 
@@ -182,8 +182,7 @@ def test_its_metadata_is_what_kaggle_needs(text: str, notebook: Any) -> None:
     assert metadata["arcsub"]["commit"] == COMMIT
     assert metadata["arcsub"]["profile"] == "kaggle-cpu"
     assert metadata["arcsub"]["engines"] == ["synth", "model"]
-    lock = (ROOT / "offline_wheels" / "minimal" / "lock.txt").read_bytes()
-    assert metadata["arcsub"]["lock"] == hashlib.sha256(lock).hexdigest()
+    assert metadata["arcsub"]["lock"] == ""
     assert re.fullmatch(r"[0-9a-f]{64}", metadata["arcsub"]["tested"])
     ids = [cell["id"] for cell in notebook["cells"]]
     assert len(set(ids)) == len(ids)
@@ -286,9 +285,8 @@ def test_a_model_that_fits_travels_inside(tmp_path: Path) -> None:
 def test_the_kits_own_model_is_a_dataset_if_it_does_not_fit(notebook: Any) -> None:
     about = notebook["metadata"]["arcsub"]
     assert about["engines"] == ["synth", "model"]
+    assert about["sources"].keys() == {"competition", "model"}  # and no packages of the kit's
     assert about["sources"]["model"] == "datasets/*/arc-kit-model"
-    assert about["sources"]["wheels"] == "datasets/*/arc-kit-wheels"
-    assert about["lock"] == sha256(FOLDER / "minimal" / LOCK)
     synth = json.loads(build(RUNS["synth"], COMMIT))["metadata"]["arcsub"]
     assert synth["sources"].keys() == {"competition"}
 

@@ -299,12 +299,11 @@ def test_settings_that_are_wrong_are_named(tmp_path: Path, old: str, new: str, s
 def test_the_settings_of_the_documentation_are_valid(tmp_path: Path) -> None:
     page = (ROOT / "docs/kaggle.md").read_text()
     (text,) = re.findall(r"```toml\n(# kaggle\.toml\n.*?)```", page, re.DOTALL)
-    for folder in ("offline_wheels/minimal", "models/pair"):
-        (tmp_path / folder).mkdir(parents=True)
-        (tmp_path / folder / "file").write_text("x")
+    (tmp_path / "models/pair").mkdir(parents=True)
+    (tmp_path / "models/pair/file").write_text("x")
     (tmp_path / "kaggle.toml").write_text(text)
     settings = read_settings(tmp_path / "kaggle.toml")
-    assert {dataset.slug for dataset in settings.datasets} == {"arc-kit-wheels", "arc-kit-model"}
+    assert {dataset.slug for dataset in settings.datasets} == {"arc-kit-model"}
 
 
 def test_expired_credentials_are_the_users_affair(place: Path, kaggle: Kaggle) -> None:

@@ -1,8 +1,8 @@
 """The pair model in G places, each with the adapter and the vectors of another task.
 
 A place has its own copy of the adapted matrices, W + scale * B @ A. The values equal those of a
-model with one adapter (`solver.lm.pair.adapter`). Products of all places are one `bmm`. Nothing in one place
-enters another. The parts of the model that all places share are frozen.
+model with one adapter (`solver.lm.pair.adapter`). Products of all places are one `bmm`. Nothing in
+one place enters another. The parts of the model that all places share are frozen.
 """
 
 from __future__ import annotations
