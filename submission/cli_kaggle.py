@@ -11,6 +11,7 @@ import typer
 
 from solver.deadline import Deadline, duration_of
 from submission.commands import finish as _exit
+from submission.kaggle.ledger import Ledger
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -18,6 +19,10 @@ SettingsFile = Annotated[
     Path, typer.Option("--settings", metavar="FILE", help="Owner and machine of the notebook.")
 ]
 Timeout = Annotated[str, typer.Option(help="Give up after this long: 5m, 1h.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait for the end, at most --timeout.")]
+Version = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="A version; the last one if left out.")
+]
 _SETTINGS = Path("kaggle.toml")
 
 
@@ -78,20 +83,31 @@ def push(
 
 
 @app.command(epilog="Example:\n\n  arcsub status --settings kaggle.toml")
-def status(settings: SettingsFile = _SETTINGS, timeout: Timeout = "2m") -> None:
-    """Say how the last run of the pushed notebook stands."""
+def status(settings: SettingsFile = _SETTINGS, wait: Wait = False, timeout: Timeout = "2m") -> None:
+    """Say how the last run of the pushed notebook stands, and which scores are new."""
 
     def run() -> None:
-        from submission.kaggle import runs as kaggle_runs
+        from submission.kaggle import runs, scores
+        from submission.kaggle.service import connect
         from submission.kaggle.settings import read_settings
 
-        typer.echo(kaggle_runs.status(read_settings(settings), _deadline(timeout)))
+        chosen, ledger, deadline = (
+            read_settings(settings),
+            Ledger.beside(settings),
+            _deadline(timeout),
+        )
+        api = connect(deadline)
+        typer.echo(runs.status(api, chosen, ledger, deadline, wait))
+        for line in scores.fetch_scores(api, chosen, ledger, deadline):
+            typer.echo(line)
 
     _exit(run)
 
 
 @app.command(epilog="Example:\n\n  arcsub logs --timeout 12h")
-def logs(settings: SettingsFile = _SETTINGS, timeout: Timeout = "1h") -> None:
+def logs(
+    settings: SettingsFile = _SETTINGS, version: Version = None, timeout: Timeout = "1h"
+) -> None:
     """Print what the last run of the pushed notebook says; follow it while it runs."""
 
     def run() -> None:
@@ -103,7 +119,7 @@ def logs(settings: SettingsFile = _SETTINGS, timeout: Timeout = "1h") -> None:
         def write(text: str) -> None:
             typer.echo(text, file=out, nl=not text.endswith("\n"))
 
-        kaggle_runs.logs(read_settings(settings), _deadline(timeout), write)
+        kaggle_runs.logs(read_settings(settings), _deadline(timeout), write, version)
 
     _exit(run)
 
@@ -112,15 +128,23 @@ def logs(settings: SettingsFile = _SETTINGS, timeout: Timeout = "1h") -> None:
 def output(
     folder: Annotated[Path, typer.Argument(help="Where to put the files.")] = Path("runs/kaggle"),
     settings: SettingsFile = _SETTINGS,
+    version: Version = None,
+    wait: Wait = False,
     timeout: Timeout = "30m",
 ) -> None:
-    """Download what the last run of the pushed notebook left, and check the submission."""
+    """Download what a run of the pushed notebook left, and compare it with what was asked."""
 
     def run() -> None:
         from submission.kaggle import runs as kaggle_runs
         from submission.kaggle.settings import read_settings
 
-        kaggle_runs.output(read_settings(settings), folder, _deadline(timeout), typer.echo)
+        chosen, ledger, deadline = (
+            read_settings(settings),
+            Ledger.beside(settings),
+            _deadline(timeout),
+        )
+        say = typer.echo
+        kaggle_runs.output(chosen, folder, ledger, deadline, say, version=version, wait=wait)
 
     _exit(run)
 
@@ -131,17 +155,19 @@ def submit(
     message: Annotated[str, typer.Option(help="A note for your own list of submissions.")] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     settings: SettingsFile = _SETTINGS,
+    wait: Wait = False,
     timeout: Timeout = "10m",
 ) -> None:
     """Enter a version of the pushed notebook into the competition, after asking."""
 
     def run() -> None:
-        from submission.kaggle import runs as kaggle_runs
+        from submission.kaggle import scores
         from submission.kaggle.settings import read_settings
 
-        confirm = _agree if yes else _ask
+        confirm, ledger = _agree if yes else _ask, Ledger.beside(settings)
         chosen, note = read_settings(settings), message or f"version {version}"
-        kaggle_runs.submit(chosen, version, note, confirm, _deadline(timeout), typer.echo)
+        deadline, say = _deadline(timeout), typer.echo
+        scores.submit(chosen, version, note, ledger, confirm, deadline, say, wait=wait)
 
     _exit(run)
 

@@ -6,23 +6,26 @@ import fnmatch
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from solver.data.jsonio import load_json
+from solver.data.jsonio import load_json, parse_json
 from solver.deadline import Deadline
 from solver.grid import DataError
+from solver.kit import CONFIG_FILE, folder_print
+from submission.kaggle.readback import FIELDS, Difference, after_push
 from submission.kaggle.service import ServiceError, asking
 from submission.kaggle.settings import Settings, slug_of
 from submission.wheels.build import LOCK, sha256
 
 METADATA = "kernel-metadata.json"
 MAX_BYTES = 1_000_000
+MARKERS = (CONFIG_FILE, "*.whl")  # of a model's folder, and of wheels
 POLL_S = 5.0
 SETTLE_S = 60.0  # Kaggle shows the last session's machine until the new session begins
-_LISTS = ("dataset_sources", "competition_sources", "kernel_sources", "model_sources")
+_KINDS = ("dataset", "competition", "kernel", "model")
 _INVALID = ("dataset_sources", "competition_sources", "kernel_sources", "model_sources", "tags")
 
 
@@ -30,6 +33,8 @@ _INVALID = ("dataset_sources", "competition_sources", "kernel_sources", "model_s
 class Built:
     """A notebook of `arcsub notebook`.
 
+    id: the notebook's identity; empty for a notebook of an older kit.
+    identity: all that the notebook was built from.
     commit, profile: origin of the notebook.
     lock: SHA-256 of the lock of the notebook's wheels; empty without wheels.
     sources: Kaggle sources that the notebook looks for; `*` stands for an owner.
@@ -37,6 +42,8 @@ class Built:
     """
 
     path: Path
+    id: str
+    identity: Mapping[str, Any]
     commit: str
     profile: str
     lock: str
@@ -59,6 +66,8 @@ def read_built(path: Path) -> Built:
         raw["metadata"]["kernelspec"]["name"]  # Kaggle's runner needs this name to start
         return Built(
             path=path,
+            id=str(about.get("id") or ""),
+            identity=dict(about.get("identity") or {}),
             commit=str(about["commit"]),
             profile=str(about["profile"]),
             lock=str(about.get("lock") or ""),
@@ -89,6 +98,33 @@ def check(built: Built, settings: Settings) -> None:
         lock = dataset.folder / LOCK
         if built.lock and lock.is_file() and sha256(lock) != built.lock:
             raise DataError(f"{built.path}: built for other wheels than {lock}; build it again")
+
+
+def asked_of(built: Built, settings: Settings) -> dict[str, Any]:
+    """The request of a push for the ledger, with the prints of the folders to upload."""
+    wanted = metadata(built, settings)
+    return {
+        "identity": {"commit": built.commit, "profile": built.profile, **built.identity},
+        "machine": settings.machine,
+        "gpu": settings.hardware.gpu,
+        "gpus": settings.hardware.gpus,
+        "image": settings.image,
+        "competition": settings.competition,
+        "tasks": settings.rules.tasks,
+        "datasets": list(settings.dataset_sources),
+        "models": list(settings.models),
+        "prints": dict(_prints(settings)),
+        "settings": {name: wanted[name] for name in (*FIELDS, "docker_image")},
+    }
+
+
+def _prints(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The print of each dataset's folder that holds weights or wheels, as a run takes it."""
+    for dataset in settings.datasets:
+        files = (f for marker in MARKERS for f in dataset.folder.rglob(marker))
+        places = sorted({file.parent for file in files}, key=lambda p: (len(p.parts), p))
+        if places:
+            yield f"datasets/{settings.owner}/{dataset.slug}", folder_print(places[0])
 
 
 def metadata(built: Built, settings: Settings) -> dict[str, Any]:
@@ -143,51 +179,46 @@ def save(api: Any, built: Built, settings: Settings, deadline: Deadline) -> int:
     return int(answer.version_number)
 
 
-def read_back(api: Any, built: Built, settings: Settings, deadline: Deadline) -> str:
+def read_back(
+    api: Any, built: Built, settings: Settings, version: int, deadline: Deadline
+) -> tuple[list[Difference], str]:
     """Compare Kaggle's version with the version sent: Kaggle replaces some settings silently.
 
-    Returns Kaggle's name of the image that the notebook runs in; empty if Kaggle names no image.
-    Raises `ServiceError` with a list of the differences.
+    Returns the differences that stay for `SETTLE_S`, and Kaggle's name of the image that the
+    notebook runs in; empty if Kaggle names no image.
     """
+    wanted = {**metadata(built, settings), "version": version, "cells": built.cells}
     settled = deadline.slice(SETTLE_S)
     while True:
-        found, image = _differences(api, built, settings, deadline)
-        if not found:
-            return image
-        if settled.left() <= POLL_S:
-            listed = "; ".join(found)
-            raise ServiceError(f"notebook {settings.kernel}: Kaggle changed it: {listed}")
+        there = on_kaggle(api, settings.kernel, deadline)
+        found = after_push(wanted, there)
+        if not found or settled.left() <= POLL_S:
+            return found, str(there.get("docker_image") or "")
         deadline.clock.sleep(POLL_S)
 
 
-def _differences(
-    api: Any, built: Built, settings: Settings, deadline: Deadline
-) -> tuple[list[str], str]:
-    wanted = metadata(built, settings)
-    what = f"notebook {settings.kernel}, reading it back"
-    with tempfile.TemporaryDirectory() as folder:
-        with asking(what, deadline):
-            api.kernels_pull(settings.kernel, folder, metadata=True)
-        there = load_json(Path(folder) / METADATA)
-        source = load_json(Path(folder) / there["code_file"])
-    fields = ["id", "is_private", "enable_gpu", "enable_tpu", "enable_internet", "machine_shape"]
-    fields += [*_LISTS, *(["docker_image"] if settings.image else [])]
-    found = [
-        f"{field} is {there.get(field)!r}, not {wanted[field]!r}"
-        for field in fields
-        if _plain(there.get(field)) != _plain(wanted[field])
-    ]
-    if tuple("".join(cell["source"]) for cell in _cells(source)) != built.cells:
-        found.append("its cells are not the ones sent")
-    return found, str(there.get("docker_image") or "")
+def on_kaggle(api: Any, kernel: str, deadline: Deadline) -> dict[str, Any]:
+    """The last version of a notebook as Kaggle holds it: metadata, `version` and `cells`."""
+    from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelRequest
+
+    request = ApiGetKernelRequest()
+    request.user_name, request.kernel_slug = kernel.split("/")
+    what = f"notebook {kernel}, reading it back"
+    with asking(what, deadline), api.build_kaggle_client() as client:
+        answer = client.kernels.kernels_api_client.get_kernel(request)
+    about = answer.metadata
+    sources = {f"{kind}_sources": getattr(about, f"{kind}_data_sources") for kind in _KINDS}
+    same = ("is_private", "enable_gpu", "enable_tpu", "enable_internet", "machine_shape")
+    cells = _cells(parse_json(what, answer.blob.source.encode()))
+    return {
+        "id": about.ref,
+        **{name: getattr(about, name) for name in (*same, "docker_image")},
+        **{name: list(values or ()) for name, values in sources.items()},
+        "version": about.current_version_number or 0,
+        "cells": tuple("".join(cell["source"]) for cell in cells),
+    }
 
 
 def _cells(source: Any) -> list[Mapping[str, Any]]:
     cells = source.get("cells") if isinstance(source, dict) else None
     return cells if isinstance(cells, list) else []
-
-
-def _plain(value: Any) -> list[str]:
-    """A value without differences that do not matter: capitals, order, and kinds of empty value."""
-    items = value if isinstance(value, list) else [value]
-    return sorted(str(item).lower() for item in items if item)

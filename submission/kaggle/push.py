@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from solver.deadline import Deadline
 from solver.grid import DataError
 from solver.runtime.run import RunError
 from submission.kaggle import datasets as kaggle_datasets
 from submission.kaggle import notebook as kaggle_notebook
-from submission.kaggle.notebook import Built, check, read_back, read_built, save
-from submission.kaggle.service import ServiceError, connect
+from submission.kaggle.ledger import Ledger
+from submission.kaggle.notebook import Built, asked_of, check, read_back, read_built, save
+from submission.kaggle.service import ServiceError, asking, connect
 from submission.kaggle.settings import Settings, read_settings
 
 ADDRESS = "https://www.kaggle.com/code"
+HOUR_S = 3600.0
 
 
 def push(
@@ -28,20 +32,47 @@ def push(
     for faults of the user, `ServiceError` for faults of the service.
     """
     settings, built = _prepared(notebook, settings_file)
+    ledger, name = Ledger.beside(settings_file), secrets.token_hex(6)
     api = connect(deadline)
+    if settings.hardware.gpus:
+        _say_quota(api, deadline, say)
     with _consequence("the notebook was not pushed"):
         for dataset in settings.datasets:
             kaggle_datasets.publish(api, dataset, settings.owner, deadline, say)
+        which = {"push": name, "kernel": settings.kernel, "id": built.id}
+        ledger.add("pushing", **which, asked=asked_of(built, settings))
     with _consequence(f"see {ADDRESS}/{settings.kernel} before you push again"):
-        version = save(api, built, settings, deadline)
+        try:
+            version = save(api, built, settings, deadline)
+        except (DataError, RunError) as error:
+            ledger.add("refused", **which, why=str(error))
+            raise
+        ledger.add("pushed", **which, version=version)
     say(f"notebook  {settings.kernel}: version {version} saved, its run has begun")
     with _consequence(f"version {version} is saved and runs: do not submit it unseen"):
-        image = read_back(api, built, settings, deadline)
+        found, image = read_back(api, built, settings, version, deadline)
+        words = list(map(str, found))
+        ledger.add("read", **which, version=version, image=image, differences=words)
+        if found:
+            raise ServiceError(f"notebook {settings.kernel}: Kaggle changed it: {'; '.join(words)}")
     say(f"machine   {settings.machine}, no internet, private: as Kaggle has it")
     if image:
         say(f"image     {image}")
-    say(f"next      arcsub status, then arcsub submit --version {version}")
+    say(f"next      arcsub output --wait, then arcsub submit --version {version}")
     return version
+
+
+def _say_quota(api: Any, deadline: Deadline, say: Callable[[str], None]) -> None:
+    """Say how many hours of GPU are left this week, if Kaggle tells."""
+    try:
+        with asking("quota", deadline):
+            quota = api.quota_view().gpu_quota
+    except (DataError, RunError):
+        return
+    if quota and quota.total_time_allowed:
+        left = quota.total_time_allowed - quota.time_used
+        total = quota.total_time_allowed.total_seconds() / HOUR_S
+        say(f"quota     {left.total_seconds() / HOUR_S:.1f} of {total:.1f} h of GPU left this week")
 
 
 def dry_run(notebook: Path, settings_file: Path, say: Callable[[str], None]) -> None:

@@ -68,6 +68,11 @@ class Kaggle:
     run: dict[str, Any] = field(default_factory=lambda: {"status": "COMPLETE"})
     log: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
+    outputs: dict[str, dict[str, bytes]] = field(default_factory=dict)  # by version label
+    page: int = 1000  # files or submissions of a page
+    quota: dict[str, Any] = field(default_factory=dict)
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    cuts: int = 0  # how often the stream of a log breaks off, each time after a line more
     limits: dict[str, Any] = field(default_factory=lambda: {"numAllowedNow": 1, "numTotal": 3})
     submissions: list[dict[str, Any]] = field(default_factory=list)
     address: str = ""
@@ -129,6 +134,7 @@ class Kaggle:
         lists = [f"{kind}DataSources" for kind in ("dataset", "competition", "kernel", "model")]
         names = (*same, *lists, "machineShape", "dockerImage")
         about = {name: kernel[name] for name in names if name in kernel}
+        about["currentVersionNumber"] = kernel["version"]
         blob = {"source": kernel["text"], "language": "python", "kernelType": "notebook"}
         return {
             "metadata": {"ref": ref, "title": kernel["newTitle"], **about},
@@ -139,8 +145,30 @@ class Kaggle:
         return self.run
 
     def on_ListKernelSessionOutput(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
-        files = [{"fileName": n, "url": f"{self.address}/file/{n}"} for n in self.files]
-        return {"files": files, "log": ""}
+        label = body.get("versionLabel") or "last"
+        there = sorted(self.outputs.get(label, self.files))
+        files = [{"fileName": n, "url": f"{self.address}/file/{label}/{n}"} for n in there]
+        page, more = self._page(files, body)
+        return {"files": page, "log": "", **more}
+
+    def _page(self, items: list[Any], body: dict[str, Any]) -> tuple[list[Any], dict[str, str]]:
+        """The items of the page that is asked for, and where the next one begins."""
+        begin = int(body.get("pageToken") or 0)
+        end = begin + self.page
+        return items[begin:end], {"nextPageToken": str(end)} if end < len(items) else {}
+
+    def on_GetAcceleratorQuotaStatistics(  # noqa: N802
+        self, body: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        return self.quota or None
+
+    def on_ListSubmissions(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        newest = sorted(self.scores, key=lambda one: -int(one["ref"]))
+        page, more = self._page(newest, body)
+        return {"submissions": page, **more}
+
+    def on_GetSubmission(self, body: dict[str, Any]) -> dict[str, Any] | None:  # noqa: N802
+        return next((one for one in self.scores if one["ref"] == body["ref"]), None)
 
     def on_GetSubmissionLimits(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         return self.limits
@@ -167,11 +195,27 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
         if path.startswith("/api/v1/kernels/logs/stream/"):
-            lines = [f"data: {json.dumps(event)}\n\n" for event in self.server.kaggle.log]
-            text = "".join([*lines, "data: END_OF_LOG\n\n"]).encode()
-            self._send(200, text, {"Content-Type": "text/event-stream"})
+            self._stream()
         else:
-            self._send(200, self.server.kaggle.files[path.removeprefix("/file/")], {})
+            label, name = path.removeprefix("/file/").split("/", 1)
+            kaggle = self.server.kaggle
+            self._send(200, kaggle.outputs.get(label, kaggle.files)[name], {})
+
+    def _stream(self) -> None:
+        """The log's events; the connection breaks off as often as the test wants."""
+        kaggle = self.server.kaggle
+        lines = [f"data: {json.dumps(event)}\n\n" for event in kaggle.log]
+        text = "".join([*lines, "data: END_OF_LOG\n\n"]).encode()
+        if kaggle.cuts:
+            kaggle.cuts -= 1
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write("".join(lines[: len(lines) - kaggle.cuts - 1]).encode())
+            self.close_connection = True
+        else:
+            self._send(200, text, {"Content-Type": "text/event-stream"})
 
     def do_PUT(self) -> None:
         kaggle, token = self.server.kaggle, urlsplit(self.path).path.rpartition("/")[2]

@@ -11,98 +11,26 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from solver.deadline import Deadline, FakeClock
+from solver.deadline import Deadline
 from solver.grid import DataError
 from solver.runtime.run import RunError
 from submission.kaggle import datasets as kaggle_datasets
 from submission.kaggle import notebook as kaggle_notebook
 from submission.kaggle import runs as kaggle_runs
-from submission.kaggle.push import push
-from submission.kaggle.service import asking
+from submission.kaggle import scores as kaggle_scores
+from submission.kaggle.ledger import LEDGER_FILE, Ledger
+from submission.kaggle.service import asking, connect
 from submission.kaggle.settings import read_settings
 from submission.wheels.build import sha256
 from tests.runs import ROOT
-from tests.submission.kaggle_stub import GUARD, KEY, Kaggle, environment, serving
-
-SETTINGS = """
-owner = "me"
-title = "ARC kit"
-competition = "arc-prize-2026-arc-agi-2"
-machine = "NvidiaL4"
-
-[datasets.arc-kit-model]
-folder = "model"
-title = "ARC kit model"
-licence = "apache-2.0"
-"""
-NOTEBOOK = {
-    "nbformat": 4,
-    "nbformat_minor": 5,
-    "metadata": {
-        "kernelspec": {"name": "python3", "display_name": "Python 3"},
-        "arcsub": {
-            "commit": "0123abc", "profile": "kaggle-l4x4", "lock": "",
-            "sources": {
-                "competition": "competitions/arc-prize-2026-arc-agi-2",
-                "model": "datasets/*/arc-kit-model",
-            },
-        },
-        "kaggle": {"accelerator": "nvidiaL4", "dataSources": []},
-    },
-    "cells": [
-        {"cell_type": "markdown", "id": "a", "metadata": {}, "source": ["# ARC\n", "kit"]},
-        {
-            "cell_type": "code", "id": "b", "metadata": {}, "source": "print(1)\n",
-            "outputs": [], "execution_count": None,
-        },
-    ],
-}  # fmt: skip
-
-
-@pytest.fixture
-def kaggle() -> Kaggle:
-    return Kaggle()
-
-
-@pytest.fixture
-def place(tmp_path: Path, kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with settings, a notebook and a model, and a Kaggle that answers on loopback."""
-    (tmp_path / "kaggle.toml").write_text(SETTINGS)
-    (tmp_path / "notebook.ipynb").write_text(json.dumps(NOTEBOOK))
-    (tmp_path / "model/deep").mkdir(parents=True)
-    (tmp_path / "model/config.json").write_text("{}")
-    (tmp_path / "model/deep/weights.bin").write_bytes(bytes(range(256)) * 40)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    with serving(kaggle) as pointed, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the client's own, at its import
-        for name, value in pointed.items():
-            monkeypatch.setenv(name, value)
-        GUARD.on = True
-        try:
-            yield tmp_path
-        finally:
-            GUARD.on = False
-
-
-def soon() -> Deadline:
-    """Ten minutes that pass only where something waits for them, so that waiting costs nothing."""
-    return Deadline.after(600, FakeClock())
-
-
-def pushed(place: Path) -> list[str]:
-    """The output of a push that succeeds."""
-    said: list[str] = []
-    assert push(place / "notebook.ipynb", place / "kaggle.toml", soon(), said.append) >= 1
-    return said
+from tests.submission.kaggle_stub import GUARD, KEY, Kaggle, environment
+from tests.submission.pushing import NOTEBOOK, SETTINGS, pushed, soon
 
 
 def test_a_new_dataset_and_the_notebook_arrive_whole(place: Path, kaggle: Kaggle) -> None:
@@ -388,17 +316,19 @@ def test_the_run_is_looked_at_followed_and_fetched(place: Path, kaggle: Kaggle) 
     settings = read_settings(place / "kaggle.toml")
     said: list[str] = []
     kaggle.run = {"status": "ERROR", "failureMessage": "out of memory"}
-    assert kaggle_runs.status(settings, soon()) == "me/arc-kit: error: out of memory"
+    ledger, api = Ledger(place / LEDGER_FILE), connect(soon())
+    said_state = kaggle_runs.status(api, settings, ledger, soon(), wait=False)
+    assert said_state == "me/arc-kit: error: out of memory"
     kaggle.log = [{"stream_name": "stdout", "time": 1.5, "data": "12 tasks\n"}]
     kaggle_runs.logs(settings, soon(), said.append)
     assert said == ["12 tasks\n"]
     two = {"attempt_1": [[1]], "attempt_2": [[2]]}
     kaggle.files = {"submission.json": json.dumps({"a": [two], "b": [two]}).encode()}
-    kaggle_runs.output(settings, place / "out", soon(), said.append)
+    kaggle_runs.output(settings, place / "out", ledger, soon(), said.append)
     assert said[-1].endswith("submission.json is valid: 2 tasks")
     kaggle.files["submission.json"] = b"<html>Not found</html>"
     with pytest.raises(RunError, match="left no valid submission"):
-        kaggle_runs.output(settings, place / "out", soon(), said.append)
+        kaggle_runs.output(settings, place / "out", ledger, soon(), said.append)
 
 
 def test_a_submission_is_asked_about_first(place: Path, kaggle: Kaggle) -> None:
@@ -412,7 +342,8 @@ def test_a_submission_is_asked_about_first(place: Path, kaggle: Kaggle) -> None:
             asked.append(question)
             return answer
 
-        kaggle_runs.submit(settings, 7, "wider", confirm, soon(), said.append)
+        ledger = Ledger(place / LEDGER_FILE)
+        kaggle_scores.submit(settings, 7, "wider", ledger, confirm, soon(), said.append)
         return said
 
     with pytest.raises(DataError, match="nothing was submitted"):
@@ -420,10 +351,12 @@ def test_a_submission_is_asked_about_first(place: Path, kaggle: Kaggle) -> None:
     assert kaggle.submissions == []
     assert "version 7" in asked[0]
     assert "1 left" in asked[0]
+    assert "Beware: it was not pushed from here" in asked[0]
     assert entered(True) == ["submitted me/arc-kit, version 7: Successfully submitted"]
     (sent,) = kaggle.submissions
     assert (sent["kernelOwner"], sent["kernelSlug"], sent["kernelVersion"]) == ("me", "arc-kit", 7)
-    assert (sent["fileName"], sent["submissionDescription"]) == ("submission.json", "wider")
+    assert sent["fileName"] == "submission.json"
+    assert sent["submissionDescription"] == "wider [arcsub  v7]"
     kaggle.limits = {"numAllowedNow": 0, "numToday": 1, "numTotal": 4}
     with pytest.raises(DataError, match="no submission is left today"):
         entered(True)
