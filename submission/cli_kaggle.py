@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from solver.deadline import Deadline, duration_of
+from solver.grid import DataError
 from submission.commands import finish as _exit
 from submission.kaggle.ledger import Ledger
 
@@ -168,6 +169,27 @@ def submit(
         chosen, note = read_settings(settings), message or f"version {version}"
         deadline, say = _deadline(timeout), typer.echo
         scores.submit(chosen, version, note, ledger, confirm, deadline, say, wait=wait)
+
+    _exit(run)
+
+
+@app.command(epilog="Examples:\n\n  arcsub history\n\n  arcsub history 3 5")
+def history(
+    entries: Annotated[
+        list[int] | None, typer.Argument(metavar="[N N]", help="Two entries to compare.")
+    ] = None,
+    settings: SettingsFile = _SETTINGS,
+) -> None:
+    """List what was pushed, rehearsed and scored; or compare two entries of the list."""
+
+    def run() -> None:
+        from submission.kaggle.history import compared_lines, history_lines
+
+        ledger, numbers = Ledger.beside(settings), entries or []
+        if len(numbers) not in (0, 2):
+            raise DataError("history: name two entries to compare, or none")
+        for line in compared_lines(ledger, *numbers) if numbers else history_lines(ledger):
+            typer.echo(line)
 
     _exit(run)
 

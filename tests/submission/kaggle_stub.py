@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -72,10 +73,13 @@ class Kaggle:
     page: int = 1000  # files or submissions of a page
     quota: dict[str, Any] = field(default_factory=dict)
     scores: list[dict[str, Any]] = field(default_factory=list)
+    stuck: str = ""  # a method that answers nobody, and whether somebody waits for it
+    held: bool = False
     cuts: int = 0  # how often the stream of a log breaks off, each time after a line more
     limits: dict[str, Any] = field(default_factory=lambda: {"numAllowedNow": 1, "numTotal": 3})
     submissions: list[dict[str, Any]] = field(default_factory=list)
     address: str = ""
+    saving: Any = field(default_factory=threading.Lock)
 
     def made(self, name: str) -> list[dict[str, Any]]:
         """The requests of one method, in order."""
@@ -84,6 +88,10 @@ class Kaggle:
     def answer(self, method: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """Status and JSON of a call."""
         self.calls.append((method, body))
+        if method == self.stuck:
+            self.held = True
+            while self.stuck:
+                time.sleep(0.01)
         if self.expired:
             return 401, {"code": 401, "message": "Unauthenticated"}
         if self.faults.get(method):
@@ -121,8 +129,9 @@ class Kaggle:
         return {"token": token, "createUrl": f"{self.address}/upload/{token}"}
 
     def on_SaveKernel(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
-        version = self.kernels.get(body["slug"], {"version": 0})["version"] + 1
-        self.kernels[body["slug"]] = {**body, "version": version}
+        with self.saving:
+            version = self.kernels.get(body["slug"], {"version": 0})["version"] + 1
+            self.kernels[body["slug"]] = {**body, "version": version}
         return {"ref": body["slug"], "versionNumber": version, "url": "x"}
 
     def on_GetKernel(self, body: dict[str, Any]) -> dict[str, Any] | None:  # noqa: N802
