@@ -85,6 +85,7 @@ def _fault(case: str, out: Path, budget: str) -> str:
         str(solutions),
         budget=budget,
         out=str(out / "rehearsed"),
+        settings=str(out / "kaggle.toml"),
         wheels=wheels,
         model=model,
         at_least=1,

@@ -105,6 +105,7 @@ def _rehearsed(run: str, out: Path, options: argparse.Namespace) -> str:
         solutions=str(solutions),
         budget=options.budget,
         out=str(out / REHEARSED),
+        settings=str(out / "kaggle.toml"),
         standin="image",
         model=model,
         cold=not options.warm,

@@ -131,6 +131,10 @@ def rehearse(
         int, typer.Option(metavar="N", min=0, help="Fail unless so many tasks are solved.")
     ] = 0,
     seed: Annotated[int, typer.Option(help="Decides the draw of tasks.")] = 0,
+    settings: Annotated[
+        str, typer.Option(metavar="FILE", help="The ledger beside this file gets an entry.")
+    ] = "kaggle.toml",
+    open: Annotated[bool, typer.Option("--open", help="Open the report in the browser.")] = False,
 ) -> None:
     """Run the notebook as Kaggle would: offline, in its own /kaggle, within limits; score it."""
 

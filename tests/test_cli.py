@@ -24,7 +24,7 @@ from tests.runs import ARCSUB, PATIENCE_S, ROOT, journal_of, write_challenges
 
 QUICK = ("--engines", "tests.fakes:instant", "--budget", "300s")
 KAGGLE = ("notebook", "rehearse", "preflight", "wheels", "push")
-AFTER = ("status", "logs", "output", "submit")
+AFTER = ("status", "logs", "output", "submit", "history")
 RUNS = ("report", "compare", "lab", "simulate")
 COMMANDS = ("solve", "score", "show", *RUNS, "train", "bundle", *KAGGLE, *AFTER)
 HELP = re.compile(r"^ *(arcsub .*)$", re.MULTILINE)

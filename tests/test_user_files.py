@@ -19,6 +19,7 @@ from solver.grid import DataError, Task, as_grid
 from submission.cli import app
 from submission.kaggle import datasets as kaggle_datasets
 from submission.kaggle import runs as kaggle_runs
+from submission.kaggle.ledger import Ledger
 from submission.kaggle.settings import Dataset, Settings
 from submission.owned import MARK, claim, delete
 from submission.rehearsal.options import Rehearsal, check_options
@@ -184,9 +185,9 @@ def test_only_what_lies_in_a_claimed_folder_is_deleted(folder: Path) -> None:
 
 
 def test_a_download_keeps_to_its_own_folder(folder: Path) -> None:
-    settings = Settings("me", "a title", "c", "cpu", "", (), (), ())
+    settings = Settings("me", "a title", "c", "cpu")
     with pytest.raises(DataError, match="no download of the kit made"):
-        kaggle_runs.output(settings, folder, Deadline.after(5), print)
+        kaggle_runs.output(settings, folder, Ledger(folder / "l"), Deadline.after(5), print)
 
 
 @pytest.mark.parametrize("link", [False, True])

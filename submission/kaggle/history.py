@@ -32,17 +32,30 @@ def compared_lines(ledger: Ledger, first: int, second: int) -> list[str]:
     Raises `DataError` if the ledger has no such entry.
     """
     entries = _entries(ledger)
-    before, after = (_numbered(entries, number) for number in (first, second))
-    changes = list(differing(facts_of(before), facts_of(after)))
+    return compare_entries(entries, *(_numbered(entries, number) for number in (first, second)))
+
+
+def compare_entries(
+    entries: Entries, before: Entry, after: Entry, most: int | None = None
+) -> list[str]:
+    """Lines about the difference between two entries, `most` of them about single facts."""
+    changes = list(differing(before, after))
+    if most is not None and len(changes) > most:
+        more = f"and {len(changes) - most} more: arcsub history {before.number} {after.number}"
+        changes = [*changes[:most], more]
     lines = [f"{_title(before)} -> {_title(after)}"]
     lines += changes or ["nothing that the ledger knows is different"]
     return [*lines, *_chance(entries, before, after)]
 
 
-def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each fact that differs, by its name with dots."""
-    one, two = dict(_flat(before)), dict(_flat(after))
-    for name in sorted({*one, *two}):
+def differing(before: Entry, after: Entry) -> Iterator[str]:
+    """A line for each fact that differs, by its name with dots.
+
+    Between a rehearsal and a push, only facts that both have can differ.
+    """
+    one, two = dict(_flat(facts_of(before))), dict(_flat(facts_of(after)))
+    alike = bool(before.rehearsal) == bool(after.rehearsal)
+    for name in sorted({*one, *two} if alike else one.keys() & two.keys()):
         if one.get(name) != two.get(name):
             yield f"{name:24} {_shown(one.get(name))} -> {_shown(two.get(name))}"
 

@@ -94,7 +94,7 @@ def _grids(run: History, answers: Sequence[Answer]) -> Submission:
     return {task.id: [(a.grid, b.grid) for a, b in answer.attempts] for task, answer in pairs}
 
 
-def _lists(attempts: Sequence[tuple[Grid, Grid]]) -> list[list[list[list[int]]]]:
+def _lists(attempts: Sequence[tuple[Grid, ...]]) -> list[list[list[list[int]]]]:
     return [[grid.tolist() for grid in two] for two in attempts]
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from solver.data.arcio import Source, pick_source, read_leniently, with_solutions
 from solver.deadline import duration_of
 from solver.grid import DataError
+from submission.kaggle.ledger import Ledger
 from submission.notebook.build import about_of
+from submission.owned import check_output
 from submission.rehearsal.fake_kaggle import LAYOUTS
 from submission.rehearsal.isolation import Fault
 from submission.rehearsal.standin import STANDINS, cache_folder
@@ -50,6 +52,13 @@ class Rehearsal:
     network: bool = False
     seed: int = 0
     at_least: int = 0
+    settings: str = "kaggle.toml"
+    open: bool = False
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger that gets an entry."""
+        return Ledger.beside(Path(self.settings))
 
 
 def check_options(request: Rehearsal, out: Path) -> None:
@@ -60,6 +69,7 @@ def check_options(request: Rehearsal, out: Path) -> None:
         raise DataError(f"--layout {request.layout}: there are {', '.join(LAYOUTS)}")
     if request.standin not in STANDINS:
         raise DataError(f"--standin {request.standin}: there are {', '.join(STANDINS)}")
+    check_output(request.ledger.path, "ledger", lambda path: True)
     if request.cpus < 1:
         raise DataError(f"--cpus {request.cpus}: must be at least 1")
     if not MIN_GB <= request.memory_gb <= MAX_GB:

@@ -18,6 +18,7 @@ from solver.engines import TAKE_A_MODEL
 from solver.grid import DataError
 from solver.kit import MODEL
 from solver.machine import STAND_INS
+from solver.notebook.record import SAID
 from solver.notebook.session import OWN_BUDGET, RUN_FOLDER, SCORED
 from solver.notebook.usable import SYNTH
 from solver.runtime.command import score_text
@@ -26,6 +27,7 @@ from submission.kaggle.editions import Edition, recorded_edition
 from submission.notebook.build import about_of, commit_of, sources_of, write_notebook
 from submission.notebook.settings import Settings
 from submission.owned import claim, delete
+from submission.rehearsal.booked import book, open_page
 from submission.rehearsal.fake_kaggle import Attached, build_tree
 from submission.rehearsal.isolation import Ending, Fault, Limits, run_isolated
 from submission.rehearsal.options import (
@@ -68,7 +70,9 @@ def rehearse(request: Rehearsal, say: Callable[[str], None]) -> None:
         )
     finally:
         delete(rehearsed.out, VENV)
-    solved = _report(rehearsed, ending, say)
+    solved = _report(rehearsed, ending, request, say)
+    if request.open:
+        open_page(rehearsed.run, request.source, request.solutions, say)
     if solved < request.at_least:
         raise RunError(f"{solved} tasks are solved, not {request.at_least} at least")
 
@@ -208,15 +212,18 @@ def _limits(budget_s: float, request: Rehearsal) -> Limits:
 # --- results --------------------------------------------------------------------------
 
 
-def _report(rehearsed: _Rehearsed, ending: Ending, say: Callable[[str], None]) -> int:
+def _report(
+    rehearsed: _Rehearsed, ending: Ending, request: Rehearsal, say: Callable[[str], None]
+) -> int:
     """Report the run and its files. Returns the number of solved tasks; 0 if unknown.
 
     Raises `RunError` if the submission is not valid, or if the notebook failed.
     """
-    solved = 0
+    result = None
     times = times_of(rehearsed.executed) if rehearsed.executed.exists() else Times({}, 0.0, "")
     say("")
-    for line in (*times.text.strip().splitlines(), *ending.events):
+    said = (line for line in times.text.strip().splitlines() if not line.startswith(SAID))
+    for line in (*said, *ending.events):
         say(f"  | {line}")
     say("")
     for line in stage_lines(times):
@@ -228,13 +235,17 @@ def _report(rehearsed: _Rehearsed, ending: Ending, say: Callable[[str], None]) -
     if rehearsed.source.solutions and rehearsed.kind != "no-input":
         answers = read_submission(submission, rehearsed.edition.attempts)
         result = score(answers, rehearsed.source.solutions)
-        solved = sum(map(all, result.solved.values()))
         say(f"score     {score_text(result)}")
+        say(f"data      {rehearsed.source.version}")
     for line in _extrapolated(rehearsed, times):
         say(f"on Kaggle {line}")
     if ending.code != 0 and rehearsed.kind != "end":
         raise RunError(f"the notebook failed ({ending.code}); a scored run would count for nothing")
-    return solved
+    about, how = about_of(rehearsed.notebook), {"budget": request.budget, "fault": rehearsed.kind}
+    source, working = rehearsed.source, rehearsed.working
+    for line in book(request.ledger, about, working, source, result, how):
+        say(line)
+    return sum(map(all, result.solved.values())) if result else 0
 
 
 def _valid(rehearsed: _Rehearsed, submission: Path) -> None:

@@ -172,7 +172,7 @@ def _output(
 ) -> Output:
     first, second = given.attempts[test]
     ballots = _ballots([c for c in candidates if c.test == test], (first, second), selector)
-    attempts = (first.grid, second.grid)
+    attempts: tuple[Grid, ...] = (first.grid, second.grid)
     if run.submission is not None:
         attempts = run.submission[task.id][test]
     by_grid = {key(a.grid): a.source for a in (first, second)}

@@ -24,6 +24,8 @@ from solver.grid import DataError
 from solver.notebook.mounts import CHALLENGES, find
 from solver.notebook.record import RUN_FILE, read_record
 from solver.runtime.run import RunError
+from submission.kaggle.history import history_lines
+from submission.kaggle.ledger import LEDGER_FILE, Ledger
 from submission.notebook.build import build
 from submission.notebook.settings import Settings
 from submission.rehearsal.fake_kaggle import LAYOUTS, Attached, build_tree
@@ -32,7 +34,7 @@ from submission.rehearsal.options import Rehearsal
 from submission.rehearsal.rehearse import rehearse
 from submission.rehearsal.standin import base, make
 from tests.fakes import toy_tasks
-from tests.runs import ROOT, language_profile, write_challenges
+from tests.runs import ROOT, language_profile, wait_for, write_challenges
 
 TASKS = toy_tasks(4)
 
@@ -260,6 +262,7 @@ def rehearsed(tmp_path: Path, notebook: Any, challenges: Path, **values: object)
     path = tmp_path / "notebook.ipynb"
     nbformat.write(notebook, path)
     settings = {"budget": "150s", "cpus": 2, "out": str(tmp_path / "out"), **values}
+    settings["settings"] = str(tmp_path / "kaggle.toml")
     said: list[str] = []
     try:
         rehearse(Rehearsal(str(challenges), str(path), **settings), said.append)  # type: ignore[arg-type]
@@ -402,6 +405,29 @@ def test_an_edition_that_the_kit_does_not_know_is_rehearsed_from_a_file(
     assert record["internet"] is False
     assert record["competition"] == "arc-prize-2027"
     assert {"session", "preflight", "run", "summary"} <= set(record["stages"])
+    assert "the first entry; later ones are compared with it" in text
+
+
+def test_a_rehearsal_is_compared_with_the_last_entry_and_shows_its_page(
+    tmp_path: Path, challenges: Path, solutions: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser, told = tmp_path / "browser", tmp_path / "told"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {told}\n')
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER", f"{browser} %s")
+    first = toy_notebook()
+    rehearsed(tmp_path, first, challenges, solutions=solutions)
+    second = toy_notebook(Settings(engines="synth", seed=7))
+    text = rehearsed(tmp_path, second, challenges, solutions=solutions, open=True)
+    assert "ledger    1 (rehearsal) -> 2 (rehearsal)" in text
+    assert re.search(r"^ledger    identity.settings.seed +0 -> 7$", text, re.MULTILINE)
+    assert "score     100.0 % -> 100.0 %: +0.0 points, no more than chance" in text
+    page = tmp_path / "out" / "kaggle" / "working" / "report.html"
+    assert "<title>" in page.read_text()
+    wait_for(told.exists)
+    assert told.read_text().strip() == page.resolve().as_uri()
+    lines = history_lines(Ledger(tmp_path / LEDGER_FILE))
+    assert f"100.0 % of 4 tasks of {challenges}, " in lines[1]
 
 
 def test_a_score_that_is_too_low_fails(tmp_path: Path, challenges: Path, solutions: str) -> None:
