@@ -86,11 +86,10 @@ class Memory:
 class Window:
     """Some rows of a memory, in place of the library's cache in one pass of a model."""
 
-    def __init__(self, memory: Memory, rows: slice, at: Tokens, length: int) -> None:
-        """`at` (B, N): the columns for new tokens. `length`: number of columns that are seen."""
-        memory.reach(length)
+    def __init__(self, memory: Memory, rows: slice, at: Tensor, length: int) -> None:
+        """`at` (B, N): the columns for new tokens. `length`: number of finite columns to see."""
         self._memory, self._rows, self.length = memory, rows, length
-        self._at = torch.from_numpy(at).to(memory.device)  # (B, N)
+        self._at = at
         self._row = torch.arange(rows.start, rows.stop, device=memory.device)[:, None]
 
     def get_seq_length(self, _: int = 0) -> int:

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from solver.data.template import predict_size
 from solver.deadline import Deadline, Watch
 from solver.grid import DataError, Task
+from solver.lm.llm.attention import use_grouped
 from solver.lm.llm.context import encode_prompt
+from solver.lm.llm.step import fits
 from solver.lm.search.language import Prompt
 from solver.lm.symbols import END, Tokens
 from solver.lm.vocabulary import Vocabulary
@@ -56,11 +58,14 @@ class ContextModel(nn.Module):
 
     lm: the decoder; peft may have wrapped it.
     limit: most tokens of a sequence.
+    copied: True if a copy of the layers may answer instead of them (`solver.lm.llm.step`).
     """
 
     def __init__(self, lm: Any, vocabulary: Vocabulary, limit: int) -> None:
         super().__init__()
+        use_grouped(lm)
         self.lm, self.vocabulary, self.limit = lm, vocabulary, limit
+        self.copied = fits(lm)
 
     def forward(self, tokens: Tensor, *_: Tensor) -> Tensor:
         """Logits (B, T, V) for tokens (B, T). The other arrays of a `Batch` are ignored."""

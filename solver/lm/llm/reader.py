@@ -18,10 +18,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from solver.deadline import Deadline
+from solver.deadline import Deadline, Watch
 from solver.grid import COLORS, Task
-from solver.lm.llm.causal import ContextModel
+from solver.lm.llm.causal import LOOK_EVERY, ContextModel
+from solver.lm.llm.step import Shape, Stepper, copied_bytes
 from solver.lm.memory import Filing, Memory, Window, additive, free_bytes, size_of
 from solver.lm.search.language import LogProbs, Prompt
 from solver.lm.symbols import END, OUT, ROW, WRITABLE, Tokens
@@ -32,7 +34,10 @@ MASK_AT_ONCE = 1 << 26  # entries of an attention mask, which take at most 256 M
 # Part of the free memory for kept prompts and the cache in use. A machine's memory is shared by
 # several workers; a GPU belongs to one.
 SHARES = {"cpu": 0.25, "cuda": 0.75}
+# Part of the free memory for a copy of the layers that answers faster.
+COPY_SHARES = {"cpu": 0.25, "cuda": 0.6}
 SPARE_SYMBOLS = 32  # above a quarter more than the expected symbols of an output
+COLUMNS_AT_ONCE = 64  # new tokens may see so many columns more than there are, hidden by the mask
 
 
 class Reader:
@@ -41,12 +46,25 @@ class Reader:
     reads: number of prompts that the model has read so far.
     """
 
-    def __init__(self, model: ContextModel, room: int | None = None) -> None:
-        """`room`: bytes for kept prompts and the cache in use. None: a part of what is free."""
+    def __init__(
+        self, model: ContextModel, room: int | None = None, copied: bool | None = None
+    ) -> None:
+        """Copy the layers with the adapter as it is now, if there is room for a copy.
+
+        `room`: bytes for kept prompts and the cache in use. None: a part of what is free.
+        `copied`: False to use the model's own layers, True to copy them; None: as the model says.
+        """
         self.model, self.device, self.reads = model.eval(), device_of(model), 0
+        self.stepper: Stepper | None = None
+        if copied or (copied is None and model.copied and self._may_copy()):
+            self.stepper = Stepper.of(model.lm, model.limit)
         if room is None:
             room = int(SHARES.get(self.device.type, 0.0) * free_bytes(self.device))
         self._kept = Kept(room)
+
+    def _may_copy(self) -> bool:
+        free = COPY_SHARES.get(self.device.type, 0.0) * free_bytes(self.device)
+        return copied_bytes(self.model.lm) <= free
 
     def prompt(self, task: Task, test: int, view: View) -> Prompt:
         """See `LanguageModel.prompt`."""
@@ -94,13 +112,20 @@ class Reader:
 
     @torch.no_grad()
     def _read(self, memory: Memory, row: int, prompt: Prompt, deadline: Deadline) -> LogProbs:
-        """Read a prompt by the model's own causal attention. Returns logits (WRITABLE,)."""
+        """Read a prompt as plain causal text. Returns logits (WRITABLE,)."""
         self.reads += 1
         tokens = torch.from_numpy(prompt.sequence.tokens)[None].to(self.device)
-        filing: Any = Filing(memory, row)
-        with self.model.watched(deadline, len(prompt)):
-            output = self.model.lm(input_ids=tokens, past_key_values=filing, use_cache=True)
-        last: LogProbs = output.logits[0, -1, :WRITABLE].double().cpu().numpy()
+        if self.stepper:
+            places = torch.arange(len(prompt), device=self.device)
+            whole = Shape(self.stepper, memory.layers, range(row, row + 1), len(prompt), None)
+            watch = Watch(deadline, LOOK_EVERY)
+            logits = self.stepper.logits(tokens, places, places, None, whole, watch)[-1]
+        else:
+            filing: Any = Filing(memory, row)
+            with self.model.watched(deadline, len(prompt)):
+                output = self.model.lm(input_ids=tokens, past_key_values=filing, use_cache=True)
+            logits = output.logits[0, -1, :WRITABLE]
+        last: LogProbs = logits.double().cpu().numpy()
         return last
 
     def _memory(self, rows: int, columns: int) -> Memory:
@@ -156,7 +181,9 @@ class ContextCache:
     def __init__(self, reader: Reader, memory: Memory, most: int, deadline: Deadline) -> None:
         """`memory`: empty, or with prompts. `most`: the number of columns that it grows to."""
         self.memory = memory
-        self._model, self._most, self._deadline = reader.model, most, deadline
+        self._model, self._stepper = reader.model, reader.stepper
+        self._most, self._deadline = most, deadline
+        self._shapes: dict[tuple[range, int], Shape] = {}  # of passes with one new token a row
         self._prompts = self._lengths = np.zeros(0, dtype=np.int64)  # (B,)
 
     def begin(self, lengths: Tokens) -> None:
@@ -203,30 +230,60 @@ class ContextCache:
         at: the columns that keep the tokens' keys and values.
         seen: number of columns, from the first, that a token sees besides itself.
         """
-        length = int(at.max()) + 1
-        if length > self.memory.columns:
-            room = self.memory.columns - int(self._prompts.max())
-            self.memory.grow(max(length, min(self._most, self.memory.columns + room)))
+        length = self._reach(int(at.max()) + 1)
         rows = max(1, MASK_AT_ONCE // (tokens.shape[1] * length))
         parts = []
         for start in range(0, len(tokens), rows):
-            part = slice(start, min(start + rows, len(tokens)))
-            window = Window(self.memory, part, at[part], length)
-            given, places_, at_, seen_ = (
-                torch.from_numpy(a[part]).to(self.memory.device) for a in (tokens, places, at, seen)
-            )
+            part = range(start, min(start + rows, len(tokens)))
+            arrays = np.stack([tokens, places, at, seen])[:, start : part.stop]
+            given, places_, at_, seen_ = torch.from_numpy(arrays).to(self.memory.device).unbind(0)
             column = torch.arange(length, device=given.device)
             visible = (column < seen_[..., None]) | (column == at_[..., None])  # (B, N, S)
-            with self._model.watched(self._deadline, given.numel()):
-                output = self._model.lm(
-                    input_ids=given,
-                    position_ids=places_,
-                    attention_mask=additive(visible, self._model.lm.dtype),
-                    past_key_values=window,
-                    use_cache=True,
-                )
-            parts.append(output.logits[..., :WRITABLE].double().cpu().numpy())
+            mask = additive(visible, self._model.lm.dtype)
+            logits = self._logits(given, places_, at_, mask, part)
+            parts.append(logits.double().cpu().numpy())
         return np.concatenate(parts)
+
+    def _reach(self, length: int) -> int:
+        """Let the memory have `length` finite columns. Returns the number that tokens may see."""
+        if length > self.memory.columns:
+            room = self.memory.columns - int(self._prompts.max())
+            self._shapes.clear()  # these have views of the smaller memory
+            self.memory.grow(max(length, min(self._most, self.memory.columns + room)))
+        length = min(self.memory.columns, -(-length // COLUMNS_AT_ONCE) * COLUMNS_AT_ONCE)
+        self.memory.reach(length)
+        return length
+
+    def _logits(
+        self, tokens: Tensor, places: Tensor, at: Tensor, mask: Tensor, rows: range
+    ) -> Tensor:
+        """Logits (B, N, WRITABLE) after tokens (B, N) of some rows; see `_pass`."""
+        length = mask.shape[-1]
+        if self._stepper:
+            shape = self._shape(self._stepper, rows, tokens.shape[1], length)
+            watch = Watch(self._deadline, LOOK_EVERY)
+            logits = self._stepper.logits(tokens, places, at, mask, shape, watch)
+            return logits.view(*tokens.shape, -1)
+        window: Any = Window(self.memory, slice(rows.start, rows.stop), at, length)
+        with self._model.watched(self._deadline, tokens.numel()):
+            output = self._model.lm(
+                input_ids=tokens,
+                position_ids=places,
+                attention_mask=mask,
+                past_key_values=window,
+                use_cache=True,
+            )
+        return torch.as_tensor(output.logits[..., :WRITABLE])
+
+    def _shape(self, stepper: Stepper, rows: range, new: int, length: int) -> Shape:
+        """The shape of a pass, from an earlier pass if it had one new token a row."""
+        place = rows, length
+        if new > 1 or place not in self._shapes:
+            shape = Shape(stepper, self.memory.layers, rows, new, length)
+            if new > 1:
+                return shape
+            self._shapes[place] = shape
+        return self._shapes[place]
 
 
 def _normal(logits: LogProbs, *never: int) -> LogProbs:
