@@ -76,7 +76,7 @@ def taught(kind: str, vocabulary: Vocabulary, dtype: torch.dtype = torch.float32
 
 
 def written(reader: Reader, count: int = 3) -> list[LogProbs]:
-    """What a model expects after prompts, single symbols, and some symbols at once."""
+    """Log-probabilities after prompts, after single symbols, and after some symbols at once."""
     prompts = [reader.prompt(copies(n), 0, View(n)) for n in range(count)]
     cache, first = reader.read(prompts, count + 1, 100, LONG)
     one, symbols = np.ones(count, dtype=np.int64), np.full((count, 40), 3)
@@ -127,11 +127,11 @@ def test_four_bits_are_unpacked_into_the_copy(tmp_path: Path) -> None:
         assert mine == pytest.approx(theirs, abs=1e-3)
 
 
-class Counted(TorchDispatchMode):
+class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the operations that are started, and the numbers in their largest new result."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.count = self.largest = 0
 
     def __torch_dispatch__(
@@ -173,8 +173,8 @@ def test_grouped_queries_see_what_repeated_keys_would_show(new: int, share: int)
     with Counted() as counted:
         found = attend(by_group(query), keys, values, mask)
     heads = query.flatten(2, 3).transpose(1, 2)
-    repeated = [x.repeat_interleave(share, 1) for x in (keys, values)]
-    expected = scaled_dot_product_attention(heads, *repeated, mask).transpose(1, 2)
+    more, less = keys.repeat_interleave(share, 1), values.repeat_interleave(share, 1)
+    expected = scaled_dot_product_attention(heads, more, less, mask).transpose(1, 2)
     torch.testing.assert_close(found, expected.reshape(rows * new, -1))
     assert counted.largest < keys.numel()
 
@@ -195,8 +195,8 @@ def test_the_library_s_layers_attend_in_the_same_way(vocabularies: dict[str, Voc
 def test_what_cannot_be_copied_is_left_to_the_library(
     vocabularies: dict[str, Vocabulary], caplog: pytest.LogCaptureFixture
 ) -> None:
-    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 1}
-    config = Phi3Config(vocab_size=400, num_attention_heads=2, pad_token_id=0, **sizes)
+    config = Phi3Config(vocab_size=400, hidden_size=64, num_attention_heads=2, pad_token_id=0)
+    config.num_hidden_layers, config.intermediate_size = 1, 96
     assert not fits(Phi3ForCausalLM(config))  # type: ignore[no-untyped-call]
     lm = new_model(400)
     lm.model.layers[0].mlp.act_fn = nn.Sigmoid()  # unlike what its configuration says

@@ -47,7 +47,7 @@ def grouped(
         )
         return found
     rows, heads, new, size = query.shape
-    parts = by_group(query.transpose(1, 2).unflatten(2, (key.shape[1], -1)))
+    parts = by_group(query.transpose(1, 2).reshape(rows, new, key.shape[1], -1, size))
     mixed = attend(parts, key, value, attention_mask, scaling)
     return mixed.view(rows, new, heads, size), None
 

@@ -51,8 +51,8 @@ class _Layer:
         attention, mlp = layer.self_attn, layer.mlp
         joined = [attention.q_proj, attention.k_proj, attention.v_proj]
         dtype = layer.input_layernorm.weight.dtype
-        fan = [_matrix(part).unflatten(0, (groups, -1, size)) for part in joined]
-        bias = [_bias(part).unflatten(0, (groups, -1, size)) for part in joined]
+        fan = [(m := _matrix(part)).reshape(groups, -1, size, m.shape[1]) for part in joined]
+        bias = [_bias(part).reshape(groups, -1, size) for part in joined]
         turned = None
         if hasattr(attention, "q_norm"):
             share = fan[0].shape[1]
@@ -170,18 +170,20 @@ class Shape:
         self.normed = like.new_empty(tokens, like.shape[1])
         self.fan = like.new_empty(tokens, of.groups * (share + 2) * of.size)
         each = self.fan.view(tokens, of.groups, share + 2, of.size)
+        apart = each.view(len(rows), new, of.groups, share + 2, of.size)
         self.both = each[:, :, : share + 1]  # queries and keys (M, G, K + 1, C)
         self.turned = torch.empty_like(self.both)
         self.held = each[:, :, share:].transpose(1, 2)  # keys and values (M, 2, G, C)
-        self.queries = by_group(each[:, :, :share].unflatten(0, (len(rows), new)))
+        self.queries = by_group(apart[:, :, :, :share])
         self.wide = like.new_empty(tokens, of.layers[0].wide.shape[1])
         self.gate, self.up = self.wide.chunk(2, -1)
-        if length is None:
-            fresh = self.held.unflatten(0, (len(rows), new)).permute(2, 0, 3, 1, 4).unbind(0)
-            self.seen = [fresh] * len(layers)
-        else:
-            some = slice(rows.start, rows.stop)
-            self.seen = [held[some, :, :, :length].unbind(1) for held in layers]
+        self.seen: list[tuple[Tensor, Tensor]] = []
+        for held in layers:
+            if length is None:
+                keys, values = apart[:, :, :, share:].permute(3, 0, 2, 1, 4).unbind(0)
+            else:
+                keys, values = held[rows.start : rows.stop, :, :, :length].unbind(1)
+            self.seen.append((keys, values))
 
 
 def _normed(vectors: Tensor, floor: Tensor, out: Tensor) -> Tensor:
@@ -219,7 +221,7 @@ def copied_bytes(lm: Any) -> int:
         for part in (layer.self_attn, layer.mlp):
             linear = [_linear(module) for name, module in part.named_children() if "proj" in name]
             count += sum(module.in_features * module.out_features for module in linear)
-    return count * base.dtype.itemsize
+    return int(count * base.dtype.itemsize)
 
 
 def _base(lm: Any) -> Any:
