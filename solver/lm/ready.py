@@ -34,6 +34,9 @@ LIBRARIES = {
     "compressed-tensors": "compressed_tensors",
 }
 PARTS = {"none": 1.0, "nf4": 0.3, "int8": 0.55}  # of the memory of weights in 16 bits
+# Bytes of an adapter's parameter. Always two each for the value and the start that is restored; in
+# training four each for a float32 copy, its gradient and AdamW's two moments.
+HELD, TRAINED = 4, 20
 LIBRARIES_MB = 700  # resident in a worker before any weight is loaded
 TRYOUT_S = 120.0
 REFUSED = 3  # exit code of a tryout that has found a fault
@@ -117,29 +120,73 @@ def check_config(folder: Path, length: int) -> None:
 
 
 def _check_memory(folder: Path, settings: Settings, tensors: list[Tensor], memory_mb: int) -> None:
-    """Raise `DataError` if the weights, the adapter and its optimiser exceed the memory.
+    """Raise `DataError` if learning or answering a task of the longest sequences needs too much.
 
-    The memory is that of the smallest GPU, or else `memory_mb` MB of a worker.
+    The memory is that of the smallest GPU, or else `memory_mb` MB of a worker. One sequence at a
+    time is counted, since a job that runs out of memory is tried again with one.
     """
+    config, length = read_config(folder), settings.max_seq_length
+    adapter = _adapter(settings, tensors)
+    learning = TRAINED * adapter + _activations(config, length, settings.checkpointing)
+    answering = HELD * adapter + _keys_and_values(config, length)
     weights = sum(tensor.size for tensor in tensors)
     if quantized_by(folder) is None:
         weights = int(weights * PARTS[settings.quantization])
-    layers = linear_weights(tensors)
-    targets = set(adapted(settings.targets, layers))
-    embeddings = [t for t in tensors if any(f"{e}." in t.name for e in targets & {*EMBEDDINGS})]
-    matrices = [t for name in targets & layers.keys() for t in layers[name]]
-    adapter = sum(sum(tensor.shape) * settings.rank for tensor in (*matrices, *embeddings))
-    # Two bytes each for weight and gradient, twelve for the float32 copy and AdamW's moments.
-    needed = math.ceil((weights + 16 * adapter) / 2**20)
+    needed = math.ceil((weights + max(learning, answering)) / 2**20)
     memory = gpu_mb()
     where = "the GPU"
     if memory is None:
         needed, memory, where = needed + LIBRARIES_MB, memory_mb, "a worker (memory_mb)"
     if needed > memory:
         raise DataError(
-            f"{folder}: weights and adapter take {needed} MB at least, and {where} has {memory}: "
-            "quantize (nf4), lower the rank, or take a smaller model"
+            f"{folder}: weights, adapter and {length} tokens take {needed} MB at least, and "
+            f"{where} has {memory}: quantize (nf4), set checkpointing, lower the rank or "
+            "max_seq_length, or take a smaller model"
         )
+
+
+def _adapter(settings: Settings, tensors: list[Tensor]) -> int:
+    """The number of an adapter's parameters. Embeddings and head are cut to a few rows."""
+    layers = linear_weights(tensors)
+    targets = set(adapted(settings.targets, layers))
+    matrices = [tensor.shape for name in targets & layers.keys() for tensor in layers[name]]
+    ends = [
+        min(t.shape) for t in tensors if any(f"{e}." in t.name for e in targets & {*EMBEDDINGS})
+    ]
+    return settings.rank * (sum(map(sum, matrices)) + sum(ends))
+
+
+def _activations(config: Mapping[str, Any], length: int, checkpointing: bool) -> int:
+    """Bytes that a sequence's pass keeps for its gradients, in 16 bits, at least.
+
+    With checkpointing: the input of each layer, and everything of the layer that is computed again.
+    """
+    sizes = "num_hidden_layers", "hidden_size", "intermediate_size"
+    layers, hidden, wide = (_number(config, name) for name in sizes)
+    heads, groups, size = _heads(config)
+    layer = 6 * hidden + 4 * wide + 4 * (heads + groups) * size
+    numbers = layers * hidden + layer if checkpointing else layers * layer
+    return 2 * length * numbers
+
+
+def _keys_and_values(config: Mapping[str, Any], length: int) -> int:
+    """Bytes of a sequence's keys and values in all layers, in 16 bits."""
+    _, groups, size = _heads(config)
+    return 2 * length * _number(config, "num_hidden_layers") * 2 * groups * size
+
+
+def _heads(config: Mapping[str, Any]) -> tuple[int, int, int]:
+    """The numbers of queries and of keys of a token in a layer, and the size of each."""
+    heads = _number(config, "num_attention_heads")
+    groups = _number(config, "num_key_value_heads") or heads
+    size = _number(config, "head_dim") or _number(config, "hidden_size") // max(1, heads)
+    return heads, groups, size
+
+
+def _number(config: Mapping[str, Any], name: str) -> int:
+    """A whole number of a configuration; 0 if there is none."""
+    value = config.get(name)
+    return value if type(value) is int else 0
 
 
 @functools.cache
