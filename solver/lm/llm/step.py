@@ -198,7 +198,8 @@ def fits(lm: Any) -> bool:
     config = base.config
     if getattr(config, "model_type", None) not in KINDS or config.hidden_act != "silu":
         return False
-    if base.model.rotary_emb.rope_type in MOVING_ROPES:
+    rotary = getattr(base.model, "rotary_emb", None)
+    if getattr(rotary, "rope_type", MOVING_ROPES[0]) in MOVING_ROPES:
         return False
     for layer in base.model.layers:
         parts = [layer.self_attn.o_proj, *(getattr(layer.mlp, f"{n}_proj") for n in ("gate", "up"))]

@@ -77,17 +77,19 @@ def _score(
     prompts = [model.prompt(task, test, view) for view in views]
     shown = [[output_symbols(view.apply(grid)) for grid in grids] for view in views]
     room = max(len(output) for outputs in shown for output in outputs)
-    together = min(width, len(grids))
-    cache, first = model.read(prompts, len(views) * together, room, deadline)
-    places, parts = list(range(len(views))), []  # of each view's prompt, in the cache
+    before, parts = min(width, len(grids)), []  # rows of a view in the cache
+    cache, first = model.read(prompts, len(views) * before, room, deadline)
     for start in range(0, len(grids), width):
         outputs = [some[start : start + width] for some in shown]
         count = len(outputs[0])
         rows = np.repeat(np.arange(len(views)), count)
-        cache.gather([places[row] for row in rows], [0] * len(rows))
+        inner = np.tile(np.arange(count), len(views))
+        # Later passes find the prompt in all rows of a view, so that few rows move.
+        sources = before * rows + inner if start else rows
+        cache.gather(sources.tolist(), [0] * len(rows))
         found = likelihoods(cache, first[rows], [output for some in outputs for output in some])
         parts.append(found.reshape(len(views), count).T)
-        places = [view * count for view in range(len(views))]
+        before = count
     return np.concatenate(parts)
 
 
