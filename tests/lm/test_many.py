@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from solver.deadline import Deadline
 from solver.grid import Pair, Task, freeze, stable_seed
 from solver.lm.many.batches import beside
+from solver.lm.many.learn import Lesson, StackedLearner
 from solver.lm.many.stack import Stack
 from solver.lm.many.trainer import StackedTrainer
 from solver.lm.pair.adapter import Lora, LowRank
 from solver.lm.pair.model import Size, TaskModel, build
-from solver.lm.pair.ttt import RECIPE, Adaptation, Learner
+from solver.lm.pair.ttt import CHECK_STEPS, RECIPE, Adaptation, Learned, Learner
 from solver.lm.symbols import Batch
 from solver.lm.training.loop import Recipe, Trainer, schedule
 
@@ -138,3 +140,58 @@ def test_a_recipe_that_places_cannot_follow_is_refused() -> None:
         StackedTrainer(stack, Recipe())
     with pytest.raises(ValueError, match="no linear layer is called nothing"):
         Stack(model_of(), Lora(targets=("nothing",)), 1)
+
+
+class TickingClock:
+    """A clock that only moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+
+def learned(tasks: Sequence[Task], places: int, seconds: Sequence[float]) -> list[Learned]:
+    """The tasks learned side by side, where each step takes a second."""
+    clock = TickingClock()
+    learner = StackedLearner(model_of(), ADAPTATION, places)
+    lessons = [
+        Lesson(task, 3, Deadline(until, clock)) for task, until in zip(tasks, seconds, strict=True)
+    ]
+    return learner.learn(lessons, lambda: clock.sleep(1.0))
+
+
+def test_each_task_keeps_its_own_deadline_and_early_stop() -> None:
+    tasks, seconds = some_tasks(8), [30.0 + 40 * (n % 4) for n in range(8)]
+    found = learned(tasks, 8, seconds)
+    for place in (0, 1, 2, 7):
+        (alone,) = learned(tasks[place : place + 1], 1, seconds[place : place + 1])
+        assert (found[place].steps, found[place].tokens) == (alone.steps, alone.tokens)
+        np.testing.assert_allclose(found[place].losses, alone.losses, atol=1e-4)
+        trial = len(tasks[place].train) > 2 and found[place].held_out
+        assert trial is False or trial == pytest.approx(alone.held_out, abs=1e-4)
+    for task, until, one in zip(tasks, seconds, found, strict=True):
+        long_enough = until > 140  # for a trial to end by itself
+        assert (one.held_out is not None) == (len(task.train) > 2 and long_enough)
+        assert 0 < one.steps == len(one.losses) <= until
+        if len(task.train) == 2:  # no trial: all the time is for learning
+            assert one.steps > until - CHECK_STEPS
+
+
+def test_a_task_whose_trial_sees_harm_learns_for_less_time() -> None:
+    rng = np.random.default_rng(1)
+    noise = [freeze(rng.integers(0, 10, (2, 3)).astype(np.uint8)) for _ in range(8)]
+    random = Task("noise", tuple(map(Pair, noise[::2], noise[1::2])), ())
+    calm, harmed = learned([some_tasks(3)[2], random], 2, [600.0, 600.0])
+    assert harmed.held_out is not None
+    assert harmed.steps < calm.steps
+
+
+def test_no_time_and_too_many_tasks() -> None:
+    assert learned(some_tasks(2), 2, [0.0, -1.0]) == [Learned(0, 0, (), None)] * 2
+    with pytest.raises(ValueError, match="2 tasks for 1 places"):
+        learned(some_tasks(2), 1, [1.0, 1.0])

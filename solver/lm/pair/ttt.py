@@ -112,10 +112,7 @@ class Learner:
 
         The seed decides which demonstration is held out.
         """
-        out = stable_seed(seed, task.id, "held out") % len(task.train)
-        rest = replace(task, train=(*task.train[:out], *task.train[out + 1 :]))
-        turns = [(0, encode(View(d8).apply_pair(task.train[out]), d8)) for d8 in range(8)]
-        watched = [batch_of(part) for part in cut(turns, self.adaptation.tokens)]
+        rest, watched = hold_out(task, seed, self.adaptation.tokens)
         part = deadline.slice(self.adaptation.trial * deadline.left())
         trial = _HeldOut(self.model, watched, part)
         self._fit(rest, part, seed, vectors, trial.watch)
@@ -136,28 +133,70 @@ class Learner:
 
     def batches(self, task: Task, seed: int) -> Iterator[Batch]:
         """Batches of the task's examples without end, in another order each round."""
-        some = examples(task, self.adaptation.examples, seed, context=False)
-        sequences = [(0, encode(example.pair, example.view.d8)) for example in some]
-        rng = np.random.default_rng(stable_seed(seed, task.id, "batches"))
-        while True:
-            shuffled = [sequences[i] for i in rng.permutation(len(sequences))]
-            batches = cut(shuffled, self.adaptation.tokens)
-            for i in rng.permutation(len(batches)):
-                yield batch_of(batches[i])
+        return batches_of(task, self.adaptation, seed)
 
 
-class _HeldOut:
+def batches_of(task: Task, adaptation: Adaptation, seed: int) -> Iterator[Batch]:
+    """Batches of a task's examples without end, in another order each round."""
+    some = examples(task, adaptation.examples, seed, context=False)
+    sequences = [(0, encode(example.pair, example.view.d8)) for example in some]
+    rng = np.random.default_rng(stable_seed(seed, task.id, "batches"))
+    while True:
+        shuffled = [sequences[i] for i in rng.permutation(len(sequences))]
+        batches = cut(shuffled, adaptation.tokens)
+        for i in rng.permutation(len(batches)):
+            yield batch_of(batches[i])
+
+
+def hold_out(task: Task, seed: int, tokens: int) -> tuple[Task, list[Batch]]:
+    """The task without the demonstration that the seed holds out, and this one in all turns.
+
+    The turns are batches of at most `tokens` tokens.
+    """
+    out = stable_seed(seed, task.id, "held out") % len(task.train)
+    rest = replace(task, train=(*task.train[:out], *task.train[out + 1 :]))
+    turns = [(0, encode(View(d8).apply_pair(task.train[out]), d8)) for d8 in range(8)]
+    return rest, [batch_of(part) for part in cut(turns, tokens)]
+
+
+class Patience:
+    """The looks at the loss of a held-out demonstration.
+
+    best, best_s: the lowest loss so far, and the seconds of learning before it.
+    ended: true after `PATIENCE_CHECKS` looks in a row without a new best.
+    """
+
+    def __init__(self) -> None:
+        self._missed = 0
+        self.best, self.best_s = float("inf"), 0.0
+        self.ended = False
+
+    def see(self, loss: float, seconds: float) -> None:
+        """Book a look at the loss after `seconds` of learning."""
+        self._missed += 1
+        if loss < self.best:
+            self.best, self.best_s, self._missed = loss, seconds, 0
+        self.ended = self._missed >= PATIENCE_CHECKS
+
+
+def too_slow(took_s: float, total_s: float) -> bool:
+    """True if a trial of `total_s` has no time to end by itself.
+
+    took_s: seconds of the first `PACE_STEPS` steps.
+    """
+    return took_s * CHECK_STEPS * (PATIENCE_CHECKS + 1) >= PACE_STEPS * total_s
+
+
+class _HeldOut(Patience):
     """A watch on the loss of a held-out demonstration, which ends the training.
 
     The training ends when the loss no longer falls, or if there is no time to see that.
     """
 
     def __init__(self, model: TaskModel, watched: list[Batch], deadline: Deadline) -> None:
+        super().__init__()
         self._model, self._watched, self._deadline = model, watched, deadline
         self._total = deadline.left()
-        self._missed = 0
-        self.best, self.best_s = float("inf"), 0.0
-        self.ended = False
 
     def watch(self, step: Step) -> bool:
         """True while training should continue, after each step.
@@ -166,13 +205,8 @@ class _HeldOut:
         also False if the slice is too short for one more look than that.
         """
         if step.number == PACE_STEPS:
-            took = self._total - self._deadline.left()
-            return took * CHECK_STEPS * (PATIENCE_CHECKS + 1) < PACE_STEPS * self._total
+            return not too_slow(self._total - self._deadline.left(), self._total)
         if step.number % CHECK_STEPS == 0:
             loss, _ = measure(self._model, self._watched)
-            self._missed += 1
-            if loss < self.best:
-                self.best, self.best_s = loss, self._total - self._deadline.left()
-                self._missed = 0
-            self.ended = self._missed >= PATIENCE_CHECKS
+            self.see(loss, self._total - self._deadline.left())
         return not self.ended
