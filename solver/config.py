@@ -25,6 +25,7 @@ from solver.engines import (
     check_name,
     check_ready,
     check_settings,
+    takes_many,
 )
 from solver.grid import DataError
 from solver.ladder import LADDER
@@ -33,6 +34,7 @@ from solver.settings import NotEmpty, OneOf, Range, Text, fill, nearest, place, 
 log = logging.getLogger("solver")
 
 MAX_WORKERS = 256  # a mistyped number must not fill the machine with processes
+MAX_TOGETHER = 256
 
 Processes = Annotated[int, Range(least=0, most=MAX_WORKERS)]
 Megabytes = Annotated[int, Range(above=0)]
@@ -58,6 +60,7 @@ class Stage:
     comes first.
     needs: an engine whose whole job must have ended before this stage begins.
     device: jobs run only where a device is, one at a time on each device.
+    together: most tasks that one job works on side by side. A device is fast only with many.
     ladder: rungs that the engine can do without when memory runs out (`solver.ladder.LADDER`).
     settled: tasks answered with this confidence come after all other tasks.
     least_s: runs with a smaller budget skip the stage, unless its engine is asked for by name.
@@ -77,6 +80,7 @@ class Stage:
     whole: bool = False
     needs: str = ""
     device: bool = False
+    together: Annotated[int, Range(least=1, most=MAX_TOGETHER)] = 1
     ladder: tuple[Annotated[str, OneOf(tuple(LADDER))], ...] = ()
     settled: Annotated[float, Range(least=0, most=1)] = 1.0
     least_s: Annotated[float, Range(least=0, endless=True)] = 0.0
@@ -163,7 +167,7 @@ def _chosen(stages: Sequence[Stage], engines: Sequence[str], budget_s: float) ->
 
 
 def _in_steps(config: Config, workers: int) -> Config:
-    """The configuration of a run in steps, in which loading takes no step.
+    """The configuration of a run in steps, in which loading takes no step and a job has one task.
 
     Raises `DataError` for several workers: only time would decide the order of their jobs.
     """
@@ -171,7 +175,7 @@ def _in_steps(config: Config, workers: int) -> Config:
     places = workers * (False in kinds) + config.devices * (True in kinds)
     if places > 1:
         raise DataError(f"--steps: a run in steps has one worker, not {places}")
-    stages = tuple(replace(stage, loading_s=0.0) for stage in config.stages)
+    stages = tuple(replace(stage, loading_s=0.0, together=1) for stage in config.stages)
     return replace(config, workers=1, stages=stages)
 
 
@@ -293,6 +297,8 @@ def _check_stages(stages: Sequence[Stage], at: str) -> None:
                 "true: the engine takes all tasks" if whole else "false: the engine takes a task"
             )
             raise DataError(f"{inside}: whole: must be {words} at a time")
+        if stage.together > 1 and not takes_many(stage.engine):
+            raise DataError(f"{inside}: together: {stage.engine} takes one task at a time")
         _check_needs(stage, stages, f"{inside}: needs")
 
 

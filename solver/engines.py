@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -45,6 +45,8 @@ class Context:
 
 
 Engine = Callable[[Task, Deadline, Context], Iterator[Candidate]]
+# An engine for several tasks in one job, each with a context; candidates name their tasks.
+Together = Callable[[Sequence[Task], Deadline, Sequence[Context]], Iterator[Candidate]]
 
 # Engines are named by their place: only a worker that runs an engine imports its libraries.
 ENGINES = {
@@ -56,6 +58,8 @@ ENGINES = {
     "induce": "solver.lm.induce.engine:induce",
 }
 OVER_ALL = ("joint", "llm-joint")  # one job over all tasks
+# Functions that work on several tasks side by side in one job (`Stage.together`).
+TOGETHER = {"model": "solver.lm.many.engine:together"}
 TAKE_A_MODEL = ("llm-joint", "llm", "induce")  # their setting `model` is a user's folder
 # SETTINGS: functions that read an engine's settings from a profile. READY: functions that check
 # that the engine could run with these settings. Both are called in the process of the run, and
@@ -130,9 +134,24 @@ def load_engine(name: str, context: Context) -> Engine:
     return engine
 
 
-def _function(place: str) -> Callable[..., None]:
+def takes_many(name: str) -> bool:
+    """True for an engine that may work on several tasks in one job; a user's engine may."""
+    return name in TOGETHER or name not in ENGINES
+
+
+def load_together(name: str) -> Together:
+    """The engine's function for several tasks; a user's engine has it as `together` beside it.
+
+    Raises whatever the import raises.
+    """
+    own = f"{name.partition(':')[0]}:together"
+    function: Together = _function(TOGETHER.get(name, own))
+    return function
+
+
+def _function(place: str) -> Callable[..., Any]:
     module, _, name = place.partition(":")
-    function: Callable[..., None] = getattr(importlib.import_module(module), name)
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return function
 
 

@@ -35,16 +35,17 @@ class LoadOrder:
 
 @dataclass(frozen=True)
 class JobOrder(LoadOrder):
-    """An engine's work on one task for `slice_s` seconds, or on all tasks of the run (`whole`).
+    """An engine's work on tasks for `slice_s` seconds, or on all tasks of the run (`whole`).
 
+    passes, seeds: of each task; a job on all tasks of the run has one of each.
     step_s: seconds that one look at the clock counts as in a run in steps, else 0.
     known: candidates of earlier jobs.
     """
 
     tasks: tuple[Task, ...]
     whole: bool
-    pass_: int
-    seed: int
+    passes: tuple[int, ...]
+    seeds: tuple[int, ...]
     slice_s: float
     step_s: float
     known: tuple[Candidate, ...]
@@ -132,6 +133,7 @@ def read_order(line: str) -> LoadOrder:
     record["without"] = tuple(record["without"])
     if "tasks" not in record:
         return LoadOrder(**record)
+    record |= {name: tuple(record[name]) for name in ("passes", "seeds")}
     record["tasks"] = tuple(map(_task_of, record["tasks"]))
     record["known"] = tuple(map(candidate_of, record["known"]))
     return JobOrder(**record)

@@ -16,11 +16,12 @@ from solver.schedule.loading import Load
 
 
 def about(slot: Slot, tasks: tuple[Task, ...]) -> tuple[tuple[Task, ...], str]:
-    """The tasks of a job, and their name in the journal."""
+    """The tasks of a job, and their name for the user; each has its own id in the journal."""
     if slot.task == WHOLE:
         return tasks, ALL_TASKS
-    task = tasks[slot.task]
-    return (task,), task.id
+    mine = tuple(tasks[one.task] for one in slot.every)
+    more = f" and {len(mine) - 1} more" if len(mine) > 1 else ""
+    return mine, f"{mine[0].id}{more}"
 
 
 def job_order(
@@ -32,17 +33,24 @@ def job_order(
     folder: Path,
 ) -> JobOrder:
     """The order for a slot of the plan; in `folder` workers leave files for one another."""
-    mine, name = about(slot, tasks)
     stage = config.stages[slot.stage]
     # A job over all tasks keeps its seed however often it is begun: the job continues its work.
-    again = 0 if slot.task == WHOLE else slot.pass_
+    seeds = [
+        stable_seed(
+            config.seed,
+            about(one, tasks)[1],
+            stage.engine,
+            0 if one.task == WHOLE else one.pass_,
+        )
+        for one in slot.every
+    ]
     return JobOrder(
         **vars(_engine(number, stage, slot.rung, folder)),
-        tasks=mine,
+        tasks=about(slot, tasks)[0],
         whole=slot.task == WHOLE,
-        pass_=slot.pass_,
-        seed=stable_seed(config.seed, name, stage.engine, again),
-        slice_s=slot.slice_s,
+        passes=tuple(one.pass_ for one in slot.every),
+        seeds=tuple(seeds),
+        slice_s=slot.job_s,
         step_s=stage.step_s if config.steps else 0.0,
         known=tuple(known),
     )

@@ -40,8 +40,10 @@ class RunState:
         return self._policy.take(self.deadline.left(), device, loaded)
 
     def known(self, slot: Slot) -> Sequence[Candidate]:
-        """The known candidates for a job."""
-        return [] if slot.task == WHOLE else self._board.known(slot.task)
+        """The known candidates for the tasks of a job."""
+        if slot.task == WHOLE:
+            return []
+        return [known for one in slot.every for known in self._board.known(one.task)]
 
     def replacement_s(self, loaded: Iterable[int]) -> float:
         """Seconds until another process could replace a process with these engines."""
@@ -54,7 +56,7 @@ class RunState:
         self._board.candidate(slot.task, candidate)
 
     def job_ended(self, slot: Slot, record: JobRecord) -> None:
-        """Book the end of a job, whatever its outcome."""
+        """Book the end of a job for one of its tasks, whatever its outcome."""
         if self._in_steps:
             self.deadline.clock.sleep(record.cost_s)
         confidence = self._board.job(slot.task, record)

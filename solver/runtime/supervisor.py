@@ -35,7 +35,7 @@ from solver.runtime.state import RunState
 from solver.runtime.worker import MAX_CANDIDATES
 from solver.runtime.worker_process import GarbageError, WorkerProcess
 from solver.runtime.workers import Worker, check_service, places
-from solver.schedule.backlog import WHOLE, Slot
+from solver.schedule.backlog import WHOLE, Slot, shares
 from solver.schedule.first_passes import grace_s
 from solver.schedule.loading import Load
 
@@ -161,7 +161,7 @@ class Supervisor:
             return worker.since + self._config.load_s
         if self._config.steps:
             return float("inf")  # a step may take any time
-        slice_s = worker.slot.slice_s
+        slice_s = worker.slot.job_s
         replacement_s = self._state.replacement_s(worker.have)
         return worker.since + slice_s + grace_s(slice_s, self._config.grace_s, replacement_s)
 
@@ -220,7 +220,9 @@ class Supervisor:
             last = error.rpartition("\n")[2]
             self._lose(worker, f"ran out of memory: {last}", memory=True, printed=error)
             return
-        self._end(worker, "error", error[-ERROR_CHARS:])
+        # Of several tasks one may be at fault: as after a death, each is tried alone.
+        outcome = "died" if worker.slot and worker.slot.beside else "error"
+        self._end(worker, outcome, error[-ERROR_CHARS:])
         if worker.device:  # after most errors of a device, its process can no longer compute
             self._remove(worker)
 
@@ -230,14 +232,17 @@ class Supervisor:
             log.info(f"{worker}: {line[:LOG_CHARS]}")
 
     def _candidate(self, worker: Worker, slot: Slot, candidate: Candidate) -> None:
-        (task, *others), _ = about(slot, self._tasks)
-        named = candidate.task == task.id and candidate.engine == self._stage(slot).engine
-        mine = named and not others and candidate.test < len(task.tests)
+        own = (one for one in slot.every if slot.task != WHOLE)
+        mine = next((one for one in own if self._tasks[one.task].id == candidate.task), None)
         worker.candidates += 1
         worker.worked_s = candidate.cost_s
-        if not mine or worker.candidates > MAX_CANDIDATES:
+        legal = candidate.engine == self._stage(slot).engine and mine is not None
+        if not legal or worker.candidates > MAX_CANDIDATES * len(slot.every):
             raise GarbageError("a candidate of another job, or too many")
-        self._state.found(slot, candidate)
+        assert mine
+        if candidate.test >= len(self._tasks[mine.task].tests):
+            raise GarbageError("a candidate for a test that the task lacks")
+        self._state.found(mine, candidate)
 
     def _enforce(self, worker: Worker, process: WorkerProcess) -> None:
         """Kill a process that is overdue or too big, and notice a process that is dead."""
@@ -289,10 +294,15 @@ class Supervisor:
             return
         assert slot
         worker.running = False
-        name, engine = about(slot, self._tasks)[1], self._stage(slot).engine
-        times = (cost_s, round(slot.slice_s, 4), worker.index, started_s)
-        job = JobRecord(name, engine, slot.pass_, outcome, *times, error, given_s, slot.rung)
-        self._state.job_ended(slot, job)
+        engine = self._stage(slot).engine
+        # Tasks side by side are booked as if one had come after the other.
+        for one, share_s in shares(slot, cost_s):
+            name = about(one, self._tasks)[1]
+            times = (round(share_s, 4), round(one.slice_s, 4), worker.index, round(started_s, 4))
+            job = JobRecord(name, engine, one.pass_, outcome, *times, error, given_s, one.rung)
+            started_s += share_s
+            given_s = round(started_s, 4)
+            self._state.job_ended(one, job)
 
     # --- ending -------------------------------------------------------------------
 

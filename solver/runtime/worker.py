@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TextIO
 
 from solver.deadline import Clock, Deadline, RealClock, StepClock
-from solver.engines import Context, Engine, load_engine
+from solver.engines import Context, Engine, load_engine, load_together
 from solver.grid import Candidate, Task, is_grid
 from solver.ladder import Rung, is_out_of_memory, rung_of
 from solver.machine import address_limit, give_back_memory
@@ -97,22 +97,34 @@ def _run(engine: Engine, order: JobOrder, clock: Clock, messages: TextIO) -> boo
     """Send the job's candidates. True if the engine ended by itself before its deadline."""
     start = clock.now()
     deadline = Deadline.after(order.slice_s, clock)
-    folder, rung = Path(order.folder), rung_of(order.without)
-    given = (folder, rung, order.settings, order.known, order.device)
-    context = Context(order.pass_, order.seed, *given)
+    first, *others = contexts = _contexts(order)
     if order.whole:
-        engine(order.tasks, deadline, context)  # type: ignore[arg-type]
+        engine(order.tasks, deadline, first)  # type: ignore[arg-type]
         return not deadline.passed()
-    (task,) = order.tasks
-    candidates = engine(task, deadline, context)
+    if others:
+        candidates = load_together(order.engine)(order.tasks, deadline, contexts)
+    else:
+        candidates = engine(order.tasks[0], deadline, first)
+    tasks, most = {task.id: task for task in order.tasks}, MAX_CANDIDATES * len(order.tasks)
     for count, candidate in enumerate(candidates, start=1):
+        task = tasks.get(candidate.task, order.tasks[0]) if others else order.tasks[0]
         _check(candidate, task)
         cost_s = round(clock.now() - start, 4)
         mine = replace(candidate, task=task.id, engine=order.engine, cost_s=cost_s)
         _send(messages, Found(order.number, mine))
-        if count >= MAX_CANDIDATES or deadline.left() < -LAST_WORDS_S:
-            return count >= MAX_CANDIDATES
+        if count >= most or deadline.left() < -LAST_WORDS_S:
+            return count >= most
     return not deadline.passed()
+
+
+def _contexts(order: JobOrder) -> list[Context]:
+    """A context for each task of a job; one for a job over all tasks of the run."""
+    about = (Path(order.folder), rung_of(order.without), order.settings)
+    ids = [None] if order.whole else [task.id for task in order.tasks]
+    return [
+        Context(pass_, seed, *about, tuple(c for c in order.known if c.task == id_), order.device)
+        for id_, pass_, seed in zip(ids, order.passes, order.seeds, strict=True)
+    ]
 
 
 def _check(candidate: object, task: Task) -> None:

@@ -6,7 +6,7 @@ This module books how jobs end; `policy.py` decides what runs next.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from solver.config import Stage
 from solver.schedule.cost import CALIBRATE_AT, PRIOR, Rates, Work
@@ -20,13 +20,15 @@ from solver.schedule.first_passes import (
 )
 
 WHOLE = -1  # the task of a job over all tasks
+RUNG_SHARE = 4  # a job that ran out of memory is tried with this fraction of its tasks
 
 
 @dataclass(frozen=True)
 class Slot:
     """A decision: one pass of a stage's engine over a task (or `WHOLE`).
 
-    The pass lasts `slice_s` seconds, `rung` rungs down the stage's ladder.
+    The pass lasts `slice_s` seconds, `rung` rungs down the stage's ladder. `beside`: the slots of
+    other tasks in the same job. The job has the time of all of them, and works on all at once.
     """
 
     task: int
@@ -34,11 +36,27 @@ class Slot:
     pass_: int
     slice_s: float
     rung: int = 0
+    beside: tuple[Slot, ...] = ()
+
+    @property
+    def every(self) -> tuple[Slot, ...]:
+        """The slots of all tasks of the job, each without the others."""
+        return (replace(self, beside=()), *self.beside)
+
+    @property
+    def job_s(self) -> float:
+        """The seconds of the whole job."""
+        return self.slice_s + sum(slot.slice_s for slot in self.beside)
 
     @property
     def name(self) -> tuple[int, int]:
         """A name that no other slot running at the same time has."""
         return self.task, self.stage
+
+
+def shares(slot: Slot, seconds: float) -> list[tuple[Slot, float]]:
+    """The slots of a job's tasks, each with its equal share of the job's seconds."""
+    return [(one, seconds / len(slot.every)) for one in slot.every]
 
 
 class Backlog:
@@ -198,6 +216,18 @@ class Backlog:
                 self._put_further(task, stage)
             elif task in self.further[stage]:
                 self._put_further(task, stage)
+
+    # --- several tasks in one job ---------------------------------------------------
+
+    def together(self, task: int, stage: int) -> int:
+        """The most tasks of a job with this task.
+
+        The task is alone after the death of a job, which may be its fault. Each rung has a
+        quarter of the tasks.
+        """
+        if self._progress(task, stage).deaths:
+            return 1
+        return max(1, self.stages[stage].together // RUNG_SHARE ** self.rung(task, stage))
 
     # --- memory -------------------------------------------------------------------
 

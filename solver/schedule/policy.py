@@ -15,7 +15,8 @@ engine.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from solver.config import Stage
 from solver.schedule.backlog import WHOLE, Backlog, Slot
@@ -98,18 +99,34 @@ class Policy:
     def _take_first(self, stage: int, part_s: float, left_s: float) -> Slot | None:
         queue, about = self.backlog.first[stage], self.stages[stage]
         least_s = max(MIN_SLICE_S, self.backlog.least_s(stage))
+        chosen: dict[int, float] = {}
+        limit = self._limit(stage, len(queue))
         while (task := queue.longest()) is not None:
             if not self.backlog.tasks[task].open(stage):
                 queue.leave_out(task)
                 continue
+            if not self._fits(task, stage, chosen, limit):
+                break
             fair_s = min(queue.slice_s(task, part_s), about.max_slice_s)
             slice_s = useful_slice_s(fair_s, least_s, part_s, len(queue))
             if slice_s is None or self.backlog.least_s(stage) > left_s:
                 self.backlog.put_off(task, stage)
                 continue
             queue.leave_out(task)
-            return self._slot(task, stage, slice_s, left_s)
-        return None
+            chosen[task] = slice_s
+            part_s -= slice_s
+        return self._job(stage, chosen, left_s) if chosen else None
+
+    def _limit(self, stage: int, waiting: int) -> int:
+        """The most tasks in a job: so many that all free places have work."""
+        places = self._account.free_places(self.stages[stage].device)
+        return min(self.stages[stage].together, -(-waiting // max(1, places)))
+
+    def _fits(self, task: int, stage: int, chosen: Mapping[int, float], limit: int) -> bool:
+        """True if a task may be in one job with those chosen already."""
+        rungs = {self.backlog.rung(other, stage) for other in (task, *chosen)}
+        most = min(self.backlog.together(other, stage) for other in (task, *chosen))
+        return not chosen or (len(chosen) < min(limit, most) and len(rungs) == 1)
 
     def _take_further(
         self, left_s: float, device: bool, have: Collection[int]
@@ -121,12 +138,22 @@ class Policy:
                 best.append((-top[0], top[1], stage))
         for _, task, stage in sorted(best):
             if self._has(stage, have):
-                self.backlog.further[stage].leave_out(task)
-                slice_s = self._further_s(task, stage, left_s)
-                return self._slot(task, stage, slice_s, left_s, first=False)
+                return self._job(stage, self._further(task, stage, left_s), left_s, first=False)
             if worth_loading(self._load_s(stage), self.backlog.least_s(stage), left_s):
                 return self._load(stage, left_s)
         return None
+
+    def _further(self, task: int, stage: int, left_s: float) -> dict[int, float]:
+        """The tasks of a job of further passes with their slices, the best `task` first."""
+        queue, chosen = self.backlog.further[stage], {}
+        limit = self._limit(stage, len(queue))
+        while self._fits(task, stage, chosen, limit):
+            queue.leave_out(task)
+            chosen[task] = self._further_s(task, stage, left_s)
+            if (top := self.backlog.best(stage)) is None:
+                break
+            task = top[1]
+        return chosen
 
     def _further_s(self, task: int, stage: int, left_s: float) -> float:
         """The slice of a further pass, or of a first pass that was put off behind others."""
@@ -138,13 +165,32 @@ class Policy:
             slice_s = min(left_s * self._places[about.device] / (others + 1), about.max_slice_s)
         return max(slice_s, self.backlog.least_s(stage))
 
+    def _job(
+        self, stage: int, slices: Mapping[int, float], left_s: float, *, first: bool = True
+    ) -> Slot:
+        """The slot of a job over tasks with these slices, which end before the run."""
+        useful = {task: max(MIN_SLICE_S, slice_s) for task, slice_s in slices.items()}
+        part = min(1.0, max(0.0, left_s) / sum(useful.values()))
+        lead, *others = (
+            self._slot(task, stage, part * slice_s, left_s, first=first, sharers=len(useful))
+            for task, slice_s in useful.items()
+        )
+        return replace(lead, beside=tuple(others))
+
     def _slot(
-        self, task: int, stage: int, slice_s: float, left_s: float, *, first: bool = True
+        self,
+        task: int,
+        stage: int,
+        slice_s: float,
+        left_s: float,
+        *,
+        first: bool = True,
+        sharers: int = 1,
     ) -> Slot:
         passes = self.backlog.begun(task, stage)
         within_s = min(max(MIN_SLICE_S, slice_s), max(0.0, left_s))
         slot = Slot(task, stage, passes, within_s, self.backlog.rung(task, stage))
-        self._account.hold(slot.name, stage, within_s, left_s, first=first)
+        self._account.hold(slot.name, stage, within_s, left_s, first=first, sharers=sharers)
         return slot
 
     # --- loading ------------------------------------------------------------------
@@ -213,7 +259,8 @@ class Policy:
     ) -> bool:
         """Book a job's end (`JobRecord.outcome`). True if the task has no work left.
 
-        `loading_s`: seconds before `cost_s` in which the job itself loaded its engine.
+        A job over several tasks is booked task by task (`Slot.every`). `loading_s`: seconds before
+        `cost_s` in which the job itself loaded its engine.
         """
         self._account.free(slot.name, cost_s, loading_s)
         return self.backlog.done(slot, outcome, cost_s, confidence)

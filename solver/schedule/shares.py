@@ -34,20 +34,27 @@ class Used:
 
 @dataclass(frozen=True)
 class _Held:
-    """A worker's occupation: begun when `left_s` of the run were left, for `seconds` seconds."""
+    """A worker's occupation: begun when `left_s` of the run were left, for `seconds` seconds.
+
+    sharers: number of occupations that divide the worker's time.
+    """
 
     stage: int
     seconds: float
     left_s: float
     first: bool
+    sharers: int = 1
 
     def reserved_s(self, left_s: float) -> float:
         """Worker-seconds that the occupation will take in all, as far as is known."""
-        return max(self.seconds, self.left_s - left_s)
+        return max(self.seconds, self._past_s(left_s))
 
     def rest_s(self, left_s: float) -> float:
         """Worker-seconds that the occupation still needs."""
-        return max(0.0, self.seconds - (self.left_s - left_s))
+        return max(0.0, self.seconds - self._past_s(left_s))
+
+    def _past_s(self, left_s: float) -> float:
+        return (self.left_s - left_s) / self.sharers
 
 
 class Account:
@@ -68,10 +75,20 @@ class Account:
         self._held: dict[object, _Held] = {}
 
     def hold(
-        self, what: object, stage: int, seconds: float, left_s: float, *, first: bool = True
+        self,
+        what: object,
+        stage: int,
+        seconds: float,
+        left_s: float,
+        *,
+        first: bool = True,
+        sharers: int = 1,
     ) -> None:
-        """Book that a worker begins something that takes `seconds`; `what` is its hashable name."""
-        self._held[what] = _Held(stage, seconds, left_s, first)
+        """Book that a worker begins something that takes `seconds`; `what` is its hashable name.
+
+        `sharers`: number of things, with this one, that the worker does at once.
+        """
+        self._held[what] = _Held(stage, seconds, left_s, first, sharers)
 
     def free(self, what: object, seconds: float, loading_s: float = 0.0) -> None:
         """Book the end of `what`, after `loading_s` of loading and then `seconds` of work."""
@@ -85,6 +102,11 @@ class Account:
     def busy(self, stage: int) -> bool:
         """True while a worker is at the stage."""
         return any(held.stage == stage for held in self._held.values())
+
+    def free_places(self, device: bool) -> int:
+        """The number of workers on devices, or on cores, that do nothing."""
+        held = (1 / one.sharers for one in self._held.values() if one.stage in self._orders[device])
+        return self._places[device] - round(sum(held))
 
     def parts_s(
         self, device: bool, left_s: float, waiting: Callable[[int], bool]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from solver.config import Stage
-from solver.schedule.backlog import WHOLE, Slot
+from solver.schedule.backlog import WHOLE, Slot, shares
 from solver.schedule.cost import Work
 from solver.schedule.loading import Load
 from solver.schedule.policy import Policy
@@ -110,7 +110,8 @@ def simulate(
             plan.loaded(step.what, step.outcome, now - step.start)
             have[worker] |= {step.what.stage} if step.outcome == "finished" else set()
         else:
-            plan.done(step.what, step.outcome, now - step.start, world.confidence(step.what))
+            for slot, cost_s in shares(step.what, now - step.start):
+                plan.done(slot, step.outcome, cost_s, world.confidence(slot))
         idle.append(worker)
     alive_s = sum(min(usable_s, lost.get(w, usable_s)) for w in range(workers + devices))
     return _summary(ended, len(works), alive_s, plan.used())
@@ -119,7 +120,9 @@ def simulate(
 def _summary(
     ended: Sequence[_Step], tasks: int, alive_s: float, used: Sequence[Used]
 ) -> Simulation:
-    jobs = [(step, step.what) for step in ended if isinstance(step.what, Slot)]
+    jobs = [
+        (step, slot) for step in ended if isinstance(step.what, Slot) for slot in step.what.every
+    ]
     loads = [(step, step.what) for step in ended if isinstance(step.what, Load)]
     attempts = [0] * tasks
     for _, slot in jobs:
@@ -127,7 +130,7 @@ def _summary(
             attempts[slot.task] += 1
     return Simulation(
         ended_s=max((step.end for step in ended), default=0.0),
-        busy=sum(step.end - step.start for step, _ in jobs) / alive_s,
+        busy=sum(s.end - s.start for s in ended if isinstance(s.what, Slot)) / alive_s,
         attempts=tuple(attempts),
         jobs=tuple((step.worker, step.start, step.end) for step, _ in jobs),
         slots=tuple(slot for _, slot in jobs),
@@ -143,10 +146,10 @@ def _step(what: Slot | Load, worker: int, now: float, usable_s: float, world: Wo
     """
     if isinstance(what, Load):
         seconds, outcome = world.load(what.stage), "finished"
-    elif not world.fits(what):
-        seconds, outcome = 0.1 * what.slice_s, "memory"
-    elif (seconds := world.cost(what)) > what.slice_s:
-        seconds, outcome = what.slice_s + world.late(what), "sliced"
+    elif not all(map(world.fits, what.every)):
+        seconds, outcome = 0.1 * what.job_s, "memory"
+    elif (seconds := sum(map(world.cost, what.every))) > what.job_s:
+        seconds, outcome = what.job_s + world.late(what), "sliced"
     else:
         outcome = "finished"
     end, lost_at = now + seconds, world.lost.get(worker, float("inf"))

@@ -30,7 +30,9 @@ from tests.fakes import toy_tasks
 TASKS = toy_tasks(2)
 GUESS = Candidate(TASKS[0].id, 0, TASKS[0].tests[0], "model", view="t1", logprob=-1.5, votes=2)
 LOAD = LoadOrder(7, "model", "/a/folder", {"views": 8}, ("batch",), True)
-JOB = JobOrder(8, "synth", "/a", {}, (), False, TASKS, False, 2, 12345, 1.5, 0.0, (GUESS, GUESS))
+JOB = JobOrder(
+    8, "synth", "/a", {}, (), False, TASKS, False, (2, 0), (12345, 6), 1.5, 0.0, (GUESS, GUESS)
+)
 numbers, seconds = st.integers(0, 2**40), st.floats(0, 1e6)
 reports: st.SearchStrategy[Report] = st.one_of(
     st.just(Ready()),
