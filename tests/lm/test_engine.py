@@ -13,6 +13,7 @@ from solver.deadline import Deadline, StepClock
 from solver.engines import Context
 from solver.grid import DataError, Pair, Task, as_grid, is_grid
 from solver.ladder import is_out_of_memory, rung_of
+from solver.lm.many.engine import together
 from solver.lm.pair import engine, joint
 from solver.lm.pair.checkpoint import VECTORS, export
 from solver.lm.pair.engine import views_of
@@ -168,3 +169,24 @@ def test_weights_go_where_they_are_asked_for(tmp_path: Path, *, quantized: bool)
     for device in (torch.device("meta"), CPU):
         lm = load(folder, torch.float32, device)
         assert {weight.device for weight in lm.parameters()} == {device}
+
+
+@pytest.mark.parametrize("without", [(), ("batch", "views", "training")])
+def test_several_tasks_in_one_job_are_each_learned_and_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without: tuple[str, ...]
+) -> None:
+    export(tmp_path / "bundle", TaskModel(build(Size(64, 2), 0), 1))
+    monkeypatch.setattr(engine, "BUNDLE", tmp_path / "bundle")
+    tasks = toy_tasks(3)
+    rung = rung_of(without)
+    contexts = [Context(0, seed, tmp_path / "shared", rung) for seed in (7, 8, 9)]
+    found = list(together(tasks, Deadline.after(400, StepClock()), contexts))
+    assert {candidate.task for candidate in found} == {task.id for task in tasks}
+    assert all(is_grid(candidate.grid) for candidate in found)
+    learned = {candidate.task: candidate.unlearned for candidate in found}
+    assert (set(learned.values()) == {math.log(WRITABLE)}) == bool(without)
+    if not without:  # a task's own losses
+        assert len(set(learned.values())) == 3
+    for task, context in zip(tasks, contexts, strict=True):
+        views = {view.name for view in views_of(task, context, TURNS)}
+        assert {candidate.view for candidate in found if candidate.task == task.id} <= views

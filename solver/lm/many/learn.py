@@ -123,10 +123,14 @@ class _Pupil:
 
 
 class StackedLearner:
-    """A model that learns up to `places` tasks at a time, and keeps them until the next `learn`."""
+    """A model that learns up to `places` tasks at a time, and keeps them until the next `learn`.
+
+    learned: the results of the last `learn`, by place.
+    """
 
     def __init__(self, model: TaskModel, adaptation: Adaptation, places: int) -> None:
         self.adaptation = adaptation
+        self.learned: list[Learned] = []
         self.trainer = StackedTrainer(Stack(model, adaptation.lora, places), adaptation.recipe)
 
     def learn(
@@ -151,7 +155,8 @@ class StackedLearner:
             }
             active = {place: pupils[place] for place, count in steps.items() if count}
             if not active:
-                return [pupil.learned() for pupil in pupils]
+                self.learned = [pupil.learned() for pupil in pupils]
+                return self.learned
             begun, count = clock.now(), min(filter(None, steps.values()))
             self._block(active, count, after)
             self._look(active)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from solver.deadline import Deadline
 from solver.engines import Context
@@ -52,9 +53,7 @@ def model(task: Task, deadline: Deadline, context: Context) -> Iterator[Candidat
     give_back_memory()  # of learning: answering needs as much again
     views = views_of(task, context, settings.views)
     known = PairModel(worker.learner.model, {task.id: 0})
-    options = Options(
-        seed=context.seed, probe=PROBE_VIEWS, width=round(MAX_SEQUENCES * context.rung.batch)
-    )
+    options = options_of(context)
     for test in range(len(task.tests)):
         part = deadline.slice(deadline.left() / (len(task.tests) - test))
         asked = Question(task, test, views, known=context.known)
@@ -78,13 +77,19 @@ def views_of(task: Task, context: Context, turns: int) -> list[View]:
     return views[: max(1, round(len(views) * context.rung.views))]
 
 
+def options_of(context: Context) -> Options:
+    """The options of a search, as far as memory allows."""
+    width = round(MAX_SEQUENCES * context.rung.batch)
+    return Options(seed=context.seed, probe=PROBE_VIEWS, width=width)
+
+
 def prepare(context: Context) -> None:
     """Load the model before a slice begins: the jointly trained model if there is one."""
     worker_of(context, read(context.settings))
 
 
 @dataclass(frozen=True)
-class _Worker:
+class Worker:
     """The state that a worker process keeps between tasks.
 
     adapted: the folder of the jointly trained model; None if there is none.
@@ -92,6 +97,15 @@ class _Worker:
 
     learner: Learner
     adapted: Path | None
+
+    @property
+    def unlearned(self) -> float:
+        """The loss that is assumed before any step of learning, in nats a token."""
+        return 0.0 if self.adapted else math.log(WRITABLE)  # any symbol is as likely
+
+    def vectors(self, task: Task) -> Tensor | None:
+        """The vectors (K, D) of a task after joint training, if there are any."""
+        return task_vectors(self.adapted, task.id) if self.adapted else None
 
     def learn(
         self, task: Task, deadline: Deadline, context: Context, settings: PairSettings
@@ -101,8 +115,7 @@ class _Worker:
         Returns the loss that is left (`Learned.left`), in nats a token. Without any step of
         learning: 0 for a jointly trained model, otherwise the loss of guessing a symbol.
         """
-        vectors = task_vectors(self.adapted, task.id) if self.adapted else None
-        before = 0.0 if self.adapted else math.log(WRITABLE)  # any symbol is as likely
+        vectors, before = self.vectors(task), self.unlearned
         if not context.rung.training or not settings.learning:
             self.learner.reset(context.seed, vectors)
             return before
@@ -112,16 +125,16 @@ class _Worker:
         return learned.left if learned.steps else before
 
 
-HELD = Held[_Worker]()
+HELD = Held[Worker]()
 
 
-def worker_of(context: Context, settings: PairSettings) -> _Worker:
+def worker_of(context: Context, settings: PairSettings) -> Worker:
     """The model that the run adapted or, if there is none, the one that the settings name."""
     key = context.folder, settings.folder, own_device(context)
     return HELD.get(key, lambda: _load(*key))
 
 
-def _load(folder: Path, model: str, device: torch.device) -> _Worker:
+def _load(folder: Path, model: str, device: torch.device) -> Worker:
     torch.set_num_threads(1)
     adapted = folder / ADAPTED
     whole = (adapted / VECTORS).exists()
@@ -129,4 +142,4 @@ def _load(folder: Path, model: str, device: torch.device) -> _Worker:
         start = load_adapted(adapted, "", device)
     else:
         start = load_tasks(Path(model or BUNDLE), 1, device)
-    return _Worker(Learner(start, ADAPTATION), adapted if whole else None)
+    return Worker(Learner(start, ADAPTATION), adapted if whole else None)
