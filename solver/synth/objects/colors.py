@@ -5,12 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from solver.grid import COLORS
+from solver.synth.jit import kernel
 from solver.synth.objects.objects import Ints, Scene
 
 REFS = (
     "own", "blank", "most", "least", "largest", "smallest", "touch", "inner", "minor",
-    "major", "nearest", "second", "corner", "outer", "only_one",
+    "major", "nearest", "second", "corner", "outer", "only_one", "above", "below", "leftward",
+    "rightward", "in_line",
 )  # fmt: skip
+
+
+_SIGHTS = {"above": 0, "below": 1, "leftward": 2, "rightward": 3, "in_line": -1}
 
 
 def color_ref(scene: Scene, name: str) -> Ints:
@@ -36,6 +41,9 @@ def _ref(scene: Scene, name: str) -> Ints:
         return _nearest(scene)
     if name == "outer":
         return _container(scene)
+    if name in _SIGHTS:
+        seen: Ints = _seen(scene.grid, scene.labels, scene.n, scene.background, _SIGHTS[name])
+        return seen
     return np.full(scene.n, _grid_color(scene, name))
 
 
@@ -86,3 +94,31 @@ def _container(scene: Scene) -> Ints:
     np.fill_diagonal(within, False)
     smallest = np.where(within, area[:, None], 10**6).argmin(0) if scene.n else area
     return np.where(within.any(0), scene.column("color")[smallest], -1)
+
+
+@kernel
+def _seen(grid, labels, n, ground, side):
+    """(n,): the one colour of another object that each object sees to a side, else -1.
+
+    `side`: 0 up, 1 down, 2 left, 3 right; -1 all four.
+    """
+    h, w = grid.shape
+    found = np.full(n, -1, np.int64)
+    for r in range(h):
+        for c in range(w):
+            i = labels[r, c] - 1
+            if i < 0 or found[i] == -2:
+                continue
+            for k in range(4):
+                if side not in (-1, k):
+                    continue
+                dr, dc = (k == 1) - (k == 0), (k == 3) - (k == 2)
+                y, x = r + dr, c + dc
+                while 0 <= y < h and 0 <= x < w and grid[y, x] == ground:
+                    y += dr
+                    x += dc
+                if not (0 <= y < h and 0 <= x < w) or labels[y, x] == i + 1:
+                    continue
+                seen = np.int64(grid[y, x])
+                found[i] = seen if found[i] in (-1, seen) else -2
+    return np.where(found < 0, -1, found)

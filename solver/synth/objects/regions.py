@@ -11,7 +11,7 @@ import numpy as np
 
 from solver.synth.jit import kernel
 from solver.synth.objects.objects import Mask, Scene
-from solver.synth.objects.rays import rays
+from solver.synth.objects.rays import POINTERS, pointed, rays
 
 
 def region(scene: Scene, name: str) -> Mask:
@@ -32,6 +32,10 @@ def _make(scene: Scene, name: str) -> Mask:
         for direction in names.split():
             out |= rays(scene, direction, way)
         return out
+    if head == "bar":
+        return _bars(scene, *rest.split())
+    if head == "point":
+        return pointed(scene, rest)
     return REGIONS[head](scene)
 
 
@@ -119,6 +123,40 @@ def _mirrored(scene: Scene, lr: bool, ud: bool, diag: bool) -> Mask:
     return out & ~scene.masks
 
 
+def _bars(scene: Scene, side: str, feature: str) -> Mask:
+    """Blank cells beside each box, as far from the box as the value of a property."""
+    out = np.zeros_like(scene.masks)
+    for i, far in enumerate(scene.column(feature).tolist()):
+        top, left, bottom, right = scene.box(i)
+        rows = {"up": (max(0, top - far), top), "down": (bottom, bottom + far)}
+        columns = {"left": (max(0, left - far), left), "right": (right, right + far)}
+        out[i, slice(*rows.get(side, (top, bottom))), slice(*columns.get(side, (left, right)))] = (
+            True
+        )
+    return out & _blank(scene)
+
+
+def _halo(scene: Scene) -> Mask:
+    """Blank cells around each box, as far from the box as half of its shorter side."""
+    out = np.zeros_like(scene.masks)
+    for i in range(scene.n):
+        top, left, bottom, right = scene.box(i)
+        far = min(bottom - top, right - left) // 2
+        out[i, max(0, top - far) : bottom + far, max(0, left - far) : right + far] = True
+    return out & _blank(scene)
+
+
+def _arms(scene: Scene) -> Mask:
+    """Blank cells beside each side of a box, as far from the side as the box's inside is long."""
+    out = np.zeros_like(scene.masks)
+    for i in range(scene.n):
+        top, left, bottom, right = scene.box(i)
+        down, across = max(0, bottom - top - 2), max(0, right - left - 2)
+        out[i, max(0, top - down) : bottom + down, left:right] = True
+        out[i, top:bottom, max(0, left - across) : right + across] = True
+    return out & _blank(scene)
+
+
 def _parity(scene: Scene, rows: bool, columns: bool) -> Mask:
     out = scene.masks.copy()
     h, w = scene.grid.shape
@@ -202,6 +240,8 @@ REGIONS: dict[str, Callable[[Scene], Mask]] = {
     "out8": lambda s: _grow(s.masks, True) & _blank(s) & ~s.masks,
     "border": _inner_border,
     "interior": lambda s: s.masks & ~_inner_border(s),
+    "halo": _halo,
+    "arms": _arms,
     "rows": lambda s: _bands(s, 0) & _blank(s),
     "columns": lambda s: _bands(s, 1) & _blank(s),
     "cross": lambda s: (_bands(s, 0) | _bands(s, 1)) & _blank(s),
@@ -237,7 +277,16 @@ LINKS = tuple(
     f"ray {way} {names}" for way in ("hit", "same", "other") for names in ("left right", "up down",
     "up down left right", "up", "down", "left", "right", "ul ur dl dr")
 )  # fmt: skip
-ALL_REGIONS = (*REGIONS, *RAYS, *LINKS)
+TARGETS = tuple(
+    f"ray {way} {names}" for way in ("land", "goal") for names in ("up down left right",
+    "left right", "up down")
+)  # fmt: skip
+BARS = tuple(
+    f"bar {side} {feature}" for feature in ("colors", "area")
+    for side in ("up", "down", "left", "right")
+)  # fmt: skip
+POINTED = tuple(f"point {how}" for how in POINTERS)
+ALL_REGIONS = (*REGIONS, *RAYS, *LINKS, *TARGETS, *POINTED, *BARS)
 REGION_COST = {
     name: 1.0 if name == "self" else 3.0 if name in REGIONS else 4.0 for name in ALL_REGIONS
 }

@@ -25,6 +25,7 @@ from solver.synth.objects.rule_learn import Actions
 from solver.synth.objects.stamps import stamps
 from solver.views import TURNS
 
+_LOOK = 4  # regions or actions between two looks at the deadline, a few milliseconds
 REF_COST = {name: 2.0 + 0.25 * i for i, name in enumerate(REFS)}
 
 
@@ -64,8 +65,9 @@ def menu_of(scenes: Sequence[Scene], outputs: Sequence[Grid], deadline: Deadline
     none = np.zeros(0, dtype=np.int64)
     actions, right, costs = [KEEP], [np.ones(n, dtype=bool)], [1.0]
     explained, source = [(none, none)], [0]
-    for pairs, entries in chain(_judge_paints(scenes, outputs), _judge_others(scenes, outputs)):
-        if deadline.passed():
+    judged = chain(_judge_paints(scenes, outputs), _judge_others(scenes, outputs))
+    for k, (pairs, entries) in enumerate(judged):
+        if k % _LOOK == 0 and deadline.passed():
             return None
         useful = [entry for entry in entries if entry[2][pairs[0]].any()]
         for action, cost, ok in useful:

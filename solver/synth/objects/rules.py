@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from solver.deadline import Deadline
 from solver.grid import Grid, Task, freeze
 from solver.synth.fit import distinct, fit, same_size
+from solver.synth.objects.colors import color_ref
 from solver.synth.objects.objects import FEATURES, MODES, PART_MODES, Scene, segment
 from solver.synth.objects.paints import KEEP, Action, draw, paint
 from solver.synth.objects.regions import region
@@ -58,6 +59,8 @@ def prepare() -> None:
     if scene is not None:
         region(scene, "holes")
         region(scene, "ray stop up")
+        region(scene, "point tips")
+        color_ref(scene, "above")
         paint(scene, ("move", 0, 1))
         paint(scene, ("fall", "down"))
 
