@@ -18,6 +18,7 @@ from solver.synth.objects.colors import color_ref
 from solver.synth.objects.objects import Ints, Scene
 from solver.synth.objects.rays import DIRECTIONS
 from solver.synth.objects.regions import region
+from solver.synth.objects.stamps import trail
 from solver.synth.program import position
 from solver.views import TURNS
 
@@ -259,6 +260,7 @@ VERBS: dict[str, Callable[..., Paint]] = {
     "mirror": _mirror,
     "swap": _swap,
     "stamp": _stamp,
+    "trail": trail,
 }
 
 

@@ -22,10 +22,11 @@ from solver.synth.objects.objects import Scene
 from solver.synth.objects.paints import ERASING, KEEP, Action, Paint, paint
 from solver.synth.objects.regions import ALL_REGIONS, REGION_COST, region
 from solver.synth.objects.rule_learn import Actions
-from solver.synth.objects.stamps import stamps
+from solver.synth.objects.stamps import stamps, trails
 from solver.views import TURNS
 
 _LOOK = 4  # regions or actions between two looks at the deadline, a few milliseconds
+_TRAILED = ("one color, 8 ways", "mixed, 8 ways")
 REF_COST = {name: 2.0 + 0.25 * i for i, name in enumerate(REFS)}
 
 
@@ -175,6 +176,8 @@ def _others(scenes: Sequence[Scene], outputs: Sequence[Grid]) -> Iterator[tuple[
         yield ("move", dy, dx), 4.0 + far
         yield ("copy", dy, dx), 4.5 + far
     yield from stamps(scenes, outputs)
+    if scenes[0].mode in _TRAILED:
+        yield from trails(scenes, outputs)
 
 
 def _shape_actions(sides: Sequence[str]) -> Iterator[tuple[Action, float]]:
