@@ -19,6 +19,7 @@ from solver.synth.objects.objects import Ints, Scene
 from solver.synth.objects.rays import DIRECTIONS
 from solver.synth.objects.regions import region
 from solver.synth.objects.stamps import trail
+from solver.synth.objects.symmetry import symmetric
 from solver.synth.program import position
 from solver.views import TURNS
 
@@ -261,6 +262,7 @@ VERBS: dict[str, Callable[..., Paint]] = {
     "swap": _swap,
     "stamp": _stamp,
     "trail": trail,
+    "symmetric": symmetric,
 }
 
 

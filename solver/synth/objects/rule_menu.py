@@ -23,6 +23,7 @@ from solver.synth.objects.paints import ERASING, KEEP, Action, Paint, paint
 from solver.synth.objects.regions import ALL_REGIONS, REGION_COST, region
 from solver.synth.objects.rule_learn import Actions
 from solver.synth.objects.stamps import stamps, trails
+from solver.synth.objects.symmetry import GROUPS, TRUSTS
 from solver.views import TURNS
 
 _LOOK = 4  # regions or actions between two looks at the deadline, a few milliseconds
@@ -183,6 +184,7 @@ def _others(scenes: Sequence[Scene], outputs: Sequence[Grid]) -> Iterator[tuple[
 def _shape_actions(sides: Sequence[str]) -> Iterator[tuple[Action, float]]:
     yield from ((("turn", how), 4.0) for how in TURNS[1:])
     yield ("swap",), 4.0
+    yield from ((("symmetric", group, trust), 4.0) for trust in TRUSTS for group in GROUPS)
     yield from ((("mirror", side, gap), 4.0 + abs(gap)) for side in sides for gap in (0, 1, -1))
 
 

@@ -63,6 +63,7 @@ def prepare() -> None:
         color_ref(scene, "above")
         paint(scene, ("move", 0, 1))
         paint(scene, ("fall", "down"))
+        paint(scene, ("symmetric", "all", "cells"))
 
 
 def backgrounds(task: Task) -> tuple[str, ...]:
