@@ -26,7 +26,8 @@ ACTIONS = (
     ("keep",), ("paint", "box_blank", "own"), ("move", 1, 0), ("copy", 0, -1), ("ghost", 1, 1, "2"),
     ("shift", 1, 1, "own"), ("step", "right", 1), ("fall", "down"), ("approach", "largest", 30),
     ("turn", "left-right"), ("mirror", "left", 0), ("swap",), ("stamp", ((10, -1), (2, 3)), -1, 0),
-    ("trail", ((1, -1, 10), (2, 0, 3)), 2, 0), ("symmetric", "all", "cells"),
+    ("trail", ((1, -1, 10), (2, 0, 3)), 2, 0), ("symmetric", "all", "cells"), ("echo",), ("fit",),
+    ("slide", "own", "own", "stay"), ("reflect", "2"), ("centre", "2"), ("align", "rows", "1"),
 )  # fmt: skip
 
 

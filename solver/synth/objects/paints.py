@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from solver.synth.jit import kernel
 from solver.synth.objects.colors import color_ref
+from solver.synth.objects.moves import aligned, centred, echoed, fitted, goals_of, reflected, slid
 from solver.synth.objects.objects import Ints, Scene
 from solver.synth.objects.rays import DIRECTIONS
 from solver.synth.objects.regions import region
@@ -27,7 +28,9 @@ Action = tuple[Any, ...]
 Paint = NDArray[np.int8]  # (n, H, W), -1 for nothing
 
 KEEP: Action = ("keep",)
-ERASING = frozenset({"move", "shift", "fall", "turn", "approach"})
+ERASING = frozenset(
+    {"move", "shift", "fall", "turn", "approach", "slide", "reflect", "fit", "centre", "align"}
+)
 
 
 def paint(scene: Scene, action: Action) -> Paint:
@@ -195,6 +198,11 @@ def _gap(low: int, high: int, goal_low: int, goal_high: int) -> int:
     return goal_high - low if low >= goal_high else 0
 
 
+def _slide_to(scene: Scene, ref: str, ink: str, rest: str) -> Paint:
+    """Each object where its straight way to its goal ends (see `moves`)."""
+    return slid(scene, goals_of(scene, ref), ink, rest)
+
+
 def _goal(scene: Scene, ref: str) -> int:
     if scene.n == 0:
         return -1
@@ -263,6 +271,12 @@ VERBS: dict[str, Callable[..., Paint]] = {
     "stamp": _stamp,
     "trail": trail,
     "symmetric": symmetric,
+    "slide": _slide_to,
+    "reflect": reflected,
+    "echo": echoed,
+    "fit": fitted,
+    "centre": centred,
+    "align": aligned,
 }
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from solver.deadline import Deadline
 from solver.grid import Grid
 from solver.synth.objects.colors import REFS, color_ref
+from solver.synth.objects.moves import INKS, RESTS
 from solver.synth.objects.objects import Scene
 from solver.synth.objects.paints import ERASING, KEEP, Action, Paint, paint
 from solver.synth.objects.regions import ALL_REGIONS, REGION_COST, region
@@ -162,6 +163,7 @@ def _others(scenes: Sequence[Scene], outputs: Sequence[Grid]) -> Iterator[tuple[
     if scenes[0].mode != "cells":
         yield from _shape_actions(sides)
     shown = np.unique(np.concatenate([scene.column("color") for scene in scenes]))
+    yield from _goal_actions(scenes)
     for ref in ("largest", *map(str, shown)):
         yield from ((("approach", ref, most), 4.0) for most in (30, 1))
     colors = np.unique(outputs[0][outputs[0] != scenes[0].grid]).tolist()
@@ -181,9 +183,21 @@ def _others(scenes: Sequence[Scene], outputs: Sequence[Grid]) -> Iterator[tuple[
         yield from trails(scenes, outputs)
 
 
+def _goal_actions(scenes: Sequence[Scene]) -> Iterator[tuple[Action, float]]:
+    """Yield the moves whose goal is of the object's own colour, or of a colour of all scenes."""
+    yield from ((("slide", "own", "own", rest), 5.0) for rest in RESTS)
+    colors = [set(scene.column("color").tolist()) for scene in scenes]
+    for ref in map(str, sorted(set.intersection(*colors))):
+        yield from ((("slide", ref, ink, "stay"), 5.0) for ink in INKS)
+        yield ("reflect", ref), 5.0
+        yield ("centre", ref), 5.0
+        yield from ((("align", axis, ref), 5.0) for axis in ("rows", "columns"))
+
+
 def _shape_actions(sides: Sequence[str]) -> Iterator[tuple[Action, float]]:
     yield from ((("turn", how), 4.0) for how in TURNS[1:])
     yield ("swap",), 4.0
+    yield from ((("echo",), 5.0), (("fit",), 5.0))
     yield from ((("symmetric", group, trust), 4.0) for trust in TRUSTS for group in GROUPS)
     yield from ((("mirror", side, gap), 4.0 + abs(gap)) for side in sides for gap in (0, 1, -1))
 

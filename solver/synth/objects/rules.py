@@ -64,6 +64,8 @@ def prepare() -> None:
         paint(scene, ("move", 0, 1))
         paint(scene, ("fall", "down"))
         paint(scene, ("symmetric", "all", "cells"))
+        paint(scene, ("echo",))
+        paint(scene, ("slide", "own", "own", "stay"))
 
 
 def backgrounds(task: Task) -> tuple[str, ...]:
