@@ -119,10 +119,32 @@ def test_a_ray_turns_right_at_an_obstacle() -> None:
     assert out[1, 2] == 8
 
 
+def test_a_ray_bounces_aside_and_ends_at_the_far_border() -> None:
+    grid = np.zeros((5, 3), dtype=np.uint8)
+    grid[4, 0] = 1
+    out = placement.travel(freeze(grid), 1, 1, "up-right", "bounce aside")
+    assert out is not None
+    assert out.argmax(1).tolist() == [0, 1, 2, 1, 0]
+    assert out.sum() == 5
+
+
+def test_the_colours_of_rings_change_places() -> None:
+    def rings(*colors: int) -> Cells:
+        grid = np.zeros((2 * len(colors), 2 * len(colors)), dtype=np.uint8)
+        for k, color in enumerate(colors):
+            grid[k : len(grid) - k, k : len(grid) - k] = color
+        return grid
+
+    shown = [((3, 2, 0), (0, 3, 2)), ((4, 7, 1), (1, 4, 7)), ((5, 6, 8), (8, 5, 6))]
+    program = check([(rings(*a), rings(*b)) for a, b in shown])
+    assert program.name == "exchange_colors"
+
+
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "anchors": ("mixed, 8 ways", 8, 2, "kept"),
     "about_centre": ("one color, 8 ways", ("area", "max", 0), "all", "whole grid"),
     "crossings": (2, "own", 1), "travel": (1, -1, 3, "bounce"),
+    "exchange_colors": ("diagonal", "next"),
 }  # fmt: skip
 
 
@@ -133,7 +155,10 @@ def test_operations_never_raise_and_keep_the_shape(grid: Grid, name: str) -> Non
     assert made is None or (made.shape == grid.shape and made.max() < 10)
 
 
-@given(grids, st.integers(0, 7), st.sampled_from(["stop", "right", "left", "back", "bounce"]))
+WALLS = ["stop", "right", "left", "back", "bounce", "bounce aside", "bounce up and down"]
+
+
+@given(grids, st.integers(0, 7), st.sampled_from(WALLS))
 def test_rays_paint_blank_cells_only(grid: Grid, first: int, wall: str) -> None:
     out = placement.travel(grid, 1, 2, first, wall)
     assert out is not None

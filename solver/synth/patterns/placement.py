@@ -20,6 +20,8 @@ from solver.synth.jit import kernel
 from solver.synth.objects.objects import segment
 from solver.synth.objects.rule_learn import Test, holds
 from solver.synth.patterns.anchors import TEMPLATES, anchors
+from solver.synth.patterns.palettes import OPS as PALETTE_OPS
+from solver.synth.patterns.palettes import exchanges
 from solver.synth.program import Op, Solution, position
 
 _CENTRES = ("half turn", "four turns", "mirrors", "all")
@@ -29,7 +31,7 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     """Placements that reproduce every demonstration."""
     if not same_size(task):
         return
-    for stage in (_anchors, _centres, _crossings, _travellers):
+    for stage in (_anchors, _centres, _crossings, exchanges, _travellers):
         if deadline.passed():
             return
         yield from distinct(until(stage(task), deadline), 2)
@@ -176,11 +178,12 @@ def _travellers(task: Task) -> Iterator[Solution | None]:
     for source in shown:
         for paint in paints:
             for first in _EIGHTHS:
-                for at_wall in ("stop", "right", "left", "back", "bounce"):
+                for at_wall in _WALLS:
                     args = (source, paint, first, at_wall)
                     yield fit(task, "travel", travel, args, 11.0 + (at_wall != "stop"))
 
 
+_WALLS = ("stop", "right", "left", "back", "bounce", "bounce aside", "bounce up and down")
 _EIGHTHS = ("up", "up-right", "right", "down-right", "down", "down-left", "left", "up-left")
 _STEPS = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
 
@@ -192,14 +195,15 @@ def travel(
 
     `first` is the direction (`_EIGHTHS`); None if there is no such direction. At an obstacle, a
     ray stops, turns by a quarter (`right`, `left`) or goes `back`. `bounce` mirrors a ray at
-    obstacles and borders. All other rays end at the border.
+    obstacles and borders, and `bounce aside` or `bounce up and down` turns only its step along
+    the rows or along the columns. All other rays end at the border.
     """
     eighth = position(_EIGHTHS, first)
     if not 0 <= eighth < len(_EIGHTHS):
         return None
     grid = freeze(grid)
     out = grid.copy()
-    wall = {"stop": 0, "right": 1, "left": 2, "back": 3, "bounce": 4}[at_wall]
+    wall = _WALLS.index(at_wall)
     dy, dx = _STEPS[eighth]
     ink = source if isinstance(paint, str) or paint < 0 else paint
     _travel(grid, out, source, ink, dy, dx, wall)
@@ -223,7 +227,7 @@ def _travel(grid, out, source, paint, dy0, dx0, wall):
                     out[y, x] = paint
                     turns = 0
                     continue
-                if wall == 0 or turns >= 4 or (not inside and wall != 4):
+                if wall == 0 or turns >= 4 or (not inside and wall < 4):
                     break
                 turns += 1
                 if wall == 1:
@@ -232,6 +236,10 @@ def _travel(grid, out, source, paint, dy0, dx0, wall):
                     dy, dx = -dx, dy
                 elif wall == 3:
                     dy, dx = -dy, -dx
+                elif wall == 5:
+                    dx = -dx
+                elif wall == 6:
+                    dy = -dy
                 else:
                     side = 0 <= y + dy < h and grid[y + dy, x] == 0
                     level = 0 <= x + dx < w and grid[y, x + dx] == 0
@@ -244,6 +252,7 @@ def _travel(grid, out, source, paint, dy0, dx0, wall):
 
 
 OPS = {
+    **PALETTE_OPS,
     "anchors": Op(anchors, "templates drawn wherever only their markers are"),
     "about_centre": Op(about_centre, "completed to a symmetry about the middle of an object"),
     "crossings": Op(crossings, "cells where marked rows and columns cross"),
