@@ -140,11 +140,29 @@ def test_the_colours_of_rings_change_places() -> None:
     assert program.name == "exchange_colors"
 
 
+def pasted(template: Cells, marks: Sequence[tuple[int, int]]) -> tuple[Cells, Cells]:
+    """A template in a corner, and single markers whose place it takes."""
+    before = np.zeros((11, 11), dtype=np.uint8)
+    before[:3, :3] = template
+    after = before.copy()
+    for r, c in marks:
+        before[r, c] = 5
+        after[r - 1 : r + 2, c - 1 : c + 2] = template
+    return before, after
+
+
+def test_a_picture_is_pasted_at_markers() -> None:
+    first = np.array([[1, 2, 1], [2, 3, 2], [4, 2, 1]])
+    pairs = [(first, [(5, 5)]), (first[::-1], [(6, 2), (8, 8)]), (first.T, [(2, 8)])]
+    assert check([pasted(template, marks) for template, marks in pairs]).name == "paste"
+
+
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "anchors": ("mixed, 8 ways", 8, 2, "kept"),
     "about_centre": ("one color, 8 ways", ("area", "max", 0), "all", "whole grid"),
     "crossings": (2, "own", 1), "travel": (1, -1, 3, "bounce"),
     "exchange_colors": ("diagonal", "next"),
+    "paste": ("rest", ("", "all", 0), 1, "bottom right", "kept"),
 }  # fmt: skip
 
 

@@ -22,6 +22,8 @@ from solver.synth.objects.rule_learn import Test, holds
 from solver.synth.patterns.anchors import TEMPLATES, anchors
 from solver.synth.patterns.palettes import OPS as PALETTE_OPS
 from solver.synth.patterns.palettes import exchanges
+from solver.synth.patterns.pasting import OPS as PASTE_OPS
+from solver.synth.patterns.pasting import pasted
 from solver.synth.program import Op, Solution, position
 
 _CENTRES = ("half turn", "four turns", "mirrors", "all")
@@ -31,7 +33,7 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     """Placements that reproduce every demonstration."""
     if not same_size(task):
         return
-    for stage in (_anchors, _centres, _crossings, exchanges, _travellers):
+    for stage in (_anchors, _centres, _crossings, exchanges, pasted, _travellers):
         if deadline.passed():
             return
         yield from distinct(until(stage(task), deadline), 2)
@@ -253,6 +255,7 @@ def _travel(grid, out, source, paint, dy0, dx0, wall):
 
 OPS = {
     **PALETTE_OPS,
+    **PASTE_OPS,
     "anchors": Op(anchors, "templates drawn wherever only their markers are"),
     "about_centre": Op(about_centre, "completed to a symmetry about the middle of an object"),
     "crossings": Op(crossings, "cells where marked rows and columns cross"),
