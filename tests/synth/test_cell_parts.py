@@ -227,6 +227,13 @@ def test_crops_lie_in_the_grid(grid: Grid) -> None:
         assert 0 <= left < right <= grid.shape[1]
 
 
+@pytest.mark.parametrize(("shape", "box"), [((6, 3), (0, 3, 0, 3)), ((2, 8), (0, 2, 0, 4))])
+def test_half_a_grid_is_cut_across_its_longer_side(
+    shape: tuple[int, int], box: tuple[int, int, int, int]
+) -> None:
+    assert crops(np.zeros(shape, dtype=np.uint8))["half"] == box
+
+
 KERNELS = [
     (cell_features, "_local"), (cell_features, "_rays"), (cell_features, "_lines"),
     (cell_patterns, "pattern_features"), (cell_components, "component_features"),

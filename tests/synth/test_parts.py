@@ -148,12 +148,56 @@ def test_unfolding_shares_the_edge() -> None:
     )
 
 
+def framed(seed: int) -> tuple[Cells, Cells]:
+    """A shape within lines, coloured by quarters as the corners outside the lines are."""
+    rng = np.random.default_rng(seed)
+    inside = (rng.random((4, 4)) < 0.6).astype(np.uint8) * 8
+    inside[0] = inside[3] = (8, 0, 0, 8)
+    key = rng.integers(2, 7, (2, 2)).astype(np.uint8)
+    grid = np.zeros((8, 8), dtype=np.uint8)
+    grid[[1, -2]] = 1
+    grid[:, [1, -2]] = 1
+    grid[2:6, 2:6] = inside
+    grid[np.ix_((0, 7), (0, 7))] = key
+    return grid, np.where(inside > 0, np.kron(key, np.ones((2, 2), dtype=np.uint8)), 0)
+
+
+def test_the_corners_tint_the_part_in_the_middle() -> None:
+    wanted = {freeze(a).tobytes(): b for a, b in map(framed, range(4))}
+    program = check(lambda grid: wanted[freeze(grid).tobytes()], [framed(k)[0] for k in range(4)])
+    assert str(program) == "tint(input, '0', 'corner parts', 'largest')"
+
+
+def test_a_small_part_tints_large_blocks() -> None:
+    grid = beside(np.kron(np.array([[8, 0], [8, 8]]), np.ones((2, 2), dtype=np.uint8)), noise(4, 1))
+    grid[:2, 5], grid[2:, 5] = 3, 4
+    made = parts.tint(freeze(grid.astype(np.uint8)), "0", "smallest part", "smallest")
+    assert made is None  # a column is no key for blocks of which one is half filled
+    made = parts.tint(freeze(grid.astype(np.uint8)), "0", "smallest part", "largest")
+    assert made is not None
+    assert made.tolist() == [[3, 3, 0, 0], [3, 3, 0, 0], [4, 4, 4, 4], [4, 4, 4, 4]]
+
+
+def test_the_part_of_more_colours_may_stand_on_either_side() -> None:
+    shape = np.array([[0, 8, 0], [8, 8, 8], [0, 8, 0]], dtype=np.uint8)
+    keys = [np.array(k, dtype=np.uint8) for k in (
+        [[2, 0, 4], [0, 3, 0], [0, 0, 0]], [[0, 4, 0], [1, 2, 4], [1, 0, 0]],
+        [[2, 0, 0], [0, 2, 4], [0, 4, 2]])]  # fmt: skip
+    pairs = [np.concatenate(two, axis=1) for two in
+             ((keys[0], shape), (shape, keys[1]), (keys[2], shape))]  # fmt: skip
+    wanted = {freeze(a).tobytes(): np.kron(k, shape > 0).astype(np.uint8)
+              for a, k in zip(pairs, keys, strict=True)}  # fmt: skip
+    program = check(lambda grid: wanted[freeze(grid).tobytes()], pairs)
+    assert program.args[2] == "more colors"
+
+
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "overlay": ("1x2", (0, 1)), "fold": ("1x2", (0, 1)), "product": ("1x2", 0, "mask"),
     "vote": ("1x2", "most"), "combine": ("1x2", (((0, 0), 1), ((0, 1), 2))),
     "combine_masks": ("1x2", ((0, 1), (1, 10), (2, 11), (3, 0))),
     "blocks": ((("0", "5"), ("blank", "7")),), "fractal": ("most", "0", "color"),
     "expand": (1, ((0, ((0, 3),)), (1, ((10, 10),)))), "unfold": (1, 2),
+    "tint": ("0", "corner parts", "smallest"),
 }  # fmt: skip
 
 

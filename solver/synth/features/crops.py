@@ -38,6 +38,7 @@ def _crops(shape: tuple[int, int], cells: bytes) -> Mapping[str, Box]:
     h, w = grid.shape
     found["top"], found["bottom"] = (0, h // 2, 0, w), (h - h // 2, h, 0, w)
     found["left"], found["right"] = (0, h, 0, w // 2), (0, h, w - w // 2, w)
+    found["half"] = found["top"] if h >= w else found["left"]
     found["trimmed"] = (1, h - 1, 1, w - 1)
     for name, (top, bottom, left, right) in list(found.items()):
         if bottom - top > 2 and right - left > 2 and name != "trimmed":

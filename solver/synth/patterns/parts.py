@@ -20,12 +20,12 @@ from solver.synth.objects.objects import background
 from solver.synth.patterns.blocks import OPS as BLOCK_OPS
 from solver.synth.patterns.blocks import STAGES
 from solver.synth.program import Op, Solution
-from solver.synth.split import WAYS, split
+from solver.synth.split import WAYS, Split, split
 
 
 def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     """Programs over parts and copies that reproduce every demonstration."""
-    for stage in (_combinations, _products, *STAGES):
+    for stage in (_combinations, _products, _tints, *STAGES):
         if deadline.passed():
             return
         yield from distinct(until(stage(task), deadline), 3)
@@ -201,23 +201,29 @@ def combine_masks(grid: Grid, way: str, table: tuple[tuple[int, int], ...]) -> C
 
 def _products(task: Task) -> Iterator[Solution | None]:
     for k, way in enumerate(WAYS):
-        for first in (0, 1):
+        cut = split(task.train[0].input, way, 0)
+        if cut is None or cut.n != 2:
+            continue
+        for first in (0, 1, "more colors"):
             for colors in ("mask", "block"):
                 args = (way, first, colors)
                 yield fit(task, "product", product, args, 0.5 * k + 7)
 
 
-def product(grid: Grid, way: str, first: int, colors: str) -> Cells | None:
+def product(grid: Grid, way: str, first: int | str, colors: str) -> Cells | None:
     """The Kronecker product of two parts: a part is drawn in each filled cell of the other.
 
-    `first` (0 or 1) is the index of the part with the filled cells. The colours are those of the
-    drawn part (`block`) or of the filled cell (`mask`). None if a side would exceed 30 cells.
+    `first` is the index (0 or 1) of the part with the filled cells, or names the part with `more
+    colors`. The colours are those of the drawn part (`block`) or of the filled cell (`mask`). None
+    if a side would exceed 30 cells.
     """
     cut = split(grid, way, 0)
     if cut is None or cut.n != 2:
         return None
     parts = cut.parts(grid)
-    mask, block = parts[first], parts[1 - first]
+    if first == "more colors":
+        first = int(np.argmax([len(np.unique(part)) for part in parts]))
+    mask, block = parts[int(first)], parts[1 - int(first)]
     if mask.shape[0] * block.shape[0] > 30 or mask.shape[1] * block.shape[1] > 30:
         return None
     if colors == "mask":
@@ -225,8 +231,60 @@ def product(grid: Grid, way: str, first: int, colors: str) -> Cells | None:
     return np.kron((mask != 0).astype(np.uint8), block).astype(np.uint8)
 
 
+_KEYS = ("smallest part", "corner parts")
+
+
+def _tints(task: Task) -> Iterator[Solution | None]:
+    if any(pair.output.size >= pair.input.size for pair in task.train):
+        return
+    for how in ("0", "most"):
+        for key in _KEYS:
+            for cells in ("largest", "smallest"):
+                yield fit(task, "tint", tint, (how, key, cells), 8.0)
+
+
+def tint(grid: Grid, how: str, key: str, size: str) -> Cells | None:
+    """The largest part between lines, in which each filled cell takes the colour of a key.
+
+    The key is the `smallest part`, or the small grid of all `corner parts`. The `largest` part
+    keeps its size, and the key is scaled up; or both get the `smallest` size. None if one size
+    is no multiple of the other, or if a filled block has blank cells.
+    """
+    ground = background(grid, how)
+    cut = split(grid, "sep", ground)
+    if cut is None:
+        return None
+    parts = cut.parts(grid)
+    large = max(parts, key=lambda part: part.size)
+    rows, columns = cut.count
+    if key == "smallest part":
+        small = min(parts, key=lambda part: part.size)
+    elif rows > 2 and columns > 2 and len({parts[k].shape for k in _corners(cut)}) == 1:
+        first, second, third, last = (parts[k] for k in _corners(cut))
+        small = np.block([[first, second], [third, last]])
+    else:
+        return None
+    (h, w), (a, b) = large.shape, small.shape
+    if h % a or w % b:
+        return None
+    if size == "largest":
+        return np.where(
+            large != ground, np.kron(small, np.ones((h // a, w // b), np.uint8)), ground
+        )
+    filled = (large != ground).reshape(a, h // a, b, w // b)
+    if (filled.any((1, 3)) != filled.all((1, 3))).any():
+        return None
+    return np.where(filled.all((1, 3)), small, ground).astype(np.uint8)
+
+
+def _corners(cut: Split) -> tuple[int, int, int, int]:
+    """The indices of the parts in the corners of a table of parts."""
+    return 0, len(cut.columns) - 1, cut.n - len(cut.columns), cut.n - 1
+
+
 OPS = {
     **BLOCK_OPS,
+    "tint": Op(tint, "the largest part in the colours of a small one"),
     "overlay": Op(overlay, "equal parts laid over one another in an order"),
     "fold": Op(fold, "equal parts folded onto one another"),
     "product": Op(product, "one part drawn wherever the other part is filled"),
