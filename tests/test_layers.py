@@ -47,6 +47,7 @@ LAYERS = (
     "solver.synth.patterns",
     "solver.synth.views",
     "solver.synth.derived",
+    "solver.synth.lattice",
     "solver.synth.engine",
     "solver.synth.compiling",
     # Models: one search and one training loop for both kinds, and a writer of programs.

@@ -30,6 +30,7 @@ SUBENGINES = {
     "cells": "solver.synth.cells.search",
     "views": "solver.synth.views",
     "rule_derive": "solver.synth.derived",
+    "lattice": "solver.synth.lattice",
 }
 # Relative shares of time; 1 for a sub-engine that is not listed.
 SHARES = {"grids": 3.0, "cells": 3.0, "rules": 2.0}

@@ -22,6 +22,7 @@ PARTS = (
     "solver.synth.cells.search",
     "solver.synth.cells.states",
     "solver.synth.fit",
+    "solver.synth.lattice",
     "solver.synth.objects.rule_select",
     "solver.synth.objects.rule_summary",
     "solver.synth.objects.rules",
