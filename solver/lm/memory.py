@@ -1,8 +1,7 @@
-"""Keys and values of sequences that are being written, for any decoder of transformers.
+"""Keys and values of sequences that are being written, for any decoder.
 
-Memory is allocated once. A window on this memory replaces the library's cache in one pass of the
-model. Each layer stores new keys and values in given columns, and gets all keys and values of the
-window's rows. The caller's mask hides the columns that a token must not see.
+Memory is allocated once. Each layer stores new keys and values in given columns, and gets the keys
+and values of some rows. The caller's mask hides the columns that a token must not see.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from solver.lm.symbols import Tokens
 from solver.machine import address_limit, available_mb
@@ -81,47 +79,6 @@ class Memory:
             for held in self.layers:
                 held[moved, :, :, :used] = held[sources[moved], :, :, :used]
         return moved
-
-
-class Window:
-    """Some rows of a memory, in place of the library's cache in one pass of a model."""
-
-    def __init__(self, memory: Memory, rows: slice, at: Tensor, length: int) -> None:
-        """`at` (B, N): the columns for new tokens. `length`: number of finite columns to see."""
-        self._memory, self._rows, self.length = memory, rows, length
-        self._at = at
-        self._row = torch.arange(rows.start, rows.stop, device=memory.device)[:, None]
-
-    def get_seq_length(self, _: int = 0) -> int:
-        """Zero. Older versions of transformers derive positions from this length.
-
-        They do so only where the caller gives no positions; the kit gives them.
-        """
-        return 0
-
-    def update(self, keys: Tensor, values: Tensor, layer: int, *_: object) -> tuple[Tensor, Tensor]:
-        """Store keys and values (B, H, N, C) of a layer; returns all that are seen (B, H, S, C)."""
-        held = self._memory.layers[layer]
-        held[self._row, :, :, self._at] = torch.stack([keys, values], 1).permute(0, 3, 1, 2, 4)
-        seen = held[self._rows, :, :, : self.length]
-        return seen[:, 0], seen[:, 1]
-
-
-class Filing(DynamicCache):
-    """A row of an empty memory, in place of the library's cache in one pass over a whole text.
-
-    The model's own attention sees the keys and values of this pass, and no others.
-    """
-
-    def __init__(self, memory: Memory, row: int) -> None:
-        super().__init__()
-        self._memory, self._row = memory, row
-
-    def update(self, keys: Tensor, values: Tensor, layer: int, *_: object) -> tuple[Tensor, Tensor]:
-        """Store keys and values (1, H, T, C) of a layer, and return them."""
-        held = self._memory.layers[layer][self._row, :, :, : keys.shape[2]]
-        held[0], held[1] = keys[0], values[0]
-        return keys, values
 
 
 def size_of(config: Any, rows: int, columns: int, dtype: torch.dtype) -> int:

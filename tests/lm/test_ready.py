@@ -15,8 +15,9 @@ from solver.lm import ready
 from solver.lm.files import read_config, tensors_of
 from solver.lm.llm.causal import ContextModel, cut_vocabulary
 from solver.lm.llm.tune import ContextLearner
-from solver.lm.load import CPU, load_causal
+from solver.lm.load import load_causal
 from solver.lm.memory import size_of
+from solver.lm.precision import CPU
 from solver.lm.ready import read_vocabulary
 from solver.lm.settings import Settings
 from solver.lm.training.loop import Dense

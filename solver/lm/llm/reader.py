@@ -24,7 +24,8 @@ from solver.deadline import Deadline, Watch
 from solver.grid import COLORS, Task
 from solver.lm.llm.causal import LOOK_EVERY, ContextModel
 from solver.lm.llm.step import Shape, Stepper, copied_bytes
-from solver.lm.memory import Filing, Memory, Window, additive, free_bytes, size_of
+from solver.lm.llm.window import Filing, Window
+from solver.lm.memory import Memory, additive, free_bytes, size_of
 from solver.lm.search.language import LogProbs, Prompt
 from solver.lm.symbols import END, OUT, ROW, WRITABLE, Tokens
 from solver.lm.training.loop import device_of
