@@ -13,13 +13,17 @@ import pytest
 from solver.data.arcio import read_source
 from solver.grid import DataError, Pair, as_grid, key
 from solver.lm.symbols import IGNORED, Batch, decode
-from solver.lm.training.corpus import EVALUATION, HELD_OUT, Lesson, lesson_of, read_corpus
+from solver.lm.training.corpus import EVALUATION, HELD_OUT, Corpus, Lesson, lesson_of, read_corpus
 from solver.lm.training.stream import Mixture, Stream, random_view, sequence_length
 from solver.views import View
 from tests.lm.toys import toy_lessons
 
-CORPUS = read_corpus(None, 0)
 SMALL = Mixture(tokens=400, longest=100, chunk=32)
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return read_corpus(None, 0)
 
 
 def evaluation_pairs() -> set[tuple[bytes, bytes]]:
@@ -34,31 +38,31 @@ def evaluation_pairs() -> set[tuple[bytes, bytes]]:
     return pairs
 
 
-def test_no_evaluation_task_is_learned_from() -> None:
+def test_no_evaluation_task_is_learned_from(corpus: Corpus) -> None:
     banned = evaluation_pairs()
     ids = {task.id for name in EVALUATION for task in read_source(name).tasks}
-    for lesson in CORPUS.lessons:
+    for lesson in corpus.lessons:
         assert lesson.id not in ids
         for pair in lesson.originals:
             assert (key(pair.input), key(pair.output)) not in banned
-    known = {lesson.id for lesson in CORPUS.lessons} | {h.task.id for h in CORPUS.held_out}
+    known = {lesson.id for lesson in corpus.lessons} | {h.task.id for h in corpus.held_out}
     assert "40853293" not in known  # a training task that repeats pairs of an evaluation task
-    assert len(CORPUS.lessons) == 592
+    assert len(corpus.lessons) == 592
 
 
-def test_held_out_tasks_are_the_seeds_and_kept_apart() -> None:
-    ids = {held.task.id for held in CORPUS.held_out}
+def test_held_out_tasks_are_the_seeds_and_kept_apart(corpus: Corpus) -> None:
+    ids = {held.task.id for held in corpus.held_out}
     assert len(ids) == HELD_OUT
-    assert not ids & {lesson.id for lesson in CORPUS.lessons}
+    assert not ids & {lesson.id for lesson in corpus.lessons}
     again = {held.task.id for held in read_corpus(None, 1).held_out}
     assert len(ids & again) < HELD_OUT / 2
     assert ids <= {task.id for task in read_source("arc-agi-1:training").tasks}
 
 
-def test_generated_pairs_come_from_a_folder_or_an_archive(tmp_path: Path) -> None:
-    lesson = CORPUS.lessons[0]
+def test_generated_pairs_come_from_a_folder_or_an_archive(tmp_path: Path, corpus: Corpus) -> None:
+    lesson = corpus.lessons[0]
     pairs = [{"input": [[i]], "output": [[i, i]]} for i in range(3)]
-    held = CORPUS.held_out[0].task.id
+    held = corpus.held_out[0].task.id
     folder = tmp_path / "re_arc" / "tasks"
     folder.mkdir(parents=True)
     for name in (lesson.id, held, "unknown"):
