@@ -181,6 +181,7 @@ def _first(content: _Content, commit: str) -> list[Any]:
     """The introduction, and the first code cell, which cannot be left out."""
     settings, lock, identity = content.settings, content.lock, content.identity(commit)
     text = Template((PARTS / "intro.md").read_text("utf-8")).substitute(
+        competition=settings.edition.slug,
         profile=profile_name(settings.profile),
         engines=", ".join(content.engines),
         commit=commit,
