@@ -115,6 +115,20 @@ def gpus() -> tuple[str, ...]:
     return tuple(filter(None, names))
 
 
+def idle_gpus() -> str:
+    """The way to use the GPUs that a run on cores leaves idle, in one line; empty without a GPU."""
+    found, built = len(gpus()), versions().get("torch")
+    if not found:
+        return ""
+    devices = f" --devices {found}" if found > 1 else ""
+    use = f"--profile gpu{devices} gives the model {'them' if found > 1 else 'it'}"
+    if built is None or "+cpu" in built:
+        plain = (built or "").partition("+")[0]
+        version = f"torch=={plain}" if plain else "torch"
+        use = f"a CUDA build of torch would use it: pip install {version}, without +cpu; then {use}"
+    return f"{found} idle {'GPUs' if found > 1 else 'GPU'}: {use}"
+
+
 def gpu_fault(device: str, deadline: Deadline) -> str | None:
     """The fault of a GPU; None if the GPU multiplies.
 

@@ -22,8 +22,8 @@ Engines = Annotated[
 def notebook(
     out: Annotated[str, typer.Argument(metavar="FILE", help="The notebook to write.")],
     profile: Annotated[
-        str, typer.Option(help="The profile: engines and their settings.")
-    ] = "kaggle-cpu",
+        str, typer.Option(help="The profile: engines and their settings; by default the machine's.")
+    ] = "",
     engines: Engines = "",
     competition: Annotated[
         str, typer.Option(metavar="EDITION", help="The competition: year, slug, or a .toml file.")

@@ -48,7 +48,7 @@ def test_named_engines_keep_their_stage_and_others_get_a_plain_one() -> None:
             "none",
             (),
             None,
-            "--profile none: no such profile; there are cpu, induce, .*, poe, or",
+            "--profile none: no such profile; there are cpu, gpu, .*, poe, or",
         ),
         ("../profiles/cpu", (), None, "no such profile"),
         ("cpu", ("magic",), None, "--engines magic: no such engine; there are synth"),
@@ -100,7 +100,23 @@ def test_a_short_run_does_without_stages_that_need_longer() -> None:
     assert engines(1.0, "model") == ["model"]
 
 
-@pytest.mark.parametrize("profile", ["cpu", "kaggle-cpu"])
+@pytest.mark.parametrize(
+    ("profile", "devices"), [("kaggle-l4x4", 4), ("kaggle-t4x2", 2), ("gpu", 1)]
+)
+def test_profiles_for_gpus_have_the_model_on_devices_and_programs_beside(
+    profile: str, devices: int
+) -> None:
+    config = load_config(profile, 300.0)
+    assert (config.devices, load_config("gpu", 300.0, devices=3).devices) == (devices, 3)
+    assert [(stage.engine, stage.device) for stage in config.stages] == [
+        ("synth", False),
+        ("model", True),
+    ]
+    assert config.stages[1].together > 1
+    assert load_config(profile, 300.0, engines=("joint",)).stages[0].device
+
+
+@pytest.mark.parametrize("profile", ["cpu", "kaggle-cpu", "kaggle-l4x4", "kaggle-t4x2", "gpu"])
 def test_learning_all_tasks_together_is_there_for_who_asks(profile: str) -> None:
     stages = load_config(profile, 60.0, engines=("joint", "model")).stages
     assert [(stage.engine, stage.whole, stage.needs) for stage in stages] == [

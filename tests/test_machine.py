@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
-from solver.machine import BFLOAT16_FLAGS, cpu_flags, multiplies_bfloat16
+from solver.machine import BFLOAT16_FLAGS, cpu_flags, idle_gpus, multiplies_bfloat16
 from tests.runs import ROOT
 
 SAPPHIRE_RAPIDS = {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_tile"}
@@ -66,3 +68,25 @@ def test_the_precision_of_this_machine(switches: dict[str, str]) -> None:
     )
     able = not switches and not cpu_flags().isdisjoint(BFLOAT16_FLAGS)
     assert done.stdout.split() == 2 * ["torch.bfloat16" if able else "torch.float32"]
+
+
+def test_idle_gpus_are_named_with_the_way_to_use_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver's own command is a script here, which lists GPUs as the driver does."""
+    script = tmp_path / "nvidia-smi"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert idle_gpus() == ""
+    script.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA L4 (UUID: GPU-1)'\n")
+    script.chmod(0o755)
+    line = idle_gpus()
+    assert line.startswith("1 idle GPU: ")
+    assert line.endswith("--profile gpu gives the model it")
+    torch = version("torch")
+    if "+cpu" in torch:
+        assert f"pip install torch=={torch.removesuffix('+cpu')}, without +cpu" in line
+    script.write_text(script.read_text() + "echo 'GPU 1: NVIDIA L4 (UUID: GPU-2)'\n")
+    assert idle_gpus().endswith("--profile gpu --devices 2 gives the model them")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert idle_gpus() == ""

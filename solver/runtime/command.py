@@ -23,6 +23,7 @@ from solver.deadline import (
     format_duration,
 )
 from solver.grid import DataError
+from solver.machine import idle_gpus
 from solver.runtime.board import Snapshot
 from solver.runtime.run import Result, RunError, solve, stop_on_signals
 from solver.say import hold_standard_streams, say
@@ -55,13 +56,14 @@ class SolveRequest:
 
 @dataclass(frozen=True)
 class Report:
-    """The report of a finished command."""
+    """The report of a finished command. `idle`: the way to use GPUs that the run left idle."""
 
     result: Result
     source: Source
     config: Config
     folder: Path
     score: Score | None
+    idle: str = ""
 
     def lines(self) -> list[str]:
         """The summary: the kinds of answers, the score and its circumstances, the files."""
@@ -78,7 +80,8 @@ class Report:
             lines.append(
                 f"salvaged  {len(self.source.faults)} tasks that break the format: {first}"
             )
-        lines += [f"note      {text}" for text in self.result.notes]
+        notes = (*self.result.notes, *([self.idle] if self.idle else []))
+        lines += [f"note      {text}" for text in notes]
         return [*lines, f"files     {self.result.submission}, {JOURNAL_FILE}, run.log"]
 
     def _circumstances(self) -> str:
@@ -133,7 +136,8 @@ def run_solve(request: SolveRequest, started: float, watch: Callable[[Snapshot],
         )
     known = source.solutions
     scored = score(read_submission(result.submission), known) if known else None
-    return Report(result, source, config, folder, scored)
+    on_cores = not config.devices and any(stage.engine == "model" for stage in config.stages)
+    return Report(result, source, config, folder, scored, idle_gpus() if on_cores else "")
 
 
 def exit_code(name: str, action: Callable[[], None]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from solver.config import Stage, load_config
+from solver.config import Stage, load_config, read_profile
 from solver.deadline import duration_of
 from solver.engines import ENGINES, TAKE_A_MODEL
 from solver.grid import DataError
@@ -20,6 +20,8 @@ KIT_MODEL = "datasets/*/arc-kit-model"  # source of the kit's own model otherwis
 # A user's language model needs newer packages than the image's: a profile of `offline_wheels/`, and
 # the source of its wheels. The kit's own model needs torch alone, which the image has.
 WHEELS_PROFILE, KIT_WHEELS = "language", "datasets/*/arc-kit-language-wheels"
+# The profiles of the kit's own engines, by the machine.
+PROFILES = {"cpu": "kaggle-cpu", "NvidiaTeslaT4": "kaggle-t4x2", "NvidiaL4": "kaggle-l4x4"}
 INSIDE_BYTES = 100_000  # most bytes of weights that a notebook contains beside the solver
 
 
@@ -27,6 +29,7 @@ INSIDE_BYTES = 100_000  # most bytes of weights that a notebook contains beside 
 class Settings:
     """The settings of a notebook; the fields are the command's options.
 
+    `profile`: a profile's name or file. Empty: the profile that suits the machine (`PROFILES`).
     `competition`: a year, a slug, or a TOML file (`submission.kaggle.editions`).
     `machine`: one of the edition's machines. Empty: a machine that suits the engines.
     `wheels`: a Kaggle source. Empty: `KIT_WHEELS` for engines with a user's language model, no
@@ -36,7 +39,7 @@ class Settings:
     the kit's own model, as `inside` if the model is small enough, else from `KIT_MODEL`.
     """
 
-    profile: str = "kaggle-cpu"
+    profile: str = ""
     engines: str = ""
     competition: str = "arc-prize-2026-arc-agi-2"
     budget: str = "10h"
@@ -58,6 +61,7 @@ def settle(settings: Settings) -> tuple[Settings, tuple[str, ...]]:
 
     Raises `DataError` for settings that cannot work.
     """
+    settings = replace(settings, profile=settings.profile or _profile(settings))
     stages = _stages(settings)
     engines = tuple(stage.engine for stage in stages)
     on_gpu = any(stage.device or stage.engine in TAKE_A_MODEL for stage in stages)
@@ -79,6 +83,13 @@ def _machine(edition: Edition, on_gpu: bool) -> str:
         what = "with GPUs" if on_gpu else "without GPUs"
         raise DataError(f"--competition {edition.name}: has no machine {what}; name one: --machine")
     return fit[-1] if on_gpu else fit[0]
+
+
+def _profile(settings: Settings) -> str:
+    """The profile for the machine, if it has every named engine; else the one without devices."""
+    suiting, usual = PROFILES.get(settings.machine, PROFILES["cpu"]), PROFILES["cpu"]
+    known = {stage.engine for stage in read_profile(suiting, 1.0).stages}
+    return suiting if known.issuperset(engine_names(settings.engines or None)) else usual
 
 
 def _kit_model() -> str:

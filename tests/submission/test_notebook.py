@@ -309,6 +309,8 @@ def test_a_language_model_of_ones_own_comes_with_what_peft_needs(profile: str) -
     ("profile", "machine", "accelerator"),
     [
         ("kaggle-cpu", "", "none"),
+        ("", "", "none"),
+        ("", "NvidiaL4", "nvidiaL4"),
         ("nvarc", "", "nvidiaL4"),
         ("nvarc", "NvidiaTeslaT4", "nvidiaTeslaT4"),
         ("induce", "", "nvidiaL4"),
@@ -319,6 +321,23 @@ def test_its_machine_is_named(profile: str, machine: str, accelerator: str) -> N
     notebook = json.loads(build(settings, COMMIT))
     kaggle = notebook["metadata"]["kaggle"]
     assert (kaggle["accelerator"], kaggle["isGpuEnabled"]) == (accelerator, accelerator != "none")
+
+
+@pytest.mark.parametrize(
+    ("machine", "engines", "profile"),
+    [
+        ("", "", "kaggle-cpu"),
+        ("cpu", "", "kaggle-cpu"),
+        ("NvidiaL4", "", "kaggle-l4x4"),
+        ("NvidiaTeslaT4", "synth,joint,model", "kaggle-t4x2"),
+        ("NvidiaL4", "llm", "kaggle-cpu"),
+    ],
+)
+def test_the_machine_decides_the_profile(machine: str, engines: str, profile: str) -> None:
+    model = MODELS["nvarc"] if engines == "llm" else ""
+    chosen = Settings(machine=machine, engines=engines, model=model)
+    about = json.loads(build(chosen, COMMIT))["metadata"]["arcsub"]
+    assert about["profile"] == profile
 
 
 @pytest.mark.parametrize("run", RUNS)
