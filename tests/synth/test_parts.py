@@ -178,6 +178,15 @@ def test_a_small_part_tints_large_blocks() -> None:
     assert made.tolist() == [[3, 3, 0, 0], [3, 3, 0, 0], [4, 4, 4, 4], [4, 4, 4, 4]]
 
 
+def test_an_object_of_blocks_shows_cells_of_a_colorful_object() -> None:
+    grid = np.zeros((9, 12), dtype=np.uint8)
+    grid[1:7, 1:7] = np.kron(np.array([[1, 0], [1, 1]]), np.ones((3, 3), dtype=np.uint8))
+    grid[7:9, 9:11] = [[3, 1], [2, 8]]
+    made = parts.tint(freeze(grid), "0", "colorful object", "smallest")
+    assert made is not None
+    assert made.tolist() == [[3, 0], [2, 8]]
+
+
 def test_the_part_of_more_colours_may_stand_on_either_side() -> None:
     shape = np.array([[0, 8, 0], [8, 8, 8], [0, 8, 0]], dtype=np.uint8)
     keys = [np.array(k, dtype=np.uint8) for k in (

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from solver.deadline import Deadline
 from solver.grid import COLORS, Grid, Task
 from solver.synth.fit import Cells, distinct, fit, until
-from solver.synth.objects.objects import background
+from solver.synth.objects.objects import background, segment
 from solver.synth.patterns.blocks import OPS as BLOCK_OPS
 from solver.synth.patterns.blocks import STAGES
 from solver.synth.program import Op, Solution
@@ -231,7 +231,7 @@ def product(grid: Grid, way: str, first: int | str, colors: str) -> Cells | None
     return np.kron((mask != 0).astype(np.uint8), block).astype(np.uint8)
 
 
-_KEYS = ("smallest part", "corner parts")
+_KEYS = ("smallest part", "corner parts", "colorful object")
 
 
 def _tints(task: Task) -> Iterator[Solution | None]:
@@ -246,11 +246,30 @@ def _tints(task: Task) -> Iterator[Solution | None]:
 def tint(grid: Grid, how: str, key: str, size: str) -> Cells | None:
     """The largest part between lines, in which each filled cell takes the colour of a key.
 
-    The key is the `smallest part`, or the small grid of all `corner parts`. The `largest` part
-    keeps its size, and the key is scaled up; or both get the `smallest` size. None if one size
-    is no multiple of the other, or if a filled block has blank cells.
+    The key is the `smallest part`, or the small grid of all `corner parts`. Or the key is the
+    `colorful object`, and the part is the largest other object. The `largest` part keeps its
+    size, and the key is scaled up; or both get the `smallest` size. None if one size is no
+    multiple of the other, or if a filled block has blank cells.
     """
     ground = background(grid, how)
+    found = _colorful(grid, how) if key == "colorful object" else _keyed(grid, ground, key)
+    if found is None:
+        return None
+    large, small = found
+    (h, w), (a, b) = large.shape, small.shape
+    if h % a or w % b:
+        return None
+    if size == "largest":
+        tints = np.kron(small, np.ones((h // a, w // b), np.uint8))
+        return np.where(large != ground, tints, ground).astype(np.uint8)
+    filled = (large != ground).reshape(a, h // a, b, w // b)
+    if (filled.any((1, 3)) != filled.all((1, 3))).any():
+        return None
+    return np.where(filled.all((1, 3)), small, ground).astype(np.uint8)
+
+
+def _keyed(grid: Grid, ground: int, key: str) -> tuple[Cells, Cells] | None:
+    """The largest part between lines, and the key among the parts."""
     cut = split(grid, "sep", ground)
     if cut is None:
         return None
@@ -258,23 +277,22 @@ def tint(grid: Grid, how: str, key: str, size: str) -> Cells | None:
     large = max(parts, key=lambda part: part.size)
     rows, columns = cut.count
     if key == "smallest part":
-        small = min(parts, key=lambda part: part.size)
-    elif rows > 2 and columns > 2 and len({parts[k].shape for k in _corners(cut)}) == 1:
-        first, second, third, last = (parts[k] for k in _corners(cut))
-        small = np.block([[first, second], [third, last]])
-    else:
+        return large, min(parts, key=lambda part: part.size)
+    if min(rows, columns) < 3 or len({parts[k].shape for k in _corners(cut)}) > 1:
         return None
-    (h, w), (a, b) = large.shape, small.shape
-    if h % a or w % b:
+    first, second, third, last = (parts[k] for k in _corners(cut))
+    return large, np.block([[first, second], [third, last]])
+
+
+def _colorful(grid: Grid, how: str) -> tuple[Cells, Cells] | None:
+    """The largest object without the object of most colours, and this object."""
+    scene = segment(grid, "mixed, 8 ways", how)
+    if scene is None or scene.n < 2:
         return None
-    if size == "largest":
-        return np.where(
-            large != ground, np.kron(small, np.ones((h // a, w // b), np.uint8)), ground
-        )
-    filled = (large != ground).reshape(a, h // a, b, w // b)
-    if (filled.any((1, 3)) != filled.all((1, 3))).any():
-        return None
-    return np.where(filled.all((1, 3)), small, ground).astype(np.uint8)
+    key = int(scene.column("colors").argmax())
+    area = scene.column("area").copy()
+    area[key] = 0
+    return scene.alone(int(area.argmax())), scene.crop(key)
 
 
 def _corners(cut: Split) -> tuple[int, int, int, int]:
