@@ -157,11 +157,25 @@ def test_a_picture_is_pasted_at_markers() -> None:
     assert check([pasted(template, marks) for template, marks in pairs]).name == "paste"
 
 
+def test_the_largest_blank_rectangle_is_no_line() -> None:
+    pairs = []
+    for top, left in ((1, 4), (3, 0), (2, 7)):
+        before = np.indices((7, 14)).sum(0).astype(np.uint8) % 2
+        before[6] = 0  # a line with more cells than the rectangle
+        before[5] = 1
+        before[top : top + 2, left : left + 4] = 0
+        after = before.copy()
+        after[top : top + 2, left : left + 4] = 6
+        pairs.append((before, after))
+    assert check(pairs).name == "paint_rectangle"
+
+
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "anchors": ("mixed, 8 ways", 8, 2, "kept"),
     "about_centre": ("one color, 8 ways", ("area", "max", 0), "all", "whole grid"),
     "crossings": (2, "own", 1), "travel": (1, -1, 3, "bounce"),
     "exchange_colors": ("diagonal", "next"),
+    "paint_rectangle": (0, 3, 2),
     "paste": ("rest", ("", "all", 0), 1, "bottom right", "kept"),
 }  # fmt: skip
 

@@ -24,6 +24,8 @@ from solver.synth.patterns.palettes import OPS as PALETTE_OPS
 from solver.synth.patterns.palettes import exchanges
 from solver.synth.patterns.pasting import OPS as PASTE_OPS
 from solver.synth.patterns.pasting import pasted
+from solver.synth.patterns.rectangles import OPS as RECTANGLE_OPS
+from solver.synth.patterns.rectangles import paint_rectangle, rectangles
 from solver.synth.program import Op, Solution, position
 
 _CENTRES = ("half turn", "four turns", "mirrors", "all")
@@ -33,7 +35,7 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     """Placements that reproduce every demonstration."""
     if not same_size(task):
         return
-    for stage in (_anchors, _centres, _crossings, exchanges, pasted, _travellers):
+    for stage in (_anchors, _centres, _crossings, exchanges, rectangles, pasted, _travellers):
         if deadline.passed():
             return
         yield from distinct(until(stage(task), deadline), 2)
@@ -45,6 +47,7 @@ def prepare() -> None:
     grid = np.diag([1, 2, 0, 0]).astype(np.uint8)
     segment(grid, "one color, 8 ways")
     travel(grid, 1, 2, 0, "stop")
+    paint_rectangle(grid, 0, 1, 1)
 
 
 # --- anchors --------------------------------------------------------------------------
@@ -256,6 +259,7 @@ def _travel(grid, out, source, paint, dy0, dx0, wall):
 OPS = {
     **PALETTE_OPS,
     **PASTE_OPS,
+    **RECTANGLE_OPS,
     "anchors": Op(anchors, "templates drawn wherever only their markers are"),
     "about_centre": Op(about_centre, "completed to a symmetry about the middle of an object"),
     "crossings": Op(crossings, "cells where marked rows and columns cross"),
