@@ -140,6 +140,22 @@ def test_the_colours_of_rings_change_places() -> None:
     assert program.name == "exchange_colors"
 
 
+def partial(first: tuple[int, int], second: tuple[int, int]) -> tuple[Cells, Cells]:
+    """A template in a corner; at one place its cells of colour 1 alone, at another of colour 3."""
+    before = np.zeros((12, 12), dtype=np.uint8)
+    before[0:3, 0:3] = TEMPLATE
+    after = before.copy()
+    for color, (r, c) in ((1, first), (3, second)):
+        before[r : r + 3, c : c + 3] = np.where(color == TEMPLATE, color, 0)
+        after[r : r + 3, c : c + 3] = TEMPLATE
+    return before, after
+
+
+def test_a_template_is_completed_where_one_of_its_colours_shows() -> None:
+    pairs = [partial((5, 5), (1, 8)), partial((8, 2), (3, 5)), partial((4, 8), (8, 1))]
+    assert check(pairs).name == "partial_copies"
+
+
 def pasted(template: Cells, marks: Sequence[tuple[int, int]]) -> tuple[Cells, Cells]:
     """A template in a corner, and single markers whose place it takes."""
     before = np.zeros((11, 11), dtype=np.uint8)
@@ -175,7 +191,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "about_centre": ("one color, 8 ways", ("area", "max", 0), "all", "whole grid"),
     "crossings": (2, "own", 1), "travel": (1, -1, 3, "bounce"),
     "exchange_colors": ("diagonal", "next"),
-    "paint_rectangle": (0, 3, 2),
+    "paint_rectangle": (0, 3, 2), "partial_copies": ("mixed, 8 ways", 8),
     "paste": ("rest", ("", "all", 0), 1, "bottom right", "kept"),
 }  # fmt: skip
 

@@ -55,6 +55,30 @@ def anchors(grid: Grid, mode: str, turns: int, scales: int, kept: str | int) -> 
     return out if drawn else None
 
 
+def partial_copies(grid: Grid, mode: str, turns: int) -> Cells | None:
+    """Complete copies of templates of which only the cells of one colour show.
+
+    Templates are objects of several colours. A template is drawn, in the first `turns` D8
+    positions, where all its cells of one colour stand outside of templates. None if nothing is
+    drawn, or if there are too many objects.
+    """
+    scene = segment(grid, mode, "0")
+    if scene is None or not 2 <= scene.n <= 100:
+        return None
+    ground = scene.background
+    templates = [i for i in range(scene.n) if scene.column("colors")[i] > 1]
+    if not templates or len(templates) > 12:
+        return None
+    loose = np.where(np.isin(scene.labels, np.array(templates) + 1), ground, grid)
+    out, drawn = grid.copy(), 0
+    for i in sorted(templates, key=lambda i: -int(scene.column("area")[i])):
+        cells = np.where(scene.alone(i) == ground, 255, scene.alone(i))
+        colors, counts = np.unique(cells[cells < 255], return_counts=True)
+        for k in np.argsort(-counts, kind="stable").tolist():
+            drawn += _draw_matches(cells, loose, [int(colors[k])], turns, 1, ground, out)
+    return out if drawn else None
+
+
 def _draw_matches(
     cells: NDArray[np.uint8],
     loose: NDArray[np.uint8],

@@ -19,7 +19,7 @@ from solver.synth.fit import Cells, distinct, fit, same_size, until
 from solver.synth.jit import kernel
 from solver.synth.objects.objects import segment
 from solver.synth.objects.rule_learn import Test, holds
-from solver.synth.patterns.anchors import TEMPLATES, anchors
+from solver.synth.patterns.anchors import TEMPLATES, anchors, partial_copies
 from solver.synth.patterns.palettes import OPS as PALETTE_OPS
 from solver.synth.patterns.palettes import exchanges
 from solver.synth.patterns.pasting import OPS as PASTE_OPS
@@ -35,7 +35,16 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     """Placements that reproduce every demonstration."""
     if not same_size(task):
         return
-    for stage in (_anchors, _centres, _crossings, exchanges, rectangles, pasted, _travellers):
+    for stage in (
+        _anchors,
+        _centres,
+        _crossings,
+        exchanges,
+        rectangles,
+        _partial_copies,
+        pasted,
+        _travellers,
+    ):
         if deadline.passed():
             return
         yield from distinct(until(stage(task), deadline), 2)
@@ -60,6 +69,13 @@ def _anchors(task: Task) -> Iterator[Solution | None]:
                 for k, templates in enumerate(TEMPLATES):
                     bits = 8.0 + turns / 4 + scales / 2 + k
                     yield fit(task, "anchors", anchors, (mode, turns, scales, templates), bits)
+
+
+def _partial_copies(task: Task) -> Iterator[Solution | None]:
+    for mode in ("mixed, 8 ways", "mixed, 4 ways"):
+        for turns in (1, 8):
+            args = (mode, turns)
+            yield fit(task, "partial_copies", partial_copies, args, 9.0 + turns / 4)
 
 
 # --- symmetry about an object ---------------------------------------------------------
@@ -261,6 +277,7 @@ OPS = {
     **PASTE_OPS,
     **RECTANGLE_OPS,
     "anchors": Op(anchors, "templates drawn wherever only their markers are"),
+    "partial_copies": Op(partial_copies, "templates completed where one of their colours shows"),
     "about_centre": Op(about_centre, "completed to a symmetry about the middle of an object"),
     "crossings": Op(crossings, "cells where marked rows and columns cross"),
     "travel": Op(travel, "rays from cells of a colour that turn or bounce at obstacles"),
