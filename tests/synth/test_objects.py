@@ -57,6 +57,16 @@ def test_properties_of_a_ring() -> None:
     assert {name: int(scene.column(name)[0]) for name in wanted} == wanted
 
 
+def test_ends_turns_and_the_distance_from_the_middle() -> None:
+    grid = np.zeros((6, 9), dtype=np.uint8)
+    grid[0:4, 0], grid[3, 0:3] = 1, 1  # an L
+    grid[2:5, 4], grid[2:5, 6], grid[4, 4:7] = 2, 2, 2  # a U
+    scene = scene_of(freeze(grid))
+    assert scene.column("tips").tolist() == [2, 2]
+    assert scene.column("turns").tolist() == [1, 2]
+    assert scene.column("central").tolist() == [8, 3]
+
+
 def test_relations_between_objects() -> None:
     grid = np.zeros((6, 6), dtype=np.uint8)
     grid[0:4, 0:4] = 4

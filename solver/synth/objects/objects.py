@@ -54,7 +54,7 @@ _RELATIONS = (
     "same_look", "same_color", "same_area", "color_cells", "contains", "inside", "touching",
     "touch_color", "inner_color", "mid_row", "mid_col", "missing", "sym_any", "same_row",
     "same_col", "count", "ink", "pieces", "full_square", "odd", "diagonal", "anti", "order",
-    "kinds",
+    "kinds", "central", "tips", "turns",
 )  # fmt: skip
 FEATURES = _KERNEL + _RELATIONS
 COLUMN = {name: i for i, name in enumerate(FEATURES)}
@@ -208,6 +208,7 @@ def _relations(grid: Grid, labels: NDArray[np.int16], ground: int, out: Ints) ->
     _fill_neighbours(labels, out)
     _fill_place(grid, out)
     _fill_contents(grid, ground, out)
+    _fill_path(labels, out)
 
 
 def _fill_form(out: Ints) -> None:
@@ -262,9 +263,23 @@ def _fill_place(grid: Grid, out: Ints) -> None:
     height, width, top, left = (out[:, k] for k in range(2, 6))
     out[:, put["mid_row"]] = np.abs(2 * top + height - grid.shape[0])
     out[:, put["mid_col"]] = np.abs(2 * left + width - grid.shape[1])
+    out[:, put["central"]] = out[:, put["mid_row"]] + out[:, put["mid_col"]]
     out[:, put["diagonal"]] = 2 * (top + left) + height + width
     out[:, put["anti"]] = 2 * (top - left) + height - width
     out[:, put["order"]] = np.arange(len(out))
+
+
+def _fill_path(labels: NDArray[np.int16], out: Ints) -> None:
+    """Fill the numbers of cells at which an object ends, and at which an object turns."""
+    put, n = COLUMN, len(out)
+    padded = np.pad(labels, 1, constant_values=-1)
+    middle = padded[1:-1, 1:-1]
+    down = [padded[:-2, 1:-1] == middle, padded[2:, 1:-1] == middle]
+    across = [padded[1:-1, :-2] == middle, padded[1:-1, 2:] == middle]
+    near = sum(side.astype(np.int64) for side in (*down, *across))
+    turns = (down[0] | down[1]) & (across[0] | across[1])
+    for name, cells in (("tips", near == 1), ("turns", turns)):
+        out[:, put[name]] = np.bincount(labels[cells], minlength=n + 1)[1 : n + 1]
 
 
 def _fill_contents(grid: Grid, ground: int, out: Ints) -> None:

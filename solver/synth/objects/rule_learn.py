@@ -25,7 +25,7 @@ ALWAYS: Test = ("", "all", 0)
 _PLAIN = ("color", "area", "height", "width", "holes", "longest", "same_shape", "same_color")
 _ODD = ("top", "left", "bottom", "right", "mid_row", "mid_col", "hole_area", "edges", "count",
         "minor_area", "shape", "shape_d8", "look", "same_row", "same_col", "missing", "odd",
-        "diagonal", "anti", "order", "kinds")  # fmt: skip
+        "diagonal", "anti", "order", "kinds", "central", "tips", "turns")  # fmt: skip
 FEATURE_COST = {name: 2.0 if name in _PLAIN else 4.5 if name in _ODD else 3.0 for name in FEATURES}
 _OP_COST = {"all": 0.0, "max": 1.0, "min": 1.0, "one": 1.5, "mode": 2.0, "==": 2.0, ">=": 3.0,
             "rank": 3.5, "many": 2.0}  # fmt: skip
