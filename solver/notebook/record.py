@@ -65,6 +65,10 @@ class Record:
         finally:
             self._time(name, {"from_s": begun, "to_s": self._now()})
 
+    def passed(self, name: str) -> None:
+        """Note a stage that began with the first cell and ends now."""
+        self._time(name, {"from_s": 0.0, "to_s": self._now()})
+
     def _now(self) -> float:
         return round(time.monotonic() - self.started, 1)
 

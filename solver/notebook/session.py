@@ -109,6 +109,7 @@ def begin(
     """Begin the record of the run and print it: the log proves on what the notebook ran."""
     with suppress(OSError):
         (session.working / RUN_FILE).unlink()
+    session.record.passed("files")
     with session.record.stage("session"):
         session.record.note(
             id=session.id,

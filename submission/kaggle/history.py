@@ -32,7 +32,7 @@ def compared_lines(ledger: Ledger, first: int, second: int) -> list[str]:
     Raises `DataError` if the ledger has no such entry.
     """
     entries = _entries(ledger)
-    return compare_entries(entries, *(_numbered(entries, number) for number in (first, second)))
+    return compare_entries(entries, _numbered(entries, first), _numbered(entries, second))
 
 
 def compare_entries(

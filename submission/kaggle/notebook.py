@@ -118,13 +118,15 @@ def asked_of(built: Built, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _prints(settings: Settings) -> Iterator[tuple[str, str]]:
-    """The print of each dataset's folder that holds weights or wheels, as a run takes it."""
+def _prints(settings: Settings) -> Iterator[tuple[str, list[str]]]:
+    """The prints of each dataset's folders that hold weights or wheels, as a run takes them."""
     for dataset in settings.datasets:
-        files = (f for marker in MARKERS for f in dataset.folder.rglob(marker))
-        places = sorted({file.parent for file in files}, key=lambda p: (len(p.parts), p))
-        if places:
-            yield f"datasets/{settings.owner}/{dataset.slug}", folder_print(places[0])
+        found = []
+        for marker in MARKERS:
+            places = {file.parent for file in dataset.folder.rglob(marker)}
+            if places:
+                found.append(folder_print(min(places, key=lambda p: (len(p.parts), p))))
+        yield f"datasets/{settings.owner}/{dataset.slug}", found
 
 
 def metadata(built: Built, settings: Settings) -> dict[str, Any]:

@@ -113,20 +113,20 @@ def _data(asked: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[Differe
         yield from _source(asked, one)
 
 
-def _source(asked: Mapping[str, Any], one: Mapping[str, Any]) -> Iterator[Difference]:
-    source = str(one["source"])
-    if not one.get("path"):
+def _source(asked: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[Difference]:
+    source = str(seen["source"])
+    if not seen.get("path"):
         yield Difference(f"{source} was not mounted", f"attach it on the page, and {_AGAIN}")
         return
-    prints: Mapping[str, str] = asked.get("prints", {})
-    wanted = [prints[name] for name in prints if fnmatch.fnmatch(name, source)]
-    if wanted and one.get("print") not in (*wanted, "", None):
+    prints: Mapping[str, Sequence[str]] = asked.get("prints", {})
+    wanted = [one for name in prints if fnmatch.fnmatch(name, source) for one in prints[name]]
+    if wanted and seen.get("print") not in (*wanted, "", None):
         way = "Kaggle attached another version: remove it on the notebook's page, and push again"
-        yield Difference(f"{source} at {one['path']} has other files than were uploaded", way)
+        yield Difference(f"{source} at {seen['path']} has other files than were uploaded", way)
     parts = PurePosixPath(source).parts
     if parts[0] == "models":
         *name, version = parts[-3:]  # framework, variation, version
-        mounted = _version(PurePosixPath(one["path"]).parts, name)
+        mounted = _version(PurePosixPath(seen["path"]).parts, name)
         if mounted not in (version, ""):
             text = f"{source} is mounted as version {mounted}"
             yield Difference(text, _WAYS["model_sources"])

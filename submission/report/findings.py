@@ -172,9 +172,10 @@ def _output(
 ) -> Output:
     first, second = given.attempts[test]
     ballots = _ballots([c for c in candidates if c.test == test], (first, second), selector)
-    attempts: tuple[Grid, ...] = (first.grid, second.grid)
+    attempts = (first.grid, second.grid)
     if run.submission is not None:
-        attempts = run.submission[task.id][test]
+        one, two = run.submission[task.id][test]
+        attempts = (one, two)
     by_grid = {key(a.grid): a.source for a in (first, second)}
     for ballot in ballots:
         by_grid.setdefault(key(ballot.grid), ballot.support[0].engine)

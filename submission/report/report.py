@@ -15,6 +15,7 @@ import jinja2
 
 from solver.answers.ensemble import STATES
 from solver.data.svg import PALETTE
+from solver.data.versions import version_name
 from solver.deadline import Deadline, format_duration
 from solver.grid import settled
 from submission.owned import check_output, is_page, write_output
@@ -179,6 +180,8 @@ def _process(header: dict[str, Any]) -> dict[str, dict[str, Any]]:
     arguments = header.get("argv")
     command = " ".join(map(str, arguments)) if isinstance(arguments, list) else ""
     begun = {"began": header.get("at", "unknown"), "arguments": command}
+    if data := header.get("data"):
+        begun["tasks"] = version_name(str(data))
     return {
         "started": begun,
         "configuration": table_of(header, "config"),

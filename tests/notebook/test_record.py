@@ -80,7 +80,8 @@ def test_a_run_says_what_it_saw_in_its_record_and_in_its_log(
     (model,) = record["sources"]
     assert model["source"] == "datasets/*/model"
     assert model["print"] == folder_print(session.input / "datasets/me/model")
-    assert record["stages"]["session"]["from_s"] >= 5
+    assert record["stages"]["files"]["from_s"] == 0
+    assert record["stages"]["session"]["from_s"] >= record["stages"]["files"]["to_s"] >= 5
     (line,) = said
     printed = json.loads(line.removeprefix(SAID))
     assert printed == {name: value for name, value in record.items() if name != "packages"}

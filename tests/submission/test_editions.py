@@ -17,6 +17,7 @@ from submission.kaggle.editions import (
     machines_of,
     recorded_edition,
 )
+from submission.kaggle.settings import read_settings
 from submission.notebook.build import build
 from submission.notebook.settings import Settings
 from tests.fakes import toy_tasks
@@ -106,6 +107,23 @@ def test_a_budget_beyond_the_limit_and_a_machine_of_no_edition_are_refused(own: 
         build(Settings(engines="synth", competition=str(own)), "0123")
     with pytest.raises(DataError, match="--machine NvidiaL4: there are cpu, NvidiaTeslaT4"):
         build(Settings(engines="synth", competition="2024", machine="NvidiaL4"), "0123")
+
+
+def test_the_settings_of_a_push_name_an_edition_of_ones_own(own: Path) -> None:
+    text = 'owner = "me"\ntitle = "ARC kit"\ncompetition = "arc-prize-2027"\n'
+    settings = own.with_name("kaggle.toml")
+    settings.write_text(f'{text}machine = "NvidiaB200"\nedition = "2027.toml"\n')
+    chosen = read_settings(settings)
+    assert (chosen.hardware.gpu, chosen.hardware.gpus) == ("B200", 8)
+    assert chosen.rules.form == Form("answers.json", 3)
+    settings.write_text(f'{text}machine = "NvidiaB200"\n')
+    with pytest.raises(DataError, match="machine: there is no 'NvidiaB200'"):
+        read_settings(settings)
+    settings.write_text(
+        f'{text}machine = "cpu"\nedition = "2027.toml"\n'.replace("prize-2027", "prize")
+    )
+    with pytest.raises(DataError, match=r"competition: .*2027\.toml is about arc-prize-2027"):
+        read_settings(settings)
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 3])
