@@ -38,7 +38,7 @@ class Entry:
     that the notebook was built from.
     seen: facts of the run's record, `run.json`.
     image: Kaggle's name of the image after the push.
-    differences: the differences that were read back, in words.
+    found: the differences that were read back last, in words, after the `push` and the `run`.
     scores: the submissions of this version, the first one first.
     rehearsal: source, tasks and score of a rehearsal; empty for a pushed version.
     """
@@ -53,9 +53,14 @@ class Entry:
     seen: Mapping[str, Any] = field(default_factory=dict)
     image: str = ""
     state: str = ""
-    differences: tuple[str, ...] = ()
+    found: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scores: tuple[Score, ...] = ()
     rehearsal: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """All differences that were read back."""
+        return tuple(dict.fromkeys(text for words in self.found.values() for text in words))
 
     @property
     def name(self) -> str:
@@ -127,15 +132,16 @@ def _pushed(made: _Made, event: Event) -> None:
 
 def _refused(made: _Made, event: Event) -> None:
     places = (i for i, entry in enumerate(made.entries) if entry.push == event["push"])
-    made.change(next(places, None), state="refused", differences=(str(event["why"]),))
+    made.change(next(places, None), state="refused", found={"push": (str(event["why"]),)})
 
 
 def _read(made: _Made, event: Event) -> None:
     place = _place(made.entries, event)
     if place is not None:
-        found = (*made.entries[place].differences, *map(str, event["differences"]))
+        words = tuple(map(str, event["differences"]))
+        found = {**made.entries[place].found, str(event["after"]): words}
         image = str(event.get("image") or made.entries[place].image)
-        made.change(place, differences=tuple(dict.fromkeys(found)), image=image)
+        made.change(place, found=found, image=image)
 
 
 def _state(made: _Made, event: Event) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -90,8 +91,11 @@ def _numbered(entries: Entries, number: int) -> Entry:
 
 
 def _title(entry: Entry) -> str:
-    what = entry.name if entry.rehearsal else f"{entry.kernel}, {entry.name}"
-    return f"{entry.number} ({what})"
+    return f"{entry.number} ({_name(entry)})"
+
+
+def _name(entry: Entry) -> str:
+    return entry.name if entry.rehearsal else f"{entry.kernel}, {entry.name}"
 
 
 def _about(entry: Entry) -> Iterator[str]:
@@ -101,7 +105,7 @@ def _about(entry: Entry) -> Iterator[str]:
     commit = str(identity.get("commit", ""))
     dirty = "-edited" if commit.endswith("-edited") else ""
     yield (
-        f"{entry.number:<4} {entry.at[:16].replace('T', ' ')}  {_title(entry).partition(' ')[2]}  "
+        f"{entry.number:<4} {entry.at[:16].replace('T', ' ')}  {_name(entry)}  "
         f"id {entry.id[:SHOWN] or 'none'}, commit {commit[:SHOWN]}{dirty}, {profile}{on}"
     )
     if entry.rehearsal:
@@ -119,7 +123,8 @@ def _run_text(seen: Mapping[str, Any]) -> str:
         return ""
     ends = [times.get("to_s", times["from_s"]) for times in seen.get("stages", {}).values()]
     took = f", {format_duration(max(ends))}" if ends else ""
-    devices = ", ".join(seen.get("devices", ())) or "no GPU"
+    counted = Counter(map(str, seen.get("devices", ())))
+    devices = ", ".join(f"{number} {name}" for name, number in counted.items()) or "no GPU"
     tasks = seen.get("tasks", {})
     return f"{took} on {devices}; {tasks.get('number', 0)} tasks, {tasks.get('version', '')}"
 

@@ -52,7 +52,8 @@ def push(
     with _consequence(f"version {version} is saved and runs: do not submit it unseen"):
         found, image = read_back(api, built, settings, version, deadline)
         words = list(map(str, found))
-        ledger.add("read", **which, version=version, image=image, differences=words)
+        read = {"after": "push", "image": image, "differences": words}
+        ledger.add("read", **which, version=version, **read)
         if found:
             raise ServiceError(f"notebook {settings.kernel}: Kaggle changed it: {'; '.join(words)}")
     say(f"machine   {settings.machine}, no internet, private: as Kaggle has it")

@@ -162,7 +162,7 @@ def _compare(
     words = list(map(str, found))
     if whose is wanted:
         about = {"kernel": wanted.kernel, "version": wanted.version, "id": wanted.id}
-        ledger.add("read", **about, differences=words)
+        ledger.add("read", **about, after="run", differences=words)
     if found:
         raise ServiceError(f"{settings.kernel}, {wanted.name}: {'; '.join(words)}")
     say(f"{wanted.name}: it ran as asked for, notebook id {wanted.id}")

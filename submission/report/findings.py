@@ -174,8 +174,8 @@ def _output(
     ballots = _ballots([c for c in candidates if c.test == test], (first, second), selector)
     attempts = (first.grid, second.grid)
     if run.submission is not None:
-        one, two = run.submission[task.id][test]
-        attempts = (one, two)
+        handed_in = run.submission[task.id][test]
+        attempts = (handed_in[0], handed_in[1])
     by_grid = {key(a.grid): a.source for a in (first, second)}
     for ballot in ballots:
         by_grid.setdefault(key(ballot.grid), ballot.support[0].engine)

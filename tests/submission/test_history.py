@@ -99,7 +99,7 @@ def test_scores_that_arrive_late_and_out_of_order_find_their_versions(
         *((1, "28.5", "27.0"), (2, "31.2", "")),
     ]
     lines = history_lines(ledger(place))
-    assert any("version 1)  id 11111111" in line for line in lines)
+    assert any("me/arc-kit, version 1  id 11111111" in line for line in lines)
     assert any("score 28.5, private 27.0" in line for line in lines)
 
 

@@ -167,8 +167,12 @@ def test_a_substitution_that_the_run_saw_is_an_error_with_a_way_out(
         fetched(built)
     assert said in str(changed.value)
     assert str(changed.value).endswith(")")  # the way out
+    entry = entries_of(Ledger(built / LEDGER_FILE).events()).all[-1]
+    assert len(entry.differences) == (change.get("id", ID) == ID)  # of this version, or of another
     kaggle.files = left(seen(built))
     assert fetched(built)[-1] == f"version 1: it ran as asked for, notebook id {ID}"
+    entry = entries_of(Ledger(built / LEDGER_FILE).events()).all[-1]
+    assert entry.differences == ()
 
 
 MODEL = "models/a/b/transformers/c/2"
