@@ -1,10 +1,9 @@
 """A decoder's layers in few operations, with its adapter merged, for answering.
 
 One new token a row makes products small, and most of the time goes into starting operations. With
-peft's adapters, a layer of the library starts 165 operations; here a layer starts a sixth of them.
-An adapter is added to its matrix in float32, once for a task. The weight of a norm goes into the
-matrix that follows. Matrices with the same input are joined. All layers compute into the same
-tensors.
+peft's adapters, a layer of the library starts 160 operations; here a layer starts 16. An adapter is
+added to its matrix in float32, once for a task. The weight of a norm goes into the matrix that
+follows. Matrices with the same input are joined. All layers compute into the same tensors.
 
 The layers' weights are copied. If there is no room for a copy (`solver.lm.llm.reader`), the
 library's layers answer.
@@ -13,20 +12,20 @@ library's layers answer.
 from __future__ import annotations
 
 import importlib
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import silu
+from torch.nn.functional import rms_norm, silu
 
 from solver.deadline import Watch
 from solver.lm.llm.attention import attend, by_group
 from solver.lm.symbols import WRITABLE
 
 KINDS = ("llama", "mistral", "qwen2", "qwen3")  # decoders with the layers that `_Layer` copies
+TURNS_AT_ONCE = 64  # tokens of a pass for which the rotations of all layers are computed together
 MOVING_ROPES = ("dynamic", "longrope")  # rotations that change with the length of a text
 
 
@@ -35,12 +34,10 @@ class _Layer:
     """A layer's weights, each as (inputs, outputs), with the weights of norms in them.
 
     fan, fan_bias: of queries, keys and values: for each group its queries, its key, its value.
-    turned (K + 1, C): weights of the norms of queries and keys; None if there are no such norms.
     """
 
     fan: Tensor
     fan_bias: Tensor
-    turned: Tensor | None
     out: Tensor
     wide: Tensor
     down: Tensor
@@ -53,16 +50,10 @@ class _Layer:
         dtype = layer.input_layernorm.weight.dtype
         fan = [(m := _matrix(part)).reshape(groups, -1, size, m.shape[1]) for part in joined]
         bias = [_bias(part).reshape(groups, -1, size) for part in joined]
-        turned = None
-        if hasattr(attention, "q_norm"):
-            share = fan[0].shape[1]
-            norms = [attention.q_norm.weight] * share + [attention.k_norm.weight]
-            turned = torch.stack(norms).detach() * math.sqrt(size)
         wide = torch.cat([_matrix(mlp.gate_proj), _matrix(mlp.up_proj)])
         return cls(
             _laid(torch.cat(fan, 1).flatten(0, 2), dtype, layer.input_layernorm),
             torch.cat(bias, 1).flatten().to(dtype),
-            turned,
             _laid(_matrix(attention.o_proj), dtype),
             _laid(wide, dtype, layer.post_attention_layernorm),
             _laid(_matrix(mlp.down_proj), dtype),
@@ -73,16 +64,18 @@ class _Layer:
 class Stepper:
     """Layers, embeddings and head of a decoder with a cut vocabulary, for answering.
 
-    floors: for vectors of the layers and of the heads, the length below which a norm's epsilon
-    counts: its square root times that of their size.
+    epsilon: of all norms.
     table (S, 2, 1, 1, C): cosines and signed sines of the rotation at each position.
+    turned (L, 2, 1, K + 1, C): in each layer, the weights of the norms of queries and keys, for
+    cosines and for sines; None if there are no such norms.
     """
 
     layers: Sequence[_Layer]
     embeddings: Tensor
     head: Tensor
-    floors: tuple[Tensor, Tensor]
+    epsilon: float
     table: Tensor
+    turned: Tensor | None
     heads: int
     groups: int
     size: int
@@ -101,16 +94,15 @@ class Stepper:
             [_Layer.of(layer, config.num_key_value_heads, size) for layer in inner.layers],
             table,
             _laid(head, table.dtype, inner.norm),
-            (
-                table.new_tensor((config.rms_norm_eps * table.shape[1]) ** 0.5).float(),
-                table.new_tensor((config.rms_norm_eps * size) ** 0.5).float(),
-            ),
+            config.rms_norm_eps,
             _rotations(inner.rotary_emb, table, limit),
+            _turned([layer.self_attn for layer in inner.layers]),
             config.num_attention_heads,
             config.num_key_value_heads,
             size,
         )
 
+    @torch.inference_mode()
     def logits(
         self,
         tokens: Tensor,
@@ -128,68 +120,73 @@ class Stepper:
         Raises `OutOfTimeError` if time is up.
         """
         vectors = self.embeddings[tokens.flatten()]  # (M, D)
-        cos, sin = self.table[positions.flatten()].unbind(1)  # (M, 1, 1, C)
-        columns, (floor, turned_floor) = columns.flatten(), self.floors
-        for layer, memory, seen in zip(self.layers, shape.layers, shape.seen, strict=True):
+        columns = columns.flatten()
+        turns = self._turns(positions.flatten())
+        every = zip(self.layers, turns, shape.held, shape.seen, strict=True)
+        for layer, (cos, sin), held, seen in every:
             watch.look(len(vectors))
-            normed = _normed(vectors, floor, shape.normed)
-            torch.addmm(layer.fan_bias, normed, layer.fan, out=shape.fan)
-            turned = shape.both
-            if layer.turned is not None:
-                turned = _normed(turned, turned_floor, shape.turned).mul_(layer.turned)
+            torch.addmm(layer.fan_bias, self._norm(vectors), layer.fan, out=shape.fan)
+            turned = shape.both if self.turned is None else self._norm(shape.both)
             rolled = torch.roll(turned, self.size // 2, -1)
             torch.addcmul(turned * cos, rolled, sin, out=shape.both)
-            memory[shape.row, :, :, columns] = shape.held
+            held[shape.row, :, :, columns] = shape.new
             mixed = attend(shape.queries, *seen, mask, self.size**-0.5)
             vectors = torch.addmm(vectors, mixed, layer.out)
-            torch.mm(_normed(vectors, floor, shape.normed), layer.wide, out=shape.wide)
+            torch.mm(self._norm(vectors), layer.wide, out=shape.wide)
             vectors = torch.addmm(vectors, silu(shape.gate).mul_(shape.up), layer.down)
-        return _normed(vectors, floor, shape.normed) @ self.head
+        return self._norm(vectors) @ self.head
+
+    def _norm(self, vectors: Tensor) -> Tensor:
+        """Vectors (..., n) over their root mean square. The weights of norms are in matrices."""
+        return rms_norm(vectors, vectors.shape[-1:], eps=self.epsilon)
+
+    def _turns(self, positions: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+        """Cosines and signed sines of each layer at positions (M,), times the weights of norms."""
+        cos, sin = self.table[positions].unbind(1)  # (M, 1, 1, C)
+        if self.turned is None:
+            return [(cos, sin)] * len(self.layers)
+        if len(positions) > TURNS_AT_ONCE:  # which would take much memory for all layers
+            return ((cos * weights[0], sin * weights[1]) for weights in self.turned)
+        weights = self.turned[:, :, None]  # (L, 2, 1, 1, K + 1, C)
+        return zip((cos * weights[:, 0]).unbind(0), (sin * weights[:, 1]).unbind(0), strict=True)
 
 
 class Shape:
     """The shape of a pass over B rows of N new tokens: its tensors, which may serve many passes.
 
     row (M,): the row in the memory of each of the M = B * N tokens.
+    held: keys and values (R, 2, G, ., C) of each layer in the memory.
     seen: keys and values (B, G, S, C) of each layer that the tokens may see.
-    normed, fan, wide: the tensors that every layer computes into; the others are parts of them.
+    fan, wide: the tensors that every layer computes into; the others are parts of them.
     """
 
     def __init__(
-        self, of: Stepper, layers: Sequence[Tensor], rows: range, new: int, length: int | None
+        self, of: Stepper, held: Sequence[Tensor], rows: range, new: int, length: int | None
     ) -> None:
-        """`layers`: keys and values (R, 2, G, ., C) of each layer, for the new ones too.
+        """`held`: of the memory, to which new keys and values go.
 
         `length`: the number of columns to see. None for the first tokens of a row: they see each
         other.
         """
         tokens, share, like = len(rows) * new, of.heads // of.groups, of.embeddings
-        self.layers = layers
+        self.held = held
         place = torch.arange(rows.start, rows.stop, device=like.device)
         self.row = place.repeat_interleave(new)
-        self.normed = like.new_empty(tokens, like.shape[1])
         self.fan = like.new_empty(tokens, of.groups * (share + 2) * of.size)
         each = self.fan.view(tokens, of.groups, share + 2, of.size)
         apart = each.view(len(rows), new, of.groups, share + 2, of.size)
         self.both = each[:, :, : share + 1]  # queries and keys (M, G, K + 1, C)
-        self.turned = torch.empty_like(self.both)
-        self.held = each[:, :, share:].transpose(1, 2)  # keys and values (M, 2, G, C)
+        self.new = each[:, :, share:].transpose(1, 2)  # keys and values (M, 2, G, C)
         self.queries = by_group(apart[:, :, :, :share])
         self.wide = like.new_empty(tokens, of.layers[0].wide.shape[1])
         self.gate, self.up = self.wide.chunk(2, -1)
         self.seen: list[tuple[Tensor, Tensor]] = []
-        for held in layers:
+        for layer in held:
             if length is None:
                 keys, values = apart[:, :, :, share:].permute(3, 0, 2, 1, 4).unbind(0)
             else:
-                keys, values = held[rows.start : rows.stop, :, :, :length].unbind(1)
+                keys, values = layer[rows.start : rows.stop, :, :, :length].unbind(1)
             self.seen.append((keys, values))
-
-
-def _normed(vectors: Tensor, floor: Tensor, out: Tensor) -> Tensor:
-    """Vectors (..., n) of length one, written to `out`; the weights have the root of n."""
-    length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True, dtype=torch.float32)
-    return torch.div(vectors, torch.hypot(length, floor), out=out)
 
 
 def fits(lm: Any) -> bool:
@@ -269,8 +266,21 @@ def _bias(layer: Any) -> Tensor:
 def _laid(matrix: Tensor, dtype: torch.dtype, norm: Any = None) -> Tensor:
     """A matrix (outputs, inputs) as (inputs, outputs), after the weights of a norm of its input."""
     if norm is not None:
-        matrix = matrix * (norm.weight.detach().float() * math.sqrt(matrix.shape[1]))
+        matrix = matrix * norm.weight.detach().float()
     return matrix.to(dtype).t().contiguous()
+
+
+def _turned(attentions: Sequence[Any]) -> Tensor | None:
+    """Weights of the norms of queries and keys for `Stepper`; None if there are no such norms.
+
+    A sine is multiplied by a number from the other half of a vector, and so by the weight there.
+    """
+    if not hasattr(attentions[0], "q_norm"):
+        return None
+    share = attentions[0].num_key_value_groups
+    norms = [[a.q_norm.weight] * share + [a.k_norm.weight] for a in attentions]
+    weights = torch.stack([torch.stack(some) for some in norms]).detach()  # (L, K + 1, C)
+    return torch.stack([weights, weights.roll(weights.shape[-1] // 2, -1)], 1)[:, :, None]
 
 
 def _rotations(rotary: Any, like: Tensor, limit: int) -> Tensor:
