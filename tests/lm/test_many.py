@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 import pytest
 import torch
 
-from solver.deadline import Deadline
-from solver.grid import Pair, Task, freeze, stable_seed
+from solver.deadline import Deadline, OutOfTimeError, StepClock
+from solver.grid import Candidate, Pair, Task, freeze, same, stable_seed
+from solver.lm.many.answer import PlacedModel, StackedStepper
 from solver.lm.many.batches import beside
 from solver.lm.many.learn import Lesson, StackedLearner
+from solver.lm.many.meeting import Ask, meet
 from solver.lm.many.stack import Stack
 from solver.lm.many.trainer import StackedTrainer
-from solver.lm.pair.adapter import Lora, LowRank
+from solver.lm.pair.adapter import Lora
+from solver.lm.pair.cache import PairModel
 from solver.lm.pair.model import Size, TaskModel, build
 from solver.lm.pair.ttt import CHECK_STEPS, RECIPE, Adaptation, Learned, Learner
+from solver.lm.search.searches import Options, Question
+from solver.lm.search.strategies import STRATEGIES, propose
 from solver.lm.symbols import Batch
 from solver.lm.training.loop import Recipe, Trainer, schedule
+from solver.views import View
 
 LORA = Lora(4, 8)
 ADAPTATION = Adaptation(LORA, examples=40, tokens=200)
@@ -108,8 +116,17 @@ def test_a_broken_neighbour_and_a_resting_one_change_nothing() -> None:
     torch.testing.assert_close(trainers[1].stack.learned[1], fresh.stack.learned[0])
 
 
+@torch.no_grad()
+def become(model: TaskModel, stack: Stack, place: int) -> None:
+    """Let a model of one task be what the stack has in a place."""
+    for name, layer in model.lm.named_modules():
+        if ".layers." in name and isinstance(layer, torch.nn.Linear):
+            layer.weight.copy_(stack.weight(name, layer.weight)[place])
+    model.tasks[0].copy_(stack.vectors()[place])
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_task_that_is_handed_over_has_the_logits_of_its_place(dtype: torch.dtype) -> None:
+def test_a_task_of_one_place_has_the_logits_of_its_place(dtype: torch.dtype) -> None:
     tasks, model = some_tasks(2), model_of(dtype)
     trainer = StackedTrainer(Stack(model, LORA, 2), RECIPE)
     streams = list(map(batches, tasks))
@@ -121,9 +138,8 @@ def test_a_task_that_is_handed_over_has_the_logits_of_its_place(dtype: torch.dty
     line = beside(shown)
     with torch.no_grad():
         logits = trainer.stack.logits(line)
-    adapter = LowRank(model, LORA)
     for place, batch in enumerate(shown):
-        trainer.stack.hand_over(place, adapter)
+        become(model, trainer.stack, place)
         arrays = (batch.tokens, batch.positions, batch.prompts, batch.tasks)
         with torch.no_grad():
             whole = model(*map(torch.from_numpy, arrays))  # (B, T, V)
@@ -195,3 +211,81 @@ def test_no_time_and_too_many_tasks() -> None:
     assert learned(some_tasks(2), 2, [0.0, -1.0]) == [Learned(0, 0, (), None)] * 2
     with pytest.raises(ValueError, match="2 tasks for 1 places"):
         learned(some_tasks(2), 1, [1.0, 1.0])
+
+
+# --- answering ------------------------------------------------------------------------
+
+
+def proposals(model: PairModel, task: Task, test: int, strategy: str) -> Iterator[Candidate]:
+    asked = Question(task, test, [View(d8) for d8 in range(4)])
+    options = Options(probe=2, width=8, threshold=0.2)
+    deadline = Deadline.after(1e9, StepClock())
+    return propose(STRATEGIES[strategy], model, asked, deadline, options, engine="model")
+
+
+@pytest.mark.parametrize(("strategy", "at_once"), [("dfs", 8), ("dfs", 2), ("beam", 8)])
+def test_test_inputs_side_by_side_have_the_answers_they_have_alone(
+    strategy: str, at_once: int
+) -> None:
+    small = [
+        Pair(freeze(np.full((1, n), n, np.uint8)), freeze(np.full((1, n), 3, np.uint8)))
+        for n in (1, 2, 3)
+    ]
+    tasks = [Task(f"small{n}", (small[n],) * 2, (small[0].input, small[n].input)) for n in range(3)]
+    model = model_of()
+    trainer = StackedTrainer(Stack(model, LORA, 3), RECIPE)
+    streams = list(map(batches, tasks))
+    for place in range(3):
+        trainer.reset(place, place)
+    for _ in range(60):
+        trainer.step([next(stream) for stream in streams], [5.0, 5.0, 5.0])
+    stepper = StackedStepper(model, trainer.stack)
+
+    def search(place: int, test: int) -> Callable[[Ask], Iterator[tuple[int, Candidate]]]:
+        def begin(ask: Ask) -> Iterator[tuple[int, Candidate]]:
+            known = PlacedModel(stepper.model, {tasks[place].id: place}, place, ask)
+            for found in proposals(known, tasks[place], test, strategy):
+                yield place, found
+
+        return begin
+
+    asked = [(place, test) for place in range(3) for test in range(2)]
+    beside = list(meet([search(*one) for one in asked], stepper.answer, at_once))
+    for place, test in asked:
+        alone_model = model_of()
+        become(alone_model, trainer.stack, place)
+        known = PairModel(alone_model, {tasks[place].id: 0})
+        expected = list(proposals(known, tasks[place], test, strategy))
+        found = [c for where, c in beside if (where, c.test) == (place, test)]
+        assert expected
+        assert [c.identity[:4] for c in found] == [c.identity[:4] for c in expected]
+        for one, other in zip(found, expected, strict=True):
+            assert same(one.grid, other.grid)
+            np.testing.assert_allclose(one.scores, other.scores, atol=1e-3)
+
+
+def test_a_search_out_of_time_or_in_error_ends_and_others_go_on() -> None:
+    def search(number: int) -> Callable[[Ask], Iterator[int]]:
+        def begin(ask: Ask) -> Iterator[int]:
+            with suppress(OutOfTimeError):
+                for _ in range(3):
+                    yield ask(number)
+
+        return begin
+
+    def answer(asked: Sequence[int]) -> list[int | OutOfTimeError]:
+        return [OutOfTimeError() if n == 1 else 10 * n + len(asked) for n in asked]
+
+    assert list(meet([search(n) for n in range(3)], answer, 2)) == [2, 2, 22, 2, 22, 21]
+    finds = meet([search(0)], answer, 2)
+    assert next(finds) == 1
+    before = threading.active_count()
+    finds.close()  # as when a job is cut
+    assert threading.active_count() < before
+
+    def broken(ask: Ask) -> Iterator[int]:
+        raise KeyError("no such task")
+        yield
+
+    with pytest.raises(KeyError, match="no such task"):
+        list(meet([search(0), broken], answer, 2))

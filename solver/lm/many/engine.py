@@ -1,81 +1,134 @@
-"""The pair model as an engine for several tasks in one job, which learns all of them at once.
+"""The pair model as an engine for several tasks in one job, which works on all of them at once.
 
 Each task is learned, shown in views and answered as by `solver.lm.pair.engine`, from its own seed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
 
 from solver.deadline import Deadline
 from solver.engines import Context
 from solver.grid import Candidate, Task
 from solver.lm.held import Held
+from solver.lm.many.answer import PlacedModel, StackedStepper
 from solver.lm.many.learn import Lesson, StackedLearner
-from solver.lm.pair.cache import PairModel
-from solver.lm.pair.engine import ADAPTATION, Worker, options_of, views_of, worker_of
+from solver.lm.many.meeting import Ask, meet
+from solver.lm.pair.engine import (
+    ADAPTATION,
+    MAX_SEQUENCES,
+    Worker,
+    options_of,
+    views_of,
+    worker_of,
+)
+from solver.lm.pair.model import TaskModel
 from solver.lm.pair.settings import PairSettings, read
 from solver.lm.search.searches import Question
 from solver.lm.search.strategies import STRATEGIES, propose
+from solver.lm.symbols import MAX_OUTPUT
 from solver.machine import give_back_memory
+
+AT_ONCE = 64  # test inputs answered side by side, if memory allows
+AT_ONCE_ON_CPU = 16
+FREE_PART = 0.4  # of a GPU's free memory: for keys and values
+COLUMNS = 2 * MAX_OUTPUT  # of a cache: a prompt and an output
 
 
 def together(
     tasks: Sequence[Task], deadline: Deadline, contexts: Sequence[Context]
 ) -> Iterator[Candidate]:
-    """Learn several tasks side by side, then answer their test inputs."""
+    """Learn several tasks side by side, then answer all their test inputs side by side."""
     settings = read(contexts[0].settings)
     worker = worker_of(contexts[0], settings)
     learning = deadline.slice(settings.learning * deadline.left())
-    learned = _learn(worker, tasks, learning, contexts, settings)
+    learner = _learned(worker, tasks, learning, contexts, settings)
     give_back_memory()
-    tests = sum(len(task.tests) for task in tasks)
-    for place, (task, context) in enumerate(zip(tasks, contexts, strict=True)):
-        left = _show(worker, learned, place, task, context)
-        known = PairModel(worker.learner.model, {task.id: 0})
-        for test in range(len(task.tests)):
-            part = deadline.slice(deadline.left() / tests)
-            tests -= 1
-            views = views_of(task, context, settings.views)
-            asked = Question(task, test, views, known=context.known)
-            strategy, options = STRATEGIES[settings.strategy], options_of(context)
-            for found in propose(strategy, known, asked, part, options, engine="model"):
-                yield replace(found, unlearned=left)
+    stepper = StackedStepper(worker.learner.model, learner.trainer.stack)
+    at_once = most_at_once(worker.learner.model)
+    tests = [
+        _Test(place, test, at_once)
+        for place, task in enumerate(tasks)
+        for test in range(len(task.tests))
+    ]
+    searches = [
+        _search(test, tasks, contexts, settings, stepper.model, deadline, tests[number:])
+        for number, test in enumerate(tests)
+    ]
+    for found, place in meet(searches, stepper.answer, at_once):
+        result = learner.learned[place]
+        yield replace(found, unlearned=result.left if result.steps else worker.unlearned)
 
 
-def _learn(
+@dataclass(frozen=True)
+class _Test:
+    """A test input of the task in a place."""
+
+    place: int
+    test: int
+    at_once: int
+
+
+def _search(
+    one: _Test,
+    tasks: Sequence[Task],
+    contexts: Sequence[Context],
+    settings: PairSettings,
+    model: TaskModel,
+    deadline: Deadline,
+    rest: Sequence[_Test],
+) -> Callable[[Ask], Iterator[tuple[Candidate, int]]]:
+    """The search for the answers to a test input. `rest`: this test input and those after it."""
+    task, context = tasks[one.place], contexts[one.place]
+
+    def begin(ask: Ask) -> Iterator[tuple[Candidate, int]]:
+        known = PlacedModel(model, {task.id: one.place}, one.place, ask)
+        part = deadline.slice(deadline.left() * min(1.0, one.at_once / len(rest)))
+        views = views_of(task, context, settings.views)
+        asked = Question(task, one.test, views, known=context.known)
+        strategy, options = STRATEGIES[settings.strategy], options_of(context)
+        for found in propose(strategy, known, asked, part, options, engine="model"):
+            yield found, one.place
+
+    return begin
+
+
+def _learned(
     worker: Worker,
     tasks: Sequence[Task],
     deadline: Deadline,
     contexts: Sequence[Context],
     settings: PairSettings,
-) -> StackedLearner | None:
-    """Learn the tasks, each in its place. None if memory or settings allow no learning."""
-    if not contexts[0].rung.training or not settings.learning:
-        return None
-    worker.learner.reset()
-    key = id(worker), len(tasks)
+) -> StackedLearner:
+    """The tasks in their places, learned if memory and settings allow it."""
+    worker.learner.reset()  # the stack starts from the model as it was loaded
     model = worker.learner.model
-    learner = HELD.get(key, lambda: StackedLearner(model, ADAPTATION, len(tasks)))
+    learner = HELD.get(
+        (id(worker), len(tasks)), lambda: StackedLearner(model, ADAPTATION, len(tasks))
+    )
     lessons = [
         Lesson(task, context.seed, deadline, worker.vectors(task))
         for task, context in zip(tasks, contexts, strict=True)
     ]
-    learner.learn(lessons)
+    if contexts[0].rung.training and settings.learning:
+        learner.learn(lessons)
+    else:
+        learner.forget(lessons)
     return learner
 
 
-def _show(
-    worker: Worker, learned: StackedLearner | None, place: int, task: Task, context: Context
-) -> float:
-    """Let the worker's model know a task. Returns the loss that learning left, in nats a token."""
-    if learned is None:
-        worker.learner.reset(context.seed, worker.vectors(task))
-        return worker.unlearned
-    learned.hand_over(place, worker.learner.adapter)
-    result = learned.learned[place]
-    return result.left if result.steps else worker.unlearned
+def most_at_once(model: TaskModel) -> int:
+    """The most test inputs whose keys and values fit in the free memory of the model's device."""
+    if model.tasks.device.type != "cuda":
+        return AT_ONCE_ON_CPU
+    config = model.lm.config
+    column = 2 * config.num_key_value_heads * config.head_dim * model.tasks.element_size()
+    each = MAX_SEQUENCES * COLUMNS * config.num_hidden_layers * column
+    free, _ = torch.cuda.mem_get_info()
+    return max(1, min(AT_ONCE, int(FREE_PART * free / each)))
 
 
 HELD = Held[StackedLearner]()

@@ -18,7 +18,6 @@ from solver.deadline import Deadline
 from solver.grid import Task, stable_seed
 from solver.lm.many.stack import Stack
 from solver.lm.many.trainer import StackedTrainer
-from solver.lm.pair.adapter import LowRank
 from solver.lm.pair.model import TaskModel
 from solver.lm.pair.ttt import (
     CHECK_STEPS,
@@ -143,8 +142,7 @@ class StackedLearner:
         """
         if len(lessons) > self.trainer.stack.places:
             raise ValueError(f"{len(lessons)} tasks for {self.trainer.stack.places} places")
-        for place, lesson in enumerate(lessons):
-            self._reset(place, lesson)
+        self.forget(lessons)
         pupils = [_Pupil(lesson, self.adaptation) for lesson in lessons]
         took: deque[float] = deque(maxlen=4)  # seconds of a step in the last blocks
         clock = lessons[0].deadline.clock
@@ -161,6 +159,12 @@ class StackedLearner:
             self._block(active, count, after)
             self._look(active)
             took.append((clock.now() - begun) / count)
+
+    def forget(self, lessons: Sequence[Lesson]) -> None:
+        """Give each task a place that has learned nothing."""
+        self.learned = [Learned(0, 0, (), None)] * len(lessons)
+        for place, lesson in enumerate(lessons):
+            self._reset(place, lesson)
 
     def _steps(
         self, place: int, pupils: Sequence[_Pupil], lessons: Sequence[Lesson], step_s: float
@@ -210,7 +214,3 @@ class StackedLearner:
         for place, pupil in pupils.items():
             if pupil.trial and pupil in due:
                 pupil.trial.see(costs[place] / counts[place], pupil.spent_s)
-
-    def hand_over(self, place: int, adapter: LowRank) -> None:
-        """Let a model that was adapted alone know the task in a place."""
-        self.trainer.stack.hand_over(place, adapter)

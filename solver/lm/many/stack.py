@@ -18,7 +18,7 @@ from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention, 
 from solver.grid import stable_seed
 from solver.lm.many.batches import Beside
 from solver.lm.memory import additive
-from solver.lm.pair.adapter import Lora, LowRank
+from solver.lm.pair.adapter import Lora
 from solver.lm.pair.model import CELL, TaskModel
 
 
@@ -114,18 +114,15 @@ class Stack:
             base = one.base.expand(self.places, -1, -1)
             one.weight.copy_(torch.baddbmm(base, b, a, alpha=self.lora.scale))
 
-    @torch.no_grad()
-    def hand_over(self, place: int, adapter: LowRank) -> None:
-        """Let a model that was adapted alone know the task in a place."""
-        for part, name in zip(self._parts(), [*self._names(), "tasks"], strict=True):
-            master = adapter.masters[name]
-            master.copy_(part[place].view_as(master))
-        adapter.publish()
+    def vectors(self) -> Tensor:
+        """The vectors (G, K, D) of the tasks in all places."""
+        return self._parts()[-1].detach()
 
-    def _names(self) -> Iterator[str]:
-        """The names of the masters of `LowRank`, in the order of `learned`, without `tasks`."""
-        for name in self._adapted:
-            yield from (f"{name}.lora_A", f"{name}.lora_B")
+    def weight(self, name: str, plain: Tensor) -> Tensor:
+        """A matrix (G, out, in) of all places; the model's own (out, in) if it is not adapted."""
+        if name in self._adapted:
+            return self._adapted[name].weight
+        return plain.detach().expand(self.places, -1, -1)
 
     def _parts(self) -> list[Tensor]:
         """Views of `learned`: A and B of every adapted matrix, then the vectors of the tasks."""

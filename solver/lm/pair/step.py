@@ -48,7 +48,7 @@ class _Norm:
 
 
 @dataclass(frozen=True, eq=False)
-class _Layer:
+class Layer:
     """A layer's weights, each as (inputs, outputs), which makes products with few rows faster.
 
     fan: weights of queries, keys, values and gates.
@@ -64,7 +64,7 @@ class _Layer:
     down: Tensor
 
     @classmethod
-    def of(cls, layer: Any) -> _Layer:
+    def of(cls, layer: Any) -> Layer:
         attention, mlp = layer.self_attn, layer.mlp
         queries = attention.q_proj.weight
         both = queries.view(-1, 2, attention.head_dim, queries.shape[1])  # each head: query, gate
@@ -114,7 +114,7 @@ class Held:
 class Stepper:
     """A copy of the weights of a model's layers and head. Later training does not change it."""
 
-    layers: Sequence[_Layer]
+    layers: Sequence[Layer]
     norm: _Norm
     head: Tensor
     rotary: Any
@@ -122,7 +122,7 @@ class Stepper:
     @classmethod
     def of(cls, lm: Decoder) -> Stepper:
         """Copy a model's weights."""
-        layers = [_Layer.of(layer) for layer in lm.model.layers]
+        layers = [Layer.of(layer) for layer in lm.model.layers]
         return cls(layers, _Norm.of(lm.model.norm), _beside(lm.lm_head.weight), lm.model.rotary_emb)
 
     def logits(
@@ -144,13 +144,13 @@ class Stepper:
 
         Raises `OutOfTimeError` if time is up.
         """
-        turn = self._turn(vectors, positions)
+        turn = self.turn(vectors, positions)
         size, length = turn[0].shape[-1], mask.shape[-1]
         end, row = at.first + len(mask), at.first + at.row
         for layer, memory in zip(self.layers, memories, strict=True):
             watch.look(len(vectors))
             fan = (layer.norm(vectors) @ layer.fan).view(len(vectors), 4, -1, size)  # (M, 4, H, C)
-            fan[:, :2] = _turned(layer.turned_norm(fan[:, :2]), *turn)  # queries and keys
+            fan[:, :2] = turned(layer.turned_norm(fan[:, :2]), *turn)  # queries and keys
             memory[row, :, :, at.column] = fan[:, 1:3]
             keys, values = memory[at.first : end, :, :, :length].unbind(1)
             query = at.padded(fan[:, 0], len(mask), mask.shape[2]).transpose(1, 2)  # (B, H, N, C)
@@ -161,7 +161,7 @@ class Stepper:
             vectors = vectors + (silu(gate) * up) @ layer.down
         return self.norm(vectors) @ self.head
 
-    def _turn(self, vectors: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    def turn(self, vectors: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and signed sines (M, 1, 1, C) of the rotation at positions (3, M)."""
         cos, sin = self.rotary(vectors, positions[:, None] * CELL)  # (1, M, C)
         low, high = sin[0].chunk(2, -1)
@@ -169,7 +169,7 @@ class Stepper:
         return cos[0, :, None, None], signed[:, None, None]
 
 
-def _turned(plain: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def turned(plain: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Vectors (..., C) rotated by cosines and signed sines."""
     return plain * cos + torch.roll(plain, plain.shape[-1] // 2, -1) * sin
 
