@@ -33,7 +33,7 @@ SUBENGINES = {
     "lattice": "solver.synth.lattice",
 }
 # Relative shares of time; 1 for a sub-engine that is not listed.
-SHARES = {"grids": 3.0, "cells": 3.0, "rules": 2.0}
+SHARES = {"grids": 3.0, "cells": 3.0, "rules": 3.0}
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,11 @@ from solver.synth.split import separated_parts
 FORMS = ("parts", "blocks")
 LATTICE_BITS = 6.0
 _SEARCHES: dict[str, Search] = {
-    "grids": grids.search_aside, "cells": cells.search, "rules": rules.search,
+    "grids": grids.search_aside,
     "placement": placement.search,
-}  # fmt: skip
+    "cells": cells.search,
+    "rules": rules.search,
+}
 
 
 def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:

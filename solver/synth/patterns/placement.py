@@ -35,16 +35,7 @@ def search(task: Task, deadline: Deadline) -> Iterator[Solution | None]:
     """Placements that reproduce every demonstration."""
     if not same_size(task):
         return
-    for stage in (
-        _anchors,
-        _centres,
-        _crossings,
-        exchanges,
-        rectangles,
-        _partial_copies,
-        pasted,
-        _travellers,
-    ):
+    for stage in _STAGES:
         if deadline.passed():
             return
         yield from distinct(until(stage(task), deadline), 2)
@@ -271,6 +262,11 @@ def _travel(grid, out, source, paint, dy0, dx0, wall):
                     else:
                         dy, dx = -dy, -dx
 
+
+# Stages that end at once on most tasks come first, and the most programs last.
+_STAGES = (
+    exchanges, _anchors, rectangles, _partial_copies, pasted, _crossings, _centres, _travellers,
+)  # fmt: skip
 
 OPS = {
     **PALETTE_OPS,
