@@ -271,7 +271,7 @@ def test_an_upload_that_breaks_off_is_taken_up_again(
 
 
 def test_a_file_that_does_not_arrive_is_not_left_out(place: Path, kaggle: Kaggle) -> None:
-    kaggle.upload = "refused"  # the plain client goes on without the file
+    kaggle.upload = "refused"
     with pytest.raises(RunError, match="0 of 2 files arrived; nothing was published"):
         pushed(place)
     assert not kaggle.made("CreateDataset")
