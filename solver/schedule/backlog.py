@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from solver.config import Stage
-from solver.schedule.cost import CALIBRATE_AT, PRIOR, Rates, Work
+from solver.schedule.cost import CALIBRATE_AT, DEVICE_PRIOR, PRIOR, Rates, Work
 from solver.schedule.first_passes import (
     MIN_OVERRUNS,
     FirstPasses,
@@ -71,7 +71,10 @@ class Backlog:
         self.stages = tuple(stages)
         self.tasks = [Progress(scale) for scale in scales(works)]
         self.whole = {i: Progress() for i, stage in enumerate(stages) if stage.whole}
-        self.first = [FirstPasses([] if s.whole else works, s.flexible) for s in stages]
+        self.first = [
+            FirstPasses([] if s.whole else works, s.flexible, DEVICE_PRIOR if s.device else PRIOR)
+            for s in stages
+        ]
         self.further = [FurtherPasses() for _ in stages]
         self._works = works
         self._fitted: list[list[tuple[float, int]]] = [[] for _ in stages]  # cost, rung
@@ -227,7 +230,8 @@ class Backlog:
         """
         if self._progress(task, stage).deaths:
             return 1
-        return max(1, self.stages[stage].together // RUNG_SHARE ** self.rung(task, stage))
+        share: int = RUNG_SHARE ** self.rung(task, stage)
+        return max(1, self.stages[stage].together // share)
 
     # --- memory -------------------------------------------------------------------
 

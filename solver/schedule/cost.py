@@ -2,7 +2,8 @@
 
 A pass reads the task's tokens and writes its output cells. Its seconds are therefore modelled as
 `fixed + token * tokens + cell * area`. Before anything is measured, only the proportions are
-guessed (`PRIOR`). Each stage has separate rates, since engines differ by orders of magnitude.
+guessed (`PRIOR`, on devices `DEVICE_PRIOR`). Each stage has separate rates, since engines differ by
+orders of magnitude.
 """
 
 from __future__ import annotations
@@ -60,6 +61,9 @@ class Rates:
 
 # Cells are written one at a time and in several views; tokens are all read at once.
 PRIOR = Rates(0.0, 1.0, 4.0)
+# A device reads tokens side by side, but each cell still waits for the cell before it. The steps
+# of learning are as many for a small task as for a large task.
+DEVICE_PRIOR = Rates(1000.0, 1.0, 16.0)
 
 
 @dataclass(frozen=True)
@@ -83,20 +87,20 @@ def _tokens(grid: Grid) -> int:
     return int(grid.shape[0]) * (int(grid.shape[1]) + 1)
 
 
-def calibrate(observed: Sequence[Observed]) -> Rates:
+def calibrate(observed: Sequence[Observed], assumed: Rates = PRIOR) -> Rates:
     """The rates that explain measured jobs best.
 
-    The rates are least squares of relative errors, over rates of at least zero. The proportions of
-    `PRIOR` count as if some jobs had shown them. A handful of jobs therefore sets the scale; many
-    jobs set the shape. A job that was cut counts with its expected seconds, but at least with the
-    seconds that it ran.
+    The rates are least squares of relative errors, over rates of at least zero. The `assumed`
+    proportions count as if some jobs had shown them. A handful of jobs therefore sets the scale;
+    many jobs set the shape. A job that was cut counts with its expected seconds, but at least with
+    the seconds that it ran.
     """
     features = np.array([[1.0, job.work.tokens, job.work.area] for job in observed])  # (N, 3)
     seconds = np.array([max(1e-6, job.seconds) for job in observed])
     cut = np.array([job.cut for job in observed])
-    guess = np.array([PRIOR.seconds(job.work) for job in observed])
+    guess = np.array([assumed.seconds(job.work) for job in observed])
     scale = seconds.sum() / guess.sum()
-    prior = scale * np.array([PRIOR.fixed, PRIOR.token, PRIOR.cell])
+    prior = scale * np.array([assumed.fixed, assumed.token, assumed.cell])
     # In these units, a rate is the part of an average job that the rate accounts for.
     unit = np.maximum(features.mean(0), 1e-9) / (scale * guess.mean())
     rates, wanted = prior, seconds

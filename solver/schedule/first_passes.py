@@ -10,7 +10,7 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from solver.schedule.cost import CALIBRATE_AT, PRIOR, Observed, Work, calibrate
+from solver.schedule.cost import CALIBRATE_AT, PRIOR, Observed, Rates, Work, calibrate
 
 MAX_DEATHS = 3
 MIN_SLICE_S = 0.02
@@ -120,15 +120,18 @@ class FirstPasses:
     remaining doubt about its answer.
     """
 
-    def __init__(self, works: Sequence[Work], flexible: bool = False) -> None:
-        self.rates = PRIOR
+    def __init__(
+        self, works: Sequence[Work], flexible: bool = False, assumed: Rates = PRIOR
+    ) -> None:
+        """`assumed`: proportions of the costs before any job has shown them."""
+        self.rates = self._assumed = assumed
         self._works, self._flexible = works, flexible
         self._waiting = set(range(len(works)))
         self._observed: list[Observed] = []
         self._expected: list[float] = []
         self._least_s = 0.0  # of any task
         self._heap: list[tuple[float, int]] = []  # may contain tasks that no longer wait
-        self._roots = [PRIOR.seconds(work) ** 0.5 for work in works]
+        self._roots = [assumed.seconds(work) ** 0.5 for work in works]
         self._weights = list(self._roots)
         self._open = 0.0  # sum of the weights of waiting tasks
         self._sort()
@@ -201,7 +204,7 @@ class FirstPasses:
         count = len(self._observed)
         if count < CALIBRATE_AT or count & (count - 1):
             return False
-        self.rates = calibrate(self._observed)
+        self.rates = calibrate(self._observed, self._assumed)
         self._sort()
         return True
 

@@ -145,7 +145,8 @@ class Policy:
 
     def _further(self, task: int, stage: int, left_s: float) -> dict[int, float]:
         """The tasks of a job of further passes with their slices, the best `task` first."""
-        queue, chosen = self.backlog.further[stage], {}
+        queue = self.backlog.further[stage]
+        chosen: dict[int, float] = {}
         limit = self._limit(stage, len(queue))
         while self._fits(task, stage, chosen, limit):
             queue.leave_out(task)

@@ -152,8 +152,13 @@ def test_settings_that_mean_nothing_are_named() -> None:
 
 
 def test_only_a_worker_on_a_device_asks_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: asked.append(1) or True)
+    asked: list[bool] = []
+
+    def is_available() -> bool:
+        asked.append(True)
+        return True
+
+    monkeypatch.setattr(torch.cuda, "is_available", is_available)
     assert own_device(Context(0, 0)) == CPU
     assert not asked
     assert own_device(Context(0, 0, device=True)).type == "cuda"

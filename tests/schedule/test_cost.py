@@ -7,8 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from solver.config import Stage
 from solver.grid import Pair, Task, as_grid
-from solver.schedule.cost import PRIOR, Observed, Rates, Work, calibrate, work_of
+from solver.schedule.backlog import Backlog
+from solver.schedule.cost import (
+    DEVICE_PRIOR,
+    PRIOR,
+    Observed,
+    Rates,
+    Work,
+    calibrate,
+    work_of,
+)
 
 WORKS = [Work(int(t), int(a)) for t, a in np.random.default_rng(0).integers(20, 2000, (64, 2))]
 
@@ -31,6 +41,16 @@ def test_a_few_jobs_set_the_scale_and_leave_the_proportions() -> None:
     fitted = calibrate([Observed(WORKS[0], 0.01 * PRIOR.seconds(WORKS[0]))])
     for work in WORKS:
         assert fitted.seconds(work) == pytest.approx(0.01 * PRIOR.seconds(work), rel=0.01)
+
+
+@pytest.mark.parametrize("assumed", [PRIOR, DEVICE_PRIOR])
+def test_each_kind_of_place_has_its_own_first_guess(assumed: Rates) -> None:
+    observed = [Observed(WORKS[0], 0.01 * assumed.seconds(WORKS[0]))]
+    fitted = calibrate(observed, assumed)
+    for work in WORKS:
+        assert fitted.seconds(work) == pytest.approx(0.01 * assumed.seconds(work), rel=0.01)
+    stage = Stage("model", device=assumed is DEVICE_PRIOR)
+    assert Backlog(WORKS, [stage]).first[0].rates == assumed
 
 
 def test_a_job_that_was_cut_would_have_taken_longer() -> None:

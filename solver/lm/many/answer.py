@@ -136,7 +136,7 @@ def _attend(
 
 def stacked(layer: Layer, stack: Stack, inside: str, model: TaskModel) -> Layer:
     """A layer with the matrices of all places, each (G, inputs, outputs)."""
-    block = model.lm.get_submodule(inside)
+    block: Any = model.lm.get_submodule(inside)
 
     def of(part: str, name: str) -> Tensor:
         plain = block.get_submodule(part).get_submodule(name).weight

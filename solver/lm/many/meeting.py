@@ -8,7 +8,7 @@ have asked, all questions are answered at once. The order never depends on the s
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 Found = TypeVar("Found")
@@ -75,7 +75,7 @@ class _Search(threading.Thread, Generic[Found]):
 
 def meet(
     searches: Sequence[Callable[[Ask], Iterator[Found]]], answer: Answer, at_once: int
-) -> Iterator[Found]:
+) -> Generator[Found, None, None]:
     """The finds of searches, at most `at_once` of which run side by side.
 
     A search calls the function that it is given with a question, and gets the answer. Raises the

@@ -43,6 +43,11 @@ class StackedTrainer:
         self._rates[:, -vectors:] = recipe.vector_lr
         self._graphs = _Graphs(self._work) if stack.device.type == "cuda" else None
 
+    @property
+    def captured(self) -> int:
+        """The number of steps that run as a CUDA graph, each of another number of tokens."""
+        return len(self._graphs.captured) if self._graphs else 0
+
     def reset(self, place: int, seed: int, vectors: Tensor | None = None) -> None:
         """Forget the task in a place, and what the optimiser knows of it."""
         self.stack.reset(place, seed, vectors)
@@ -112,15 +117,15 @@ class _Graphs:
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._captured: dict[torch.Size, tuple[Beside, Tensor, Tensor, torch.cuda.CUDAGraph]] = {}
+        self.captured: dict[torch.Size, tuple[Beside, Tensor, Tensor, torch.cuda.CUDAGraph]] = {}
         self._able = True
 
     def __call__(self, batch: Beside, scales: Tensor) -> Tensor:
-        if self._able and batch.tokens.shape not in self._captured:
+        if self._able and batch.tokens.shape not in self.captured:
             self._able = self._capture(batch, scales)
         if not self._able:
             return self._work(batch, scales)
-        inputs, rates, losses, graph = self._captured[batch.tokens.shape]
+        inputs, rates, losses, graph = self.captured[batch.tokens.shape]
         inputs.copy_(batch)
         rates.copy_(scales, non_blocking=True)
         graph.replay()
@@ -130,7 +135,7 @@ class _Graphs:
         """Capture a step of this shape. False if the device or a library cannot."""
         still = torch.zeros_like(scales)  # steps of scale 0 change nothing
         try:
-            side = torch.cuda.Stream()
+            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
                 for _ in range(WARM_UPS):
@@ -144,5 +149,5 @@ class _Graphs:
                 raise
             log.warning("no CUDA graph: %s", " ".join(str(error).split())[:200])
             return False
-        self._captured[batch.tokens.shape] = (batch, still, losses, graph)
+        self.captured[batch.tokens.shape] = (batch, still, losses, graph)
         return True
