@@ -1,6 +1,6 @@
 """Prove the bundled model's way on one GPU, piece by piece: `python scripts/gpu/pair.py`.
 
-Needs torch, transformers, bitsandbytes and safetensors, no network and no home. Each piece says if
+Needs torch and safetensors, no network and no home. Each piece says if
 it held, and how fast it was; all results go to one JSON file. Without a GPU the same pieces run on
 the CPU, with fewer tasks: a check of the script itself.
 
@@ -25,12 +25,12 @@ from solver.data.arcio import read_source
 from solver.deadline import Deadline
 from solver.engines import Context
 from solver.grid import Task, key, stable_seed
-from solver.lm.load import fast_dtype
 from solver.lm.many.engine import together
 from solver.lm.many.stack import Stack
 from solver.lm.many.trainer import StackedTrainer
-from solver.lm.pair.model import BUNDLE, TaskModel, dequantized, load
+from solver.lm.pair.model import BUNDLE, TaskModel, load
 from solver.lm.pair.ttt import RECIPE, Adaptation, batches_of
+from solver.lm.precision import fast_dtype
 from solver.lm.symbols import Batch
 
 SOURCE = "arc-agi-1:training"
@@ -133,7 +133,7 @@ PIECES: dict[str, Callable[[Path, torch.device, list[Task]], dict[str, Any]]] = 
 
 
 def _model(folder: Path, device: torch.device, dtype: torch.dtype) -> TaskModel:
-    model: TaskModel = TaskModel(dequantized(load(folder, dtype, device)), 1).to(device, dtype)
+    model: TaskModel = TaskModel(load(folder, dtype, device), 1).to(device, dtype)
     return model
 
 
