@@ -50,8 +50,13 @@ def small_llm(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
 
 # The files that take longest, in this order, so that none of them is begun last.
 LONGEST = (
-    *("submission/test_rehearse", "lm/test_train", "lm/test_run", "runtime/test_starts"),
-    *("notebook/test_session", "runtime/test_exits", "submission/test_wheels"),
+    *("submission/test_rehearse", "lm/test_train", "lm/test_run", "lm/test_pair_devices"),
+    *(
+        "notebook/test_session",
+        "runtime/test_starts",
+        "runtime/test_exits",
+        "submission/test_wheels",
+    ),
     *("runtime/test_faults", "test_user_files", "schedule/test_loading"),
     *("submission/test_notebook", "notebook/test_preflight", "test_docs"),
     *("synth/test_compiling", "lm/test_llm", "lm/test_engine", "test_cli"),
