@@ -23,7 +23,7 @@ from solver.lm.settings import Settings
 from solver.lm.symbols import PAD
 from solver.lm.training.examples import examples
 from solver.lm.training.loop import Recipe, Trainer, train
-from solver.lm.vocabulary import TOKENIZER, TOKENIZER_CONFIG
+from solver.lm.vocabulary import TOKENIZER, TOKENIZER_CONFIG, vocabulary_of
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 WORDS = "user assistant the user asks what the assistant answers"
@@ -82,6 +82,19 @@ def new_model(
             **more,
         )
     )
+
+
+def sharper_model(folder: Path, style: str, factor: float) -> ContextModel:
+    """New weights and a tokenizer in `folder`; the head is `factor` times as large.
+
+    Symbols then differ in their probability.
+    """
+    lm = new_model(make_tokenizer(folder).get_vocab_size())
+    vocabulary = vocabulary_of(folder, style)
+    with torch.no_grad():
+        lm.lm_head.weight *= factor
+    cut_vocabulary(lm, vocabulary.kept)
+    return ContextModel(lm, vocabulary, LENGTH)
 
 
 def build_model(folder: Path) -> Path:

@@ -23,7 +23,7 @@ from solver.lm.search.rescore import rescore
 from solver.lm.symbols import END, OUT, PAD, ROW, WRITABLE, decode, output_symbols
 from solver.lm.vocabulary import STYLES, vocabulary_of
 from solver.views import View
-from tests.lm.small import LENGTH, copies, make_tokenizer, new_model
+from tests.lm.small import copies, make_tokenizer, new_model, sharper_model
 from tests.lm.toys import branched_cut_and_extended
 
 LONG = Deadline.after(1e9)
@@ -32,13 +32,7 @@ LONG = Deadline.after(1e9)
 @pytest.fixture(scope="module", params=sorted(STYLES))
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ContextModel:
     """New weights, but sharper, so that symbols differ in their probability."""
-    folder = tmp_path_factory.mktemp("tokenizer")
-    lm = new_model(make_tokenizer(folder).get_vocab_size())
-    vocabulary = vocabulary_of(folder, request.param)
-    with torch.no_grad():
-        lm.lm_head.weight *= 20
-    cut_vocabulary(lm, vocabulary.kept)
-    return ContextModel(lm, vocabulary, LENGTH)
+    return sharper_model(tmp_path_factory.mktemp("tokenizer"), request.param, 20)
 
 
 def prompts(model: ContextModel) -> list[Prompt]:

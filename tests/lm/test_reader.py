@@ -12,15 +12,15 @@ import torch
 
 from solver.deadline import Deadline
 from solver.grid import Candidate
-from solver.lm.llm.causal import ContextModel, cut_vocabulary
+from solver.lm.llm.causal import ContextModel
 from solver.lm.llm.reader import SPARE_SYMBOLS, Kept, Page, Reader
 from solver.lm.memory import Memory, free_bytes, size_of
 from solver.lm.search.searches import Options, Question
 from solver.lm.search.strategies import STRATEGIES, propose
 from solver.lm.symbols import ROW, WRITABLE
-from solver.lm.vocabulary import STYLES, vocabulary_of
+from solver.lm.vocabulary import STYLES
 from solver.views import View, sample_views
-from tests.lm.small import LENGTH, make_tokenizer, new_model, recolored
+from tests.lm.small import recolored, sharper_model
 
 LONG = Deadline.after(1e9)
 TASK = recolored(0)[0]
@@ -31,13 +31,7 @@ AMPLE = 1 << 30
 @pytest.fixture(scope="module", params=sorted(STYLES))
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ContextModel:
     """New weights, but sharper, so that some outputs are likely."""
-    folder = tmp_path_factory.mktemp("tokenizer")
-    lm = new_model(make_tokenizer(folder).get_vocab_size())
-    vocabulary = vocabulary_of(folder, request.param)
-    with torch.no_grad():
-        lm.lm_head.weight *= 40
-    cut_vocabulary(lm, vocabulary.kept)
-    return ContextModel(lm, vocabulary, LENGTH)
+    return sharper_model(tmp_path_factory.mktemp("tokenizer"), request.param, 40)
 
 
 def views(count: int) -> list[View]:

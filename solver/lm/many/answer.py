@@ -8,8 +8,8 @@ for all searches at once, with the matrices of each place. Results equal those o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -74,8 +74,8 @@ class StackedStepper:
         self.model = shown
         self._one = Stepper.of(model.lm)
         self._layers = [
-            stacked(layer, stack, f"model.layers.{number}", model)
-            for number, layer in enumerate(self._one.layers)
+            Layer.of(layer, partial(_weight, stack, layer, number))
+            for number, layer in enumerate(model.lm.model.layers)
         ]
 
     @torch.no_grad()
@@ -134,26 +134,6 @@ def _attend(
     return at.packed(mixed.transpose(1, 2))
 
 
-def stacked(layer: Layer, stack: Stack, inside: str, model: TaskModel) -> Layer:
-    """A layer with the matrices of all places, each (G, inputs, outputs)."""
-    block: Any = model.lm.get_submodule(inside)
-
-    def of(part: str, name: str) -> Tensor:
-        plain = block.get_submodule(part).get_submodule(name).weight
-        return stack.weight(f"{inside}.{part}.{name}", plain)
-
-    queries = of("self_attn", "q_proj")
-    both = queries.view(len(queries), -1, 2, block.self_attn.head_dim, queries.shape[-1])
-    plain, gates = both[:, :, 0].flatten(1, 2), both[:, :, 1].flatten(1, 2)
-    return replace(
-        layer,
-        fan=_beside(plain, of("self_attn", "k_proj"), of("self_attn", "v_proj"), gates),
-        out=_beside(of("self_attn", "o_proj")),
-        wide=_beside(of("mlp", "gate_proj"), of("mlp", "up_proj")),
-        down=_beside(of("mlp", "down_proj")),
-    )
-
-
-def _beside(*weights: Tensor) -> Tensor:
-    """Matrices (G, N, D) with the same input, transposed and joined: (G, D, sum of all N)."""
-    return torch.cat(weights, 1).transpose(1, 2).contiguous()
+def _weight(stack: Stack, layer: Any, number: int, name: str) -> Tensor:
+    """A matrix (G, outputs, inputs) of all places, by its name in the layer of this number."""
+    return stack.weight(f"model.layers.{number}.{name}", layer.get_submodule(name).weight)

@@ -17,6 +17,7 @@ from solver.lm.held import Held
 from solver.lm.many.answer import PlacedModel, StackedStepper
 from solver.lm.many.learn import Lesson, StackedLearner
 from solver.lm.many.meeting import Ask, meet
+from solver.lm.memory import size_of
 from solver.lm.pair.engine import (
     ADAPTATION,
     MAX_SEQUENCES,
@@ -124,9 +125,7 @@ def most_at_once(model: TaskModel) -> int:
     """The most test inputs whose keys and values fit in the free memory of the model's device."""
     if model.tasks.device.type != "cuda":
         return AT_ONCE_ON_CPU
-    config = model.lm.config
-    column = 2 * config.num_key_value_heads * config.head_dim * model.tasks.element_size()
-    each = MAX_SEQUENCES * COLUMNS * config.num_hidden_layers * column
+    each = size_of(model.lm.config, MAX_SEQUENCES, COLUMNS, model.tasks.dtype)
     free, _ = torch.cuda.mem_get_info()
     return max(1, min(AT_ONCE, int(FREE_PART * free / each)))
 

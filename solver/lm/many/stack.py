@@ -15,10 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention, silu
 
-from solver.grid import stable_seed
 from solver.lm.many.batches import Beside
 from solver.lm.memory import additive
-from solver.lm.pair.adapter import Lora
+from solver.lm.pair.adapter import Lora, first_side
 from solver.lm.pair.model import CELL, TaskModel
 
 
@@ -97,10 +96,9 @@ class Stack:
         """
         rows = []
         for one in self._adapted.values():
-            random = torch.Generator().manual_seed(stable_seed(seed, one.name))
-            into = one.base.shape[1]
-            start = torch.rand(self.lora.rank, into, generator=random) * 2 - 1
-            rows += [start * into**-0.5, torch.zeros(one.base.shape[0], self.lora.rank)]
+            out, into = one.base.shape
+            start = first_side(seed, one.name, self.lora.rank, into)
+            rows += [start, torch.zeros(out, self.lora.rank)]
             one.weight[place].copy_(one.base)
         rows.append(self._start.cpu() if vectors is None else vectors.float().cpu())
         self.learned[place].copy_(torch.cat([row.reshape(-1) for row in rows]))

@@ -9,6 +9,7 @@ peft's format: peft loads an adapter trained here, and this module loads peft's.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,11 +133,8 @@ class LowRank:
         """Restore the model bit by bit, and start a new adapter for task vectors (N, K, D)."""
         for name, layer in self._layers.items():
             layer.weight.copy_(self._bases[name])
-            random = torch.Generator().manual_seed(stable_seed(seed, name))
-            into = layer.weight.shape[1]
-            start = torch.rand(self.lora.rank, into, generator=random) * 2 - 1  # as peft does
             a, b = layer.sides
-            a.copy_(start * into**-0.5)
+            a.copy_(first_side(seed, name, self.lora.rank, layer.weight.shape[1]))
             b.zero_()
         self.masters["tasks"].copy_(tasks)
         self._rest.publish()
@@ -192,6 +190,13 @@ class LowRank:
                 )
             master.copy_(value)
         self.publish()
+
+
+def first_side(seed: int, name: str, rank: int, into: int) -> Tensor:
+    """The start of A (rank, into) for the layer of a name, drawn as peft draws it."""
+    random = torch.Generator().manual_seed(stable_seed(seed, name))
+    start: Tensor = torch.rand(rank, into, generator=random) * 2 - 1
+    return start * math.pow(into, -0.5)
 
 
 def read_lora(folder: Path) -> Lora:

@@ -102,14 +102,11 @@ def read_config(path: Path, values: dict[str, Any]) -> Config:
     rotary = values.get("rope_parameters")
     if not isinstance(rotary, dict):
         raise DataError(f"{path}: rope_parameters: a table is needed")
-    flat = {**values, **{name: rotary[name] for name in rotary if name != "rope_parameters"}}
+    flat = {**values, **rotary}
     for name, only in {**_ROTARY, **_FIXED}.items():
         if flat.get(name, only) != only:
             raise DataError(f"{path}: {name} = {flat[name]!r}; only {only!r} can be followed")
-    made = {}
-    for field in fields(Config):
-        if field.name in flat:
-            made[field.name] = flat[field.name]
+    made = {field.name: flat[field.name] for field in fields(Config) if field.name in flat}
     try:
         config = Config(**{**made, "mrope_section": tuple(made["mrope_section"])})
     except (KeyError, TypeError) as error:

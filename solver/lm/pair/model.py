@@ -84,7 +84,7 @@ def load(
     if not (path / WEIGHTS_FILE).is_file():
         raise DataError(f"{path / WEIGHTS_FILE}: no such file")
     _check_digest(path)
-    weights = _read_weights(path, quantized=is_quantized(path))
+    weights = _read_weights(path, quantized=_is_quantized(path, values))
     shapes = config.shapes()
     wrong = [n for n in shapes | weights if n not in weights or weights[n].shape != shapes.get(n)]
     if wrong:
@@ -100,7 +100,10 @@ def is_quantized(folder: Path) -> bool:
 
     Raises `DataError` for another quantization, or for a configuration that cannot be read.
     """
-    values = _read_values(folder / CONFIG_FILE)
+    return _is_quantized(folder, _read_values(folder / CONFIG_FILE))
+
+
+def _is_quantized(folder: Path, values: dict[str, Any]) -> bool:
     how = values.get(QUANTIZATION)
     if how is None:
         return False

@@ -10,7 +10,7 @@ costs no time within a slice. Results equal those of the class, up to rounding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,19 +64,26 @@ class Layer:
     down: Tensor
 
     @classmethod
-    def of(cls, layer: Any) -> Layer:
-        attention, mlp = layer.self_attn, layer.mlp
-        queries = attention.q_proj.weight
-        both = queries.view(-1, 2, attention.head_dim, queries.shape[1])  # each head: query, gate
-        plain, gates = both[:, 0].flatten(0, 1), both[:, 1].flatten(0, 1)
+    def of(cls, layer: Any, weight: Callable[[str], Tensor] | None = None) -> Layer:
+        """Copy a layer's weights.
+
+        `weight`: gives the matrix (..., outputs, inputs) of a name such as `mlp.up_proj`, in place
+        of the layer's own.
+        """
+        matrix = weight or (lambda name: layer.get_submodule(name).weight)
+        attention, queries = layer.self_attn, matrix("self_attn.q_proj")
+        # Each head has a query, then a gate.
+        both = queries.unflatten(-2, (-1, 2, attention.head_dim))  # (..., H, 2, C, inputs)
+        plain, gates = (part.flatten(-3, -2) for part in both.unbind(-3))
+        keys, values = matrix("self_attn.k_proj"), matrix("self_attn.v_proj")
         return cls(
             _Norm.of(layer.input_layernorm),
-            _beside(plain, attention.k_proj.weight, attention.v_proj.weight, gates),
+            _beside(plain, keys, values, gates),
             _Norm.of(attention.q_norm, attention.k_norm),
-            _beside(attention.o_proj.weight),
+            _beside(matrix("self_attn.o_proj")),
             _Norm.of(layer.post_attention_layernorm),
-            _beside(mlp.gate_proj.weight, mlp.up_proj.weight),
-            _beside(mlp.down_proj.weight),
+            _beside(matrix("mlp.gate_proj"), matrix("mlp.up_proj")),
+            _beside(matrix("mlp.down_proj")),
         )
 
 
@@ -175,5 +182,5 @@ def turned(plain: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def _beside(*weights: Tensor) -> Tensor:
-    """Matrices (N, D) with the same input, transposed and joined: (D, sum of all N)."""
-    return torch.cat(weights).detach().t().contiguous()
+    """Matrices (..., N, D) with the same input, transposed and joined: (..., D, sum of all N)."""
+    return torch.cat(weights, -2).detach().mT.contiguous()
